@@ -1,0 +1,1 @@
+//! The client, the benchmark and the cluster manager.

@@ -1,0 +1,1 @@
+//! Redis Cluster: bus messages, node table, gossip, failure votes, elections, slots.

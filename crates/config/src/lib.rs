@@ -1,0 +1,1 @@
+//! The configuration: directives, their types and defaults, redis.conf text in and out.

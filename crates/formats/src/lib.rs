@@ -1,0 +1,1 @@
+//! Byte layouts shared by memory, files and wire.

@@ -1,0 +1,1 @@
+//! Handshake, backlog, offsets and the choice between full and partial synchronisation.

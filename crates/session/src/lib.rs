@@ -1,0 +1,1 @@
+//! What every client-facing program keeps per connection.

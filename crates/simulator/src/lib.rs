@@ -1,0 +1,1 @@
+//! Virtual time, a faulty network and disk, checkers and the seed runner.

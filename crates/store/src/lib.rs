@@ -1,0 +1,1 @@
+//! The keyspace: tables, values, expiry and the bodies of data commands.

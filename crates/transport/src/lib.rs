@@ -1,0 +1,1 @@
+//! The poll loop, connections, timers and files that drive a node.
