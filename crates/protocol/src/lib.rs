@@ -1,1 +1,8 @@
 //! RESP2 and RESP3, the command table, key specifications, hash slots and error texts.
+//!
+//! Everything here is pure and shared by all programs: server, proxy, client, manager.
+
+pub mod command;
+pub mod slot;
+
+pub use command::{Command, CommandId};
