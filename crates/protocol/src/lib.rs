@@ -4,5 +4,6 @@
 
 pub mod command;
 pub mod slot;
+pub mod value;
 
 pub use command::{Command, CommandId};
