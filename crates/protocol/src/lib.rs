@@ -3,6 +3,8 @@
 //! Everything here is pure and shared by all programs: server, proxy, client, manager.
 
 pub mod command;
+pub mod glob;
+pub mod quoting;
 pub mod slot;
 pub mod value;
 
