@@ -1,0 +1,711 @@
+//! Reading requests from a client connection.
+//!
+//! ```text
+//! bytes of the socket ──▶ RequestReader::space ──▶ ┌────────── buffer ─────────────┐
+//!                                                  │ done │ request │ not yet read │
+//!                                                  └──────┴─────────┴──────────────┘
+//! an argument of 32 KiB or more ──────────────────▶ a block of its own, shared, never copied again
+//! ```
+//!
+//! The reader finds the frames in place: a [`Request`] is a list of ranges into the buffer. It keeps its position
+//! between calls, so a request that arrives in a thousand pieces is still looked at only once, and the same input
+//! gives the same requests however it is split.
+
+use crate::quoting;
+use memchr::memchr;
+use std::fmt;
+use std::sync::Arc;
+
+/// Bytes that several owners share: a large argument, a value, a reply.
+pub type SharedBytes = Arc<Vec<u8>>;
+
+/// The longest inline request, and the longest length line.
+pub const INLINE_MAX_BYTES: usize = 64 * 1024;
+/// An argument of this size or more gets a block of its own.
+pub const LARGE_ARGUMENT_BYTES: usize = 32 * 1024;
+/// How much space is offered for one read.
+pub const READ_CHUNK_BYTES: usize = 16 * 1024;
+/// The most that a large argument's block grows ahead of the bytes that have arrived.
+const LARGE_ARGUMENT_STEP_BYTES: usize = 1024 * 1024;
+/// Arguments that a client which has not authenticated may send.
+const UNAUTHENTICATED_MAX_ARGUMENTS: i64 = 10;
+/// Bytes in an argument of a client that has not authenticated.
+const UNAUTHENTICATED_MAX_BULK_BYTES: i64 = 16384;
+/// How many argument slots are reserved before the arguments have arrived.
+const RESERVED_ARGUMENTS: usize = 1024;
+
+/// Limits on what a client may send.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// `proto-max-bulk-len`.
+    pub max_bulk_bytes: i64,
+    /// `client-query-buffer-limit`.
+    pub max_buffer_bytes: usize,
+    /// False applies the narrow limits for clients that have not authenticated.
+    pub authenticated: bool,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { max_bulk_bytes: 512 * 1024 * 1024, max_buffer_bytes: 1024 * 1024 * 1024, authenticated: true }
+    }
+}
+
+/// What is wrong with the input. The connection cannot go on after it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProtocolError {
+    /// An inline request without an end.
+    InlineTooLong,
+    /// A quote that does not close.
+    UnbalancedQuotes,
+    /// The line with the number of arguments has no end.
+    CountLineTooLong,
+    /// The number of arguments is no number or out of range.
+    InvalidCount,
+    /// Too many arguments before authentication.
+    UnauthenticatedCount,
+    /// The line with an argument's length has no end.
+    LengthLineTooLong,
+    /// An argument that does not begin with `$`.
+    ExpectedDollar(u8),
+    /// An argument's length is no number or out of range.
+    InvalidLength,
+    /// Too long an argument before authentication.
+    UnauthenticatedLength,
+    /// More bytes wait than `client-query-buffer-limit` allows; the connection is closed without a reply.
+    BufferLimit,
+}
+
+impl fmt::Display for ProtocolError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = match self {
+            Self::InlineTooLong => "too big inline request",
+            Self::UnbalancedQuotes => "unbalanced quotes in request",
+            Self::CountLineTooLong => "too big mbulk count string",
+            Self::InvalidCount => "invalid multibulk length",
+            Self::UnauthenticatedCount => "unauthenticated multibulk length",
+            Self::LengthLineTooLong => "too big bulk count string",
+            Self::ExpectedDollar(byte) => {
+                return write!(formatter, "Protocol error: expected '$', got '{}'", char::from(*byte));
+            }
+            Self::InvalidLength => "invalid bulk length",
+            Self::UnauthenticatedLength => "unauthenticated bulk length",
+            Self::BufferLimit => "query buffer limit exceeded",
+        };
+        write!(formatter, "Protocol error: {text}")
+    }
+}
+
+impl std::error::Error for ProtocolError {}
+
+/// Where an argument's bytes are.
+#[derive(Clone, Debug)]
+enum Place {
+    /// A range of the buffer, relative to the start of the request.
+    Range { start: usize, end: usize },
+    /// A block of its own.
+    Large(SharedBytes),
+}
+
+/// A request whose arguments are slices of the reader's buffer.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    buffer: &'a [u8],
+    places: &'a [Place],
+}
+
+impl<'a> Request<'a> {
+    /// The number of words, the command's name included. Never zero.
+    #[allow(clippy::len_without_is_empty)]
+    pub fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    /// Word `index`; empty if there is none.
+    pub fn argument(&self, index: usize) -> &'a [u8] {
+        match self.places.get(index) {
+            Some(&Place::Range { start, end }) => &self.buffer[start..end],
+            Some(Place::Large(bytes)) => bytes,
+            None => &[],
+        }
+    }
+
+    /// Word `index` as a shared block, if it came in one of its own: it can be kept without a copy.
+    pub fn shared(&self, index: usize) -> Option<&'a SharedBytes> {
+        match self.places.get(index) {
+            Some(Place::Large(bytes)) => Some(bytes),
+            _ => None,
+        }
+    }
+
+    /// All words in order.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &'a [u8]> + use<'a> {
+        let request = *self;
+        (0..request.places.len()).map(move |index| request.argument(index))
+    }
+}
+
+/// Words that outlive the reader's buffer: queued in MULTI, replayed from a script, made by a test.
+#[derive(Clone, Debug)]
+pub struct OwnedRequest {
+    buffer: Vec<u8>,
+    places: Vec<Place>,
+}
+
+impl OwnedRequest {
+    /// Copies these words.
+    pub fn new<I>(words: I) -> Self
+    where
+        I: IntoIterator,
+        I::Item: AsRef<[u8]>,
+    {
+        let mut owned = Self { buffer: Vec::new(), places: Vec::new() };
+        for word in words {
+            owned.push(word.as_ref());
+        }
+        owned
+    }
+
+    /// Copies a request; large arguments are shared, not copied.
+    pub fn copy(request: &Request<'_>) -> Self {
+        let mut owned = Self { buffer: Vec::new(), places: Vec::with_capacity(request.len()) };
+        for index in 0..request.len() {
+            match request.shared(index) {
+                Some(bytes) => owned.places.push(Place::Large(bytes.clone())),
+                None => owned.push(request.argument(index)),
+            }
+        }
+        owned
+    }
+
+    /// Appends a word.
+    pub fn push(&mut self, word: &[u8]) {
+        let start = self.buffer.len();
+        self.buffer.extend_from_slice(word);
+        self.places.push(Place::Range { start, end: self.buffer.len() });
+    }
+
+    /// The words as a request.
+    pub fn as_request(&self) -> Request<'_> {
+        Request { buffer: &self.buffer, places: &self.places }
+    }
+
+    /// Bytes held.
+    pub fn size_bytes(&self) -> usize {
+        self.buffer.capacity()
+            + self.places.capacity() * size_of::<Place>()
+            + self
+                .places
+                .iter()
+                .map(|place| if let Place::Large(bytes) = place { bytes.len() } else { 0 })
+                .sum::<usize>()
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Between requests.
+    Idle,
+    /// Inside a multibulk request: arguments still to come.
+    Arguments { remaining: usize },
+    /// Inside an argument of this length whose bytes are in the buffer.
+    Body { remaining: usize, length: usize },
+    /// Inside an argument of this length that has a block of its own.
+    LargeBody { remaining: usize, length: usize },
+    /// A large argument is complete but for its line end.
+    LargeEnd { remaining: usize },
+}
+
+/// Finds requests in the bytes of one connection.
+#[derive(Debug)]
+pub struct RequestReader {
+    /// Everything up to `filled` has arrived; the rest is space.
+    buffer: Vec<u8>,
+    filled: usize,
+    /// Where the current request begins.
+    start: usize,
+    /// How far the current request has been looked at, relative to `start`.
+    position: usize,
+    state: State,
+    places: Vec<Place>,
+    large: Vec<u8>,
+    /// The request that `next` returned last still occupies the buffer.
+    complete: bool,
+    inline: Vec<u8>,
+}
+
+impl Default for RequestReader {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl RequestReader {
+    /// A reader without a buffer; it gets one with the first bytes.
+    pub const fn new() -> Self {
+        Self {
+            buffer: Vec::new(),
+            filled: 0,
+            start: 0,
+            position: 0,
+            state: State::Idle,
+            places: Vec::new(),
+            large: Vec::new(),
+            complete: false,
+            inline: Vec::new(),
+        }
+    }
+
+    /// Space for the next bytes of the socket. Call [`RequestReader::advance`] with how many came.
+    pub fn space(&mut self) -> &mut [u8] {
+        self.release();
+        if let State::LargeBody { length, .. } = self.state {
+            let have = self.large.len();
+            // `filled` bytes of the block are counted by `large_filled`; see `advance`.
+            let target = length.min(have.max(self.position_in_large() + LARGE_ARGUMENT_STEP_BYTES));
+            if self.large.len() < target {
+                self.large.resize(target, 0);
+            }
+            let filled = self.position_in_large();
+            return &mut self.large[filled..];
+        }
+        if self.start > 0
+            && (self.start == self.filled || self.buffer.len() - self.filled < READ_CHUNK_BYTES / 4)
+        {
+            self.buffer.copy_within(self.start..self.filled, 0);
+            self.filled -= self.start;
+            self.start = 0;
+        }
+        if self.buffer.len() - self.filled < READ_CHUNK_BYTES / 4 {
+            let wanted = (self.filled + READ_CHUNK_BYTES).max(self.buffer.len() * 2);
+            self.buffer.resize(wanted, 0);
+        }
+        &mut self.buffer[self.filled..]
+    }
+
+    /// `count` bytes have been written to the space.
+    pub fn advance(&mut self, count: usize) {
+        if matches!(self.state, State::LargeBody { .. }) {
+            self.position += count;
+        } else {
+            self.filled = (self.filled + count).min(self.buffer.len());
+        }
+    }
+
+    /// Appends bytes, for callers that have them already.
+    pub fn feed(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let space = self.space();
+            let count = space.len().min(bytes.len());
+            space[..count].copy_from_slice(&bytes[..count]);
+            self.advance(count);
+            bytes = &bytes[count..];
+            if let State::LargeBody { length, .. } = self.state {
+                if self.position_in_large() < length {
+                    continue;
+                }
+                self.finish_large();
+            }
+        }
+    }
+
+    /// Bytes that wait to become requests, and the space held for them.
+    pub fn buffered_bytes(&self) -> usize {
+        let large = if matches!(self.state, State::LargeBody { .. }) { self.position } else { 0 };
+        self.filled - self.start + large
+    }
+
+    /// Memory held.
+    pub fn capacity_bytes(&self) -> usize {
+        self.buffer.capacity() + self.large.capacity() + self.places.capacity() * size_of::<Place>()
+    }
+
+    /// Whether part of a request has arrived.
+    pub fn is_idle(&self) -> bool {
+        self.state == State::Idle
+            && (self.filled == self.start || self.complete && self.start + self.position == self.filled)
+    }
+
+    /// Lends a buffer to a reader that holds nothing, so that idle connections need none of their own.
+    pub fn lend(&mut self, buffer: &mut Vec<u8>) {
+        if self.buffer.is_empty() {
+            std::mem::swap(&mut self.buffer, buffer);
+            self.filled = 0;
+            self.start = 0;
+        }
+    }
+
+    /// Gives the lent buffer back. What is left of an unfinished request moves to a buffer of its own size.
+    pub fn give_back(&mut self, buffer: &mut Vec<u8>) {
+        self.release();
+        if !buffer.is_empty() {
+            return;
+        }
+        let rest = self.buffer[self.start..self.filled].to_vec();
+        std::mem::swap(&mut self.buffer, buffer);
+        self.filled = rest.len();
+        self.start = 0;
+        self.buffer = rest;
+        if self.state == State::Idle && self.places.capacity() > RESERVED_ARGUMENTS {
+            self.places = Vec::new();
+        }
+    }
+
+    /// The next request, if one is complete. The one before is gone then.
+    ///
+    /// # Errors
+    /// The input breaks the protocol or a limit; nothing more can be read from this connection.
+    pub fn next(&mut self, limits: &Limits) -> Result<Option<Request<'_>>, ProtocolError> {
+        self.release();
+        loop {
+            match self.state {
+                State::Idle => {
+                    if self.start == self.filled {
+                        return Ok(None);
+                    }
+                    if self.buffer[self.start] == b'*' {
+                        if !self.read_count(limits)? {
+                            return self.check_buffered(limits);
+                        }
+                        continue;
+                    }
+                    return match self.read_inline()? {
+                        Inline::Incomplete => self.check_buffered(limits),
+                        Inline::Empty => continue,
+                        Inline::Request => Ok(Some(Request { buffer: &self.inline, places: &self.places })),
+                    };
+                }
+                State::Arguments { remaining: 0 } => {
+                    self.state = State::Idle;
+                    self.complete = true;
+                    let end = self.start + self.position;
+                    return Ok(Some(Request { buffer: &self.buffer[self.start..end], places: &self.places }));
+                }
+                State::Arguments { remaining } => {
+                    if !self.read_length(remaining, limits)? {
+                        return self.check_buffered(limits);
+                    }
+                }
+                State::Body { remaining, length } => {
+                    let end = self.position + length;
+                    if self.start + end + 2 > self.filled {
+                        return self.check_buffered(limits);
+                    }
+                    self.places.push(Place::Range { start: self.position, end });
+                    self.position = end + 2;
+                    self.state = State::Arguments { remaining: remaining - 1 };
+                }
+                State::LargeBody { length, .. } => {
+                    if self.position_in_large() < length {
+                        return Ok(None);
+                    }
+                    self.finish_large();
+                }
+                State::LargeEnd { remaining } => {
+                    if self.start + self.position + 2 > self.filled {
+                        return Ok(None);
+                    }
+                    self.position += 2;
+                    self.state = State::Arguments { remaining: remaining - 1 };
+                }
+            }
+        }
+    }
+
+    fn check_buffered(&self, limits: &Limits) -> Result<Option<Request<'_>>, ProtocolError> {
+        if self.buffered_bytes() > limits.max_buffer_bytes {
+            Err(ProtocolError::BufferLimit)
+        } else {
+            Ok(None)
+        }
+    }
+
+    /// Forgets the request that `next` returned last.
+    fn release(&mut self) {
+        if self.complete {
+            self.complete = false;
+            self.start += self.position;
+            self.position = 0;
+            self.places.clear();
+            if self.start == self.filled {
+                self.start = 0;
+                self.filled = 0;
+            }
+        }
+    }
+
+    /// In `LargeBody` the position counts the bytes of the block: the buffer is empty then.
+    fn position_in_large(&self) -> usize {
+        self.position
+    }
+
+    /// A line without its end, from `position` on; `None` if it has not ended yet.
+    fn line(&self, too_long: ProtocolError) -> Result<Option<(usize, usize)>, ProtocolError> {
+        let from = self.start + self.position;
+        match memchr(b'\r', &self.buffer[from..self.filled]) {
+            Some(length) if from + length + 1 < self.filled => Ok(Some((from, from + length))),
+            None if self.filled - from > INLINE_MAX_BYTES => Err(too_long),
+            _ => Ok(None),
+        }
+    }
+
+    fn read_count(&mut self, limits: &Limits) -> Result<bool, ProtocolError> {
+        let Some((from, to)) = self.line(ProtocolError::CountLineTooLong)? else { return Ok(false) };
+        let count = crate::number::parse_i64(&self.buffer[from + 1..to])
+            .filter(|&count| count <= i64::from(i32::MAX))
+            .ok_or(ProtocolError::InvalidCount)?;
+        if !limits.authenticated && count > UNAUTHENTICATED_MAX_ARGUMENTS {
+            return Err(ProtocolError::UnauthenticatedCount);
+        }
+        self.position = to + 2 - self.start;
+        if count <= 0 {
+            self.start += self.position;
+            self.position = 0;
+            return Ok(true);
+        }
+        let count = count as usize;
+        self.places.reserve(count.min(RESERVED_ARGUMENTS));
+        self.state = State::Arguments { remaining: count };
+        Ok(true)
+    }
+
+    fn read_length(&mut self, remaining: usize, limits: &Limits) -> Result<bool, ProtocolError> {
+        let Some((from, to)) = self.line(ProtocolError::LengthLineTooLong)? else { return Ok(false) };
+        if self.buffer[from] != b'$' {
+            return Err(ProtocolError::ExpectedDollar(self.buffer[from]));
+        }
+        let length = crate::number::parse_i64(&self.buffer[from + 1..to])
+            .filter(|&length| length >= 0 && length <= limits.max_bulk_bytes)
+            .ok_or(ProtocolError::InvalidLength)?;
+        if !limits.authenticated && length > UNAUTHENTICATED_MAX_BULK_BYTES {
+            return Err(ProtocolError::UnauthenticatedLength);
+        }
+        self.position = to + 2 - self.start;
+        let length = length as usize;
+        self.state = State::Body { remaining, length };
+        if length >= LARGE_ARGUMENT_BYTES {
+            self.begin_large(remaining, length);
+        }
+        Ok(true)
+    }
+
+    /// Moves what has arrived of a large argument into a block of its own, unless all of it is here already.
+    fn begin_large(&mut self, remaining: usize, length: usize) {
+        let from = self.start + self.position;
+        let arrived = (self.filled - from).min(length);
+        let mut block = Vec::with_capacity(length.min(arrived + LARGE_ARGUMENT_STEP_BYTES));
+        block.extend_from_slice(&self.buffer[from..from + arrived]);
+        // The words before it stay where they are; what follows it moves up behind them.
+        self.buffer.copy_within(from + arrived..self.filled, from);
+        self.filled -= arrived;
+        self.large = block;
+        if arrived == length {
+            self.places.push(Place::Large(Arc::new(std::mem::take(&mut self.large))));
+            self.state = State::LargeEnd { remaining };
+        } else {
+            self.places.push(Place::Range { start: self.position, end: self.position });
+            self.state = State::LargeBody { remaining, length };
+            self.position = arrived;
+        }
+    }
+
+    fn finish_large(&mut self) {
+        let State::LargeBody { remaining, length } = self.state else { return };
+        self.large.truncate(length);
+        let mut block = std::mem::take(&mut self.large);
+        block.shrink_to_fit();
+        if let Some(place) = self.places.last_mut() {
+            if let Place::Range { start, .. } = *place {
+                self.position = start;
+            }
+            *place = Place::Large(Arc::new(block));
+        }
+        self.state = State::LargeEnd { remaining };
+    }
+
+    fn read_inline(&mut self) -> Result<Inline, ProtocolError> {
+        let waiting = &self.buffer[self.start..self.filled];
+        let Some(length) = memchr(b'\n', waiting) else {
+            return if waiting.len() > INLINE_MAX_BYTES {
+                Err(ProtocolError::InlineTooLong)
+            } else {
+                Ok(Inline::Incomplete)
+            };
+        };
+        let line = waiting[..length].strip_suffix(b"\r").unwrap_or(&waiting[..length]);
+        let words = quoting::split_arguments(line).map_err(|_| ProtocolError::UnbalancedQuotes)?;
+        self.position = length + 1;
+        self.complete = true;
+        if words.is_empty() {
+            self.release();
+            return Ok(Inline::Empty);
+        }
+        self.inline.clear();
+        for word in words {
+            let start = self.inline.len();
+            self.inline.extend_from_slice(&word);
+            self.places.push(Place::Range { start, end: self.inline.len() });
+        }
+        Ok(Inline::Request)
+    }
+}
+
+enum Inline {
+    Incomplete,
+    Empty,
+    Request,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    type Outcome = (Vec<Vec<Vec<u8>>>, Option<ProtocolError>);
+
+    /// What a reader makes of `input` when it comes in pieces of these sizes.
+    fn read(input: &[u8], sizes: &[usize], limits: &Limits) -> Outcome {
+        let mut reader = RequestReader::new();
+        let mut requests = Vec::new();
+        let mut at = 0;
+        let mut sizes = sizes.iter().copied().cycle();
+        while at < input.len() {
+            let size = sizes.next().unwrap_or(1).clamp(1, input.len() - at);
+            reader.feed(&input[at..at + size]);
+            at += size;
+            loop {
+                match reader.next(limits) {
+                    Ok(Some(request)) => requests.push(request.iter().map(<[u8]>::to_vec).collect()),
+                    Ok(None) => break,
+                    Err(error) => return (requests, Some(error)),
+                }
+            }
+        }
+        (requests, None)
+    }
+
+    fn words(requests: &[&[&str]]) -> Vec<Vec<Vec<u8>>> {
+        requests.iter().map(|words| words.iter().map(|word| word.as_bytes().to_vec()).collect()).collect()
+    }
+
+    #[test]
+    fn well_formed_input() {
+        let cases: &[(&str, &[&[&str]])] = &[
+            ("*1\r\n$4\r\nPING\r\n", &[&["PING"]]),
+            ("PING\r\n", &[&["PING"]]),
+            ("PING\n\n  \r\nset a 'b c'\n", &[&["PING"], &["set", "a", "b c"]]),
+            ("*2\r\n$3\r\nGET\r\n$0\r\n\r\n*0\r\n*-1\r\nPING\r\n", &[&["GET", ""], &["PING"]]),
+            ("*1\r\n$4\r\nPI", &[]),
+        ];
+        for (input, expected) in cases {
+            assert_eq!(
+                read(input.as_bytes(), &[1000], &Limits::default()),
+                (words(expected), None),
+                "{input:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn malformed_input_gets_the_texts_of_redis() {
+        let narrow = Limits { authenticated: false, ..Limits::default() };
+        let small = Limits { max_bulk_bytes: 10, max_buffer_bytes: 100, ..Limits::default() };
+        let long = "x".repeat(INLINE_MAX_BYTES + 1);
+        let cases: &[(String, Limits, &str)] = &[
+            ("*x\r\n".into(), Limits::default(), "invalid multibulk length"),
+            ("*2147483648\r\n".into(), Limits::default(), "invalid multibulk length"),
+            ("*1\r\nPING\r\n".into(), Limits::default(), "expected '$', got 'P'"),
+            ("*1\r\n$-1\r\n".into(), Limits::default(), "invalid bulk length"),
+            ("*1\r\n$x\r\n".into(), Limits::default(), "invalid bulk length"),
+            ("*1\r\n$11\r\n".into(), small, "invalid bulk length"),
+            ("*11\r\n".into(), narrow, "unauthenticated multibulk length"),
+            ("*1\r\n$16385\r\n".into(), narrow, "unauthenticated bulk length"),
+            ("set a \"b\r\n".into(), Limits::default(), "unbalanced quotes in request"),
+            (long.clone(), Limits::default(), "too big inline request"),
+            (format!("*{long}"), Limits::default(), "too big mbulk count string"),
+            (format!("*1\r\n${long}"), Limits::default(), "too big bulk count string"),
+        ];
+        for (input, limits, text) in cases {
+            let (_, error) = read(input.as_bytes(), &[usize::MAX], limits);
+            assert_eq!(error.map(|error| error.to_string()), Some(format!("Protocol error: {text}")));
+        }
+        let (_, error) = read(&[b'a'; 200], &[usize::MAX], &small);
+        assert_eq!(error, Some(ProtocolError::BufferLimit));
+    }
+
+    #[test]
+    fn a_large_argument_is_shared_and_not_in_the_buffer() {
+        let value = vec![b'v'; 3 * LARGE_ARGUMENT_STEP_BYTES];
+        let mut reader = RequestReader::new();
+        reader.feed(format!("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n${}\r\n", value.len()).as_bytes());
+        assert!(reader.next(&Limits::default()).unwrap().is_none());
+        reader.feed(&value);
+        reader.feed(b"\r\nPING\r\n");
+        let request = reader.next(&Limits::default()).unwrap().unwrap();
+        assert_eq!(request.argument(1), b"k");
+        assert_eq!(**request.shared(2).unwrap(), value);
+        let kept = OwnedRequest::copy(&request);
+        assert!(Arc::ptr_eq(kept.as_request().shared(2).unwrap(), request.shared(2).unwrap()));
+        assert_eq!(reader.next(&Limits::default()).unwrap().unwrap().argument(0), b"PING");
+    }
+
+    #[test]
+    fn a_declared_length_alone_allocates_little() {
+        let mut reader = RequestReader::new();
+        reader.feed(b"*1000000000\r\n$536870912\r\n");
+        assert!(reader.next(&Limits::default()).unwrap().is_none());
+        reader.space();
+        assert!(reader.capacity_bytes() < 2 * LARGE_ARGUMENT_STEP_BYTES);
+    }
+
+    #[test]
+    fn a_lent_buffer_comes_back() {
+        let mut lent = vec![0; 64 * 1024];
+        let mut reader = RequestReader::new();
+        reader.lend(&mut lent);
+        assert!(lent.is_empty());
+        reader.feed(b"PING\r\nGET ");
+        assert!(reader.next(&Limits::default()).unwrap().is_some());
+        assert!(reader.next(&Limits::default()).unwrap().is_none());
+        reader.give_back(&mut lent);
+        assert_eq!(lent.len(), 64 * 1024);
+        assert_eq!(reader.capacity_bytes() - reader.places.capacity() * size_of::<Place>(), 4);
+        reader.feed(b"x\r\n");
+        assert_eq!(reader.next(&Limits::default()).unwrap().unwrap().argument(1), b"x");
+    }
+
+    fn any_input() -> impl Strategy<Value = Vec<u8>> {
+        let word = prop_oneof![
+            "[a-z]{0,12}".prop_map(String::into_bytes),
+            proptest::collection::vec(any::<u8>(), 0..40),
+            (LARGE_ARGUMENT_BYTES - 2..LARGE_ARGUMENT_BYTES + 2).prop_map(|length| vec![b'L'; length]),
+        ];
+        let framed = proptest::collection::vec(word, 1..5).prop_map(|words| {
+            let mut bytes = format!("*{}\r\n", words.len()).into_bytes();
+            for word in words {
+                bytes.extend_from_slice(format!("${}\r\n", word.len()).as_bytes());
+                bytes.extend_from_slice(&word);
+                bytes.extend_from_slice(b"\r\n");
+            }
+            bytes
+        });
+        let inline = "[a-z' \"*$0-9]{0,20}\r?\n".prop_map(String::into_bytes);
+        proptest::collection::vec(prop_oneof![4 => framed, 1 => inline], 0..5)
+            .prop_map(|parts| parts.concat())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(200))]
+        #[test]
+        fn any_split_gives_the_same_result(
+            input in any_input(),
+            sizes in proptest::collection::vec(1usize..5000, 1..6),
+        ) {
+            let whole = read(&input, &[usize::MAX], &Limits::default());
+            prop_assert_eq!(&read(&input, &sizes, &Limits::default()), &whole);
+            if input.len() < 3000 {
+                prop_assert_eq!(&read(&input, &[1], &Limits::default()), &whole);
+            }
+        }
+    }
+}
