@@ -1,1 +1,4 @@
 //! The keyspace: tables, values, expiry and the bodies of data commands.
+
+pub mod hasher;
+pub mod table;

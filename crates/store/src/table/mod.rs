@@ -1,0 +1,336 @@
+//! The hash table behind every keyspace: segments that grow a little at a time and split one by one.
+//!
+//! ```text
+//!  hash:  ┌─ directory ─┬─ place in the segment ─┬─ …
+//!         └─ top depth ─┴─ bits, as a fraction ──┴─ …        64 bits
+//!
+//!  directory ──▶ segment ──▶ bucket 0 … bucket n-1           1 ≤ n ≤ 32, each one cache line
+//!
+//!  bucket: ┌ 7 tags of 8 bits ┬ marks ┬ 7 pointers of 48 bits + 16 bits of hash ┐   64 bytes
+//! ```
+//!
+//! - A segment owns a range of hashes and keeps its items near the place that their hash, read as a fraction of that
+//!   range, points to. It grows from one bucket to 32 in steps of at most a quarter; then it splits in two halves.
+//!   So the table is at least 75 % full at any size once it has left its smallest segments, no operation moves more than
+//!   one segment's pointers, and memory does not jump.
+//! - Tag and pointer together keep 24 bits of an item's hash. They find the item, and they place it anew when its
+//!   segment grows or splits, without touching the item.
+//! - Cursors of [`Table::scan`] are hashes: they stay good across growth, splits and merges, and every item that is
+//!   there from start to end is visited exactly once.
+//! - The mark of an item is a bit for the owner's use (items that expire), counted per segment, together with the
+//!   lowest deadline among them.
+//!
+//! The design is of its own; its parents are extendible hashing (Fagin et al., 1979) and linear probing by buckets.
+//! `unsafe` is confined to `bucket` (items behind tagged pointers) and `segment` (which knows their type).
+
+mod bucket;
+mod segment;
+
+pub use bucket::{Item, ItemMut, ItemRef};
+
+use crate::hasher::Hasher;
+use segment::Segment;
+
+/// No deadline.
+pub const NO_DEADLINE: u64 = u64::MAX;
+
+/// The most hash bits that the directory uses; 2^32 segments are far beyond any memory.
+const MAX_DEPTH: u32 = 32;
+
+/// Hash bits that a cursor keeps.
+const CURSOR_BITS: u32 = 48;
+
+/// Where an item is. Good until the table changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Position {
+    segment: u32,
+    bucket: u8,
+    slot: u8,
+}
+
+/// A hash table of items that know their key.
+#[derive(Debug)]
+pub struct Table<T: Item> {
+    /// `2^depth` entries: the segment that owns each range of hashes.
+    directory: Vec<u32>,
+    depth: u32,
+    segments: Vec<Segment<T>>,
+    /// Places in `segments` that are unused.
+    vacant: Vec<u32>,
+    length: usize,
+    marked: usize,
+}
+
+impl<T: Item> Default for Table<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<T: Item> Table<T> {
+    /// An empty table. It allocates with the first item.
+    pub const fn new() -> Self {
+        Self { directory: Vec::new(), depth: 0, segments: Vec::new(), vacant: Vec::new(), length: 0, marked: 0 }
+    }
+
+    /// The number of items.
+    pub fn len(&self) -> usize {
+        self.length
+    }
+
+    /// Whether there are no items.
+    pub fn is_empty(&self) -> bool {
+        self.length == 0
+    }
+
+    /// The number of marked items.
+    pub fn marked_len(&self) -> usize {
+        self.marked
+    }
+
+    /// The number of segments.
+    pub fn segment_count(&self) -> usize {
+        self.segments.len() - self.vacant.len()
+    }
+
+    /// The number of items that fit without growing.
+    pub fn capacity(&self) -> usize {
+        self.segments.iter().map(Segment::capacity).sum()
+    }
+
+    /// Bytes held by the table itself, without its items.
+    pub fn size_bytes(&self) -> usize {
+        self.directory.capacity() * size_of::<u32>()
+            + self.segments.capacity() * size_of::<Segment<T>>()
+            + self.vacant.capacity() * size_of::<u32>()
+            + self.segments.iter().map(Segment::size_bytes).sum::<usize>()
+    }
+
+    /// Finds an item.
+    #[inline]
+    pub fn find(&self, hash: u64, key: &[u8]) -> Option<Position> {
+        let segment = self.segment_of(hash)?;
+        let (bucket, slot) = self.segments[segment as usize].find(hash, key)?;
+        Some(Position { segment, bucket, slot })
+    }
+
+    /// The item at `position`.
+    #[inline]
+    pub fn item(&self, position: Position) -> ItemRef<'_, T> {
+        self.segments[position.segment as usize].item(position.bucket, position.slot)
+    }
+
+    /// The item at `position`, to be changed. Its key must stay.
+    #[inline]
+    pub fn item_mut(&mut self, position: Position) -> ItemMut<'_, T> {
+        self.segments[position.segment as usize].item_mut(position.bucket, position.slot)
+    }
+
+    /// Inserts an item whose key is not in the table yet.
+    pub fn insert(&mut self, hasher: &Hasher, hash: u64, item: T) -> Position {
+        if self.directory.is_empty() {
+            self.segments.push(Segment::new(0));
+            self.directory.push(0);
+        }
+        loop {
+            let index = self.segment_of(hash).unwrap_or(0);
+            let segment = &mut self.segments[index as usize];
+            if segment.is_full() && !segment.grow() {
+                self.split(index, hash, hasher);
+                continue;
+            }
+            let (bucket, slot) = segment.insert(hash, item);
+            self.length += 1;
+            return Position { segment: index, bucket, slot };
+        }
+    }
+
+    /// Puts another item with the same key in the place of one; the mark stays. Returns the old one.
+    pub fn replace(&mut self, position: Position, item: T) -> T {
+        self.segments[position.segment as usize].replace(position.bucket, position.slot, item)
+    }
+
+    /// Takes an item out. The table may shrink unless `keep_size` is set.
+    pub fn remove(&mut self, hasher: &Hasher, position: Position, hash: u64, keep_size: bool) -> T {
+        let segment = &mut self.segments[position.segment as usize];
+        self.marked -= usize::from(segment.is_marked(position.bucket, position.slot));
+        let item = segment.remove(position.bucket, position.slot);
+        self.length -= 1;
+        if !keep_size {
+            segment.shrink();
+            self.merge(hash, hasher);
+        }
+        item
+    }
+
+    /// Marks or unmarks an item; `deadline` of a marked one counts for [`Table::earliest`].
+    pub fn set_mark(&mut self, position: Position, deadline: Option<u64>) {
+        let segment = &mut self.segments[position.segment as usize];
+        let was = segment.set_mark(position.bucket, position.slot, deadline);
+        self.marked = self.marked + usize::from(deadline.is_some()) - usize::from(was);
+    }
+
+    /// Visits items in the order of their hashes from `cursor` on, `count` of them or a few more; marked ones only if
+    /// `marked_only`. Returns the cursor to go on with, 0 at the end.
+    pub fn scan(&self, cursor: u64, count: usize, marked_only: bool, mut visit: impl FnMut(ItemRef<'_, T>)) -> u64 {
+        let mut left = count.max(1);
+        let mut from = cursor << (64 - CURSOR_BITS);
+        loop {
+            let Some(index) = self.segment_of(from) else { return 0 };
+            let segment = &self.segments[index as usize];
+            let (visited, next) = segment.scan(from, left, marked_only, &mut visit);
+            left = left.saturating_sub(visited);
+            match next.or_else(|| segment.end_of(from)) {
+                None => return 0,
+                Some(next) => from = next,
+            }
+            if left == 0 {
+                return from >> (64 - CURSOR_BITS);
+            }
+        }
+    }
+
+    /// Looks through whole segments from `cursor` on for marked items whose deadline has come, and gives the key of
+    /// each to `visit`. Stops after `segment_budget` segments; the cursor to go on with is 0 at the end.
+    ///
+    /// Segments in which nothing is due cost one comparison.
+    pub fn due(
+        &mut self,
+        cursor: u64,
+        now: u64,
+        segment_budget: usize,
+        deadline_of: impl Fn(&T) -> u64,
+        mut visit: impl FnMut(&T),
+    ) -> u64 {
+        let mut from = cursor << (64 - CURSOR_BITS);
+        for _ in 0..segment_budget.max(1) {
+            let Some(index) = self.segment_of(from) else { return 0 };
+            let segment = &mut self.segments[index as usize];
+            if segment.earliest() <= now {
+                segment.visit_due(now, &deadline_of, &mut visit);
+            }
+            match segment.end_of(from) {
+                None => return 0,
+                Some(next) => from = next,
+            }
+        }
+        from >> (64 - CURSOR_BITS)
+    }
+
+    /// A lower bound of the deadlines of the marked items in the segment that holds `hash`.
+    pub fn earliest(&self, hash: u64) -> u64 {
+        self.segment_of(hash).map_or(NO_DEADLINE, |index| self.segments[index as usize].earliest())
+    }
+
+    /// A random item, each about as likely as any other; `random` gives 64 random bits. Marked ones only if
+    /// `marked_only`. `None` if there are none, or none was found in a bounded number of tries.
+    pub fn random(&self, marked_only: bool, mut random: impl FnMut() -> u64) -> Option<ItemRef<'_, T>> {
+        /// Tries; a table that is mostly empty or mostly unmarked is searched from a random place after them.
+        const TRIES: usize = 64;
+        if self.length == 0 || (marked_only && self.marked == 0) {
+            return None;
+        }
+        for _ in 0..TRIES {
+            let index = self.segment_of(random())?;
+            if let Some((bucket, slot)) = self.segments[index as usize].random(marked_only, random()) {
+                return Some(self.segments[index as usize].item(bucket, slot));
+            }
+        }
+        let start = random();
+        for cursor in [start >> (64 - CURSOR_BITS), 0] {
+            let mut found = None;
+            let mut from = cursor << (64 - CURSOR_BITS);
+            while let Some(index) = self.segment_of(from) {
+                let segment = &self.segments[index as usize];
+                if let Some((bucket, slot)) = segment.first(marked_only) {
+                    found = Some(segment.item(bucket, slot));
+                    break;
+                }
+                match segment.end_of(from) {
+                    None => break,
+                    Some(next) => from = next,
+                }
+            }
+            if found.is_some() {
+                return found;
+            }
+        }
+        None
+    }
+
+    /// Visits all items in the order of their hashes.
+    pub fn for_each(&self, mut visit: impl FnMut(ItemRef<'_, T>)) {
+        let mut from = 0;
+        while let Some(index) = self.segment_of(from) {
+            let segment = &self.segments[index as usize];
+            segment.scan(from, usize::MAX, false, &mut visit);
+            match segment.end_of(from) {
+                None => return,
+                Some(next) => from = next,
+            }
+        }
+    }
+
+    fn segment_of(&self, hash: u64) -> Option<u32> {
+        let index = if self.depth == 0 { 0 } else { (hash >> (64 - self.depth)) as usize };
+        self.directory.get(index).copied()
+    }
+
+    /// Splits the segment that owns `hash` into two halves of its range.
+    fn split(&mut self, index: u32, hash: u64, hasher: &Hasher) {
+        let depth = self.segments[index as usize].depth();
+        assert!(depth < MAX_DEPTH, "items of equal hash fill a segment");
+        if depth == self.depth {
+            let mut doubled = Vec::with_capacity(self.directory.len() * 2);
+            for &segment in &self.directory {
+                doubled.extend([segment, segment]);
+            }
+            self.directory = doubled;
+            self.depth += 1;
+        }
+        let upper = self.segments[index as usize].split(hasher);
+        let place = match self.vacant.pop() {
+            Some(place) => {
+                self.segments[place as usize] = upper;
+                place
+            }
+            None => {
+                self.segments.push(upper);
+                self.segments.len() as u32 - 1
+            }
+        };
+        let (first, width) = self.range_in_directory(hash, depth);
+        self.directory[first + width / 2..first + width].fill(place);
+    }
+
+    /// Joins the segment that owns `hash` with its other half, if both are small.
+    fn merge(&mut self, hash: u64, hasher: &Hasher) {
+        let Some(index) = self.segment_of(hash) else { return };
+        let depth = self.segments[index as usize].depth();
+        if depth == 0 {
+            return;
+        }
+        let other_hash = hash ^ (1 << (64 - depth));
+        let Some(other) = self.segment_of(other_hash) else { return };
+        let (ours, theirs) = (&self.segments[index as usize], &self.segments[other as usize]);
+        if theirs.depth() != depth || !ours.should_merge(theirs) {
+            return;
+        }
+        let (low, high) = if hash < other_hash { (index, other) } else { (other, index) };
+        let upper = std::mem::replace(&mut self.segments[high as usize], Segment::vacant());
+        self.segments[low as usize].absorb(upper, hasher);
+        self.vacant.push(high);
+        let (first, width) = self.range_in_directory(hash, depth - 1);
+        self.directory[first..first + width].fill(low);
+    }
+
+    /// The part of the directory that the segment of this depth owns.
+    fn range_in_directory(&self, hash: u64, segment_depth: u32) -> (usize, usize) {
+        let width = 1usize << (self.depth - segment_depth);
+        let index = if self.depth == 0 { 0 } else { (hash >> (64 - self.depth)) as usize };
+        (index & !(width - 1), width)
+    }
+}
+
+#[cfg(test)]
+mod tests;
