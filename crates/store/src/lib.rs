@@ -1,4 +1,16 @@
 //! The keyspace: tables, values, expiry and the bodies of data commands.
 
+pub mod access;
+pub mod call;
+pub mod commands;
+pub mod database;
+pub mod entry;
 pub mod hasher;
+pub mod keyspace;
 pub mod table;
+
+pub use call::{Access, Call, Effects, Outcome, StoreOptions};
+pub use database::{Database, Found, Garbage, Layout};
+pub use entry::{Entry, NewValue, Value};
+pub use hasher::Hasher;
+pub use keyspace::Keyspace;

@@ -70,7 +70,14 @@ impl<T: Item> Default for Table<T> {
 impl<T: Item> Table<T> {
     /// An empty table. It allocates with the first item.
     pub const fn new() -> Self {
-        Self { directory: Vec::new(), depth: 0, segments: Vec::new(), vacant: Vec::new(), length: 0, marked: 0 }
+        Self {
+            directory: Vec::new(),
+            depth: 0,
+            segments: Vec::new(),
+            vacant: Vec::new(),
+            length: 0,
+            marked: 0,
+        }
     }
 
     /// The number of items.
@@ -172,7 +179,13 @@ impl<T: Item> Table<T> {
 
     /// Visits items in the order of their hashes from `cursor` on, `count` of them or a few more; marked ones only if
     /// `marked_only`. Returns the cursor to go on with, 0 at the end.
-    pub fn scan(&self, cursor: u64, count: usize, marked_only: bool, mut visit: impl FnMut(ItemRef<'_, T>)) -> u64 {
+    pub fn scan(
+        &self,
+        cursor: u64,
+        count: usize,
+        marked_only: bool,
+        mut visit: impl FnMut(ItemRef<'_, T>),
+    ) -> u64 {
         let mut left = count.max(1);
         let mut from = cursor << (64 - CURSOR_BITS);
         loop {

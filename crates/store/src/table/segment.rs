@@ -3,8 +3,8 @@
 #![allow(unsafe_code)]
 
 use super::NO_DEADLINE;
-use crate::hasher::Hasher;
 use super::bucket::{Bucket, Item, ItemMut, ItemRef, SLOTS};
+use crate::hasher::Hasher;
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
@@ -48,7 +48,15 @@ impl<T: Item> Segment<T> {
 
     fn with_buckets(depth: u32, count: usize) -> Self {
         let buckets = (0..count).map(|_| Bucket::EMPTY).collect();
-        Self { buckets, earliest: NO_DEADLINE, count: 0, marked: 0, removed: 0, depth: depth as u8, items: PhantomData }
+        Self {
+            buckets,
+            earliest: NO_DEADLINE,
+            count: 0,
+            marked: 0,
+            removed: 0,
+            depth: depth as u8,
+            items: PhantomData,
+        }
     }
 
     pub fn depth(&self) -> u32 {
@@ -231,7 +239,7 @@ impl<T: Item> Segment<T> {
         upper.earliest = self.earliest;
         upper.depth = self.depth;
         self.refill(self.depth() + 1, low, hasher);
-        upper.refill(self.depth() , high, hasher);
+        upper.refill(self.depth(), high, hasher);
         upper
     }
 

@@ -31,9 +31,9 @@ unsafe impl Item for Boxed {
     }
 
     fn into_pointer(self) -> NonNull<u8> {
-        let mut item = std::mem::ManuallyDrop::new(self);
+        let item = std::mem::ManuallyDrop::new(self);
         // SAFETY: the box is taken out of a value that is never dropped.
-        let boxed = unsafe { std::ptr::read(&mut item.0) };
+        let boxed = unsafe { std::ptr::read(&raw const item.0) };
         NonNull::from(Box::leak(boxed)).cast()
     }
 
@@ -121,7 +121,7 @@ fn behaves_like_a_map() {
         state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
         let number = (state >> 33) as u32 % (MANY / 10 + 1);
         // Phases of mostly inserting and mostly removing drive the table through its sizes.
-        let inserting = (state >> 20) % 100 < if step / (MANY / 2) % 2 == 0 { 80 } else { 20 };
+        let inserting = (state >> 20) % 100 < if (step / (MANY / 2)).is_multiple_of(2) { 80 } else { 20 };
         if inserting {
             if let Some(position) = find(&table, number) {
                 let old = table.replace(position, Boxed::new(&key(number), u64::from(step)));

@@ -1,0 +1,351 @@
+//! The context in which the body of a data command runs.
+
+use crate::database::{Database, Found, Garbage};
+use crate::entry::{Entry, NewValue, Value};
+use crate::keyspace::Keyspace;
+use crate::table::Item;
+use shoal_machine::{Now, Rng};
+use shoal_protocol::{ErrorReply, OwnedRequest, Reply};
+
+/// A class of keyspace events, as the letters of `notify-keyspace-events` choose them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum EventClass {
+    Generic,
+    String,
+    List,
+    Set,
+    Hash,
+    SortedSet,
+    Expired,
+    Evicted,
+    Stream,
+    KeyMiss,
+    New,
+}
+
+/// Something that happened to a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyEvent {
+    /// Its class.
+    pub class: EventClass,
+    /// Its name: `set`, `del`, `expire`, …
+    pub name: &'static str,
+    /// The database.
+    pub database: usize,
+    /// The key.
+    pub key: Vec<u8>,
+}
+
+/// How a command that changed something reaches replicas and the append-only file.
+#[derive(Clone, Debug, Default)]
+pub enum Propagation {
+    /// As the client sent it.
+    #[default]
+    Verbatim,
+    /// As these commands instead: an effect that is the same wherever it is carried out.
+    Instead(Vec<OwnedRequest>),
+}
+
+/// What a command did, collected for its caller. Reused from command to command.
+#[derive(Debug, Default)]
+pub struct Effects {
+    /// How many changes; a command with none is not propagated.
+    pub dirty: u64,
+    /// How it is propagated.
+    pub propagation: Propagation,
+    /// Deletions of expired keys that the command came across: `(database, command)`, propagated before it.
+    pub before: Vec<(usize, OwnedRequest)>,
+    /// Keys that changed, collected if `track_touched` is set.
+    pub touched: Vec<(usize, Vec<u8>)>,
+    /// Databases that were emptied or exchanged as a whole.
+    pub touched_databases: Vec<usize>,
+    /// Events, collected if `track_events` is set.
+    pub events: Vec<KeyEvent>,
+    /// Somebody watches keys.
+    pub track_touched: bool,
+    /// Somebody listens for events.
+    pub track_events: bool,
+    /// Keys that reads found.
+    pub hits: u64,
+    /// Keys that reads did not find.
+    pub misses: u64,
+    /// Keys that were found expired and deleted.
+    pub expired: u64,
+}
+
+impl Effects {
+    /// Forgets what the last command did; keeps the settings and the memory.
+    pub fn reset(&mut self) {
+        self.dirty = 0;
+        if !matches!(self.propagation, Propagation::Verbatim) {
+            self.propagation = Propagation::Verbatim;
+        }
+        self.before.clear();
+        self.touched.clear();
+        self.touched_databases.clear();
+        self.events.clear();
+        self.hits = 0;
+        self.misses = 0;
+        self.expired = 0;
+    }
+}
+
+/// Who is asking, as far as it changes what a command sees.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Access {
+    /// This node is a replica: expired keys are hidden, not deleted, until the primary says so.
+    pub on_replica: bool,
+    /// The command comes from the primary (or a file): expired keys are there like any other.
+    pub from_primary: bool,
+    /// Reads leave the access clock alone (`CLIENT NO-TOUCH`, or a snapshot shares the pages).
+    pub no_touch: bool,
+}
+
+/// Settings of the store that commands need.
+#[derive(Clone, Copy, Debug)]
+pub struct StoreOptions {
+    /// `maxmemory-policy` is one of the LFU policies: the access clock counts.
+    pub lfu: bool,
+    /// `lfu-log-factor`.
+    pub lfu_log_factor: u32,
+    /// `lfu-decay-time` in minutes.
+    pub lfu_decay_minutes: u32,
+    /// `proto-max-bulk-len`: the longest string.
+    pub max_string_bytes: usize,
+    /// `rdb-version-compat` 10: what leaves the node fits Redis 7.0.
+    pub rdb_version: u16,
+    /// `sanitize-dump-payload`: RESTORE checks every byte of what it is given.
+    pub sanitize_payload: bool,
+    /// `rdbcompression`.
+    pub compress: bool,
+    /// Lazy freeing by UNLINK and, with `lazyfree-lazy-user-del`, by DEL.
+    pub lazy_user_del: bool,
+    /// `lazyfree-lazy-user-flush`.
+    pub lazy_user_flush: bool,
+    /// A debugging aid: RESTORE does not check the checksum.
+    pub skip_checksum: bool,
+}
+
+impl Default for StoreOptions {
+    fn default() -> Self {
+        Self {
+            lfu: false,
+            lfu_log_factor: 10,
+            lfu_decay_minutes: 1,
+            max_string_bytes: 512 * 1024 * 1024,
+            rdb_version: 11,
+            sanitize_payload: false,
+            compress: true,
+            lazy_user_del: false,
+            lazy_user_flush: false,
+            skip_checksum: false,
+        }
+    }
+}
+
+/// One running command.
+#[derive(Debug)]
+pub struct Call<'a, 'r> {
+    /// The time, the same for the whole command.
+    pub now: Now,
+    /// All databases.
+    pub keyspace: &'a mut Keyspace,
+    /// The client's selected database.
+    pub database_index: usize,
+    /// Where the reply goes.
+    pub reply: &'a mut Reply<'r>,
+    /// What the command does is noted here.
+    pub effects: &'a mut Effects,
+    /// Who is asking.
+    pub access: Access,
+    /// Settings.
+    pub options: &'a StoreOptions,
+    /// Randomness.
+    pub rng: &'a mut Rng,
+}
+
+/// The outcome of a command's body: its reply has been written, or this error is to be.
+pub type Outcome = Result<(), ErrorReply>;
+
+impl Call<'_, '_> {
+    /// The selected database.
+    pub fn database(&self) -> &Database {
+        self.keyspace.database(self.database_index)
+    }
+
+    /// The selected database, to be changed.
+    pub fn database_mut(&mut self) -> &mut Database {
+        self.keyspace.database_mut(self.database_index)
+    }
+
+    /// Whether an expiry has passed for this caller.
+    pub fn is_expired(&self, expiry_ms: Option<u64>) -> bool {
+        expiry_ms.is_some_and(|at| at <= self.now.unix_ms()) && !self.access.from_primary
+    }
+
+    /// Finds a key for a read: counts hit or miss, moves the access clock, hides what has expired.
+    pub fn find_for_read(&mut self, key: &[u8]) -> Option<Found> {
+        let found = self.find(key);
+        match found {
+            Some(found) => {
+                self.effects.hits += 1;
+                self.touch(found);
+            }
+            None => {
+                self.effects.misses += 1;
+                self.event(EventClass::KeyMiss, "keymiss", key);
+            }
+        }
+        found
+    }
+
+    /// Finds a key for a change: moves the access clock, deletes what has expired.
+    pub fn find_for_write(&mut self, key: &[u8]) -> Option<Found> {
+        let found = self.find(key)?;
+        self.touch(found);
+        Some(found)
+    }
+
+    /// Finds a key without any trace but the deletion of what has expired.
+    pub fn find(&mut self, key: &[u8]) -> Option<Found> {
+        self.find_in(self.database_index, key)
+    }
+
+    /// As [`Call::find`], in another database.
+    pub fn find_in(&mut self, database_index: usize, key: &[u8]) -> Option<Found> {
+        let database = self.keyspace.database(database_index);
+        let found = database.find(key)?;
+        if database.expiring_len() > 0 && self.is_expired(database.entry(found).expiry_ms()) {
+            if !self.access.on_replica {
+                self.delete_expired(database_index, found, key);
+            }
+            return None;
+        }
+        Some(found)
+    }
+
+    fn delete_expired(&mut self, database_index: usize, found: Found, key: &[u8]) {
+        self.remove_from(database_index, found);
+        self.effects.expired += 1;
+        self.effects.before.push((database_index, OwnedRequest::new([b"DEL".as_slice(), key])));
+        self.event_in(database_index, EventClass::Expired, "expired", key);
+        self.touched_in(database_index, key);
+    }
+
+    /// Moves the access clock of an entry.
+    pub fn touch(&mut self, found: Found) {
+        if self.access.no_touch || self.keyspace.frozen_pages {
+            return;
+        }
+        let clock = if self.options.lfu {
+            let before = self.database().entry(found).access();
+            crate::access::lfu_after_access(before, self.now, self.options, self.rng)
+        } else {
+            crate::access::lru_clock(self.now)
+        };
+        self.database_mut().entry_mut(found).set_access(clock);
+    }
+
+    /// The access clock that a new entry begins with.
+    pub fn initial_access(&self) -> u32 {
+        if self.options.lfu {
+            crate::access::lfu_initial(self.now)
+        } else {
+            crate::access::lru_clock(self.now)
+        }
+    }
+
+    /// The value of an entry as a string.
+    ///
+    /// # Errors
+    /// The key holds another type.
+    pub fn string(&self, found: Found) -> Result<crate::table::ItemRef<'_, Entry>, ErrorReply> {
+        Ok(self.database().entry(found))
+    }
+
+    /// Inserts an entry whose key is not there.
+    pub fn insert(&mut self, key: &[u8], value: NewValue<'_>, expiry_ms: Option<u64>) -> Found {
+        let mut entry = Entry::new(key, value, expiry_ms);
+        entry.set_access(self.initial_access());
+        self.event(EventClass::New, "new", key);
+        let database = self.database_mut();
+        let place = database.place(key);
+        database.insert(place, entry)
+    }
+
+    /// Takes an entry of the selected database out and puts it aside to be freed.
+    pub fn remove(&mut self, found: Found) {
+        self.remove_from(self.database_index, found);
+    }
+
+    /// As [`Call::remove`], in another database.
+    pub fn remove_from(&mut self, database_index: usize, found: Found) {
+        let keep_size = self.keyspace.frozen_pages;
+        let entry = self.keyspace.database_mut(database_index).remove(found, keep_size);
+        self.discard(entry);
+    }
+
+    /// Frees an entry: at once if it is cheap, else on the shell's background thread.
+    pub fn discard(&mut self, entry: Entry) {
+        if entry.size_bytes() > LAZY_FREE_BYTES {
+            self.keyspace.discard(Garbage::Entry(entry));
+        }
+    }
+
+    /// Notes that a key of the selected database changed: one more change, and its watchers are to be told.
+    pub fn changed(&mut self, key: &[u8]) {
+        self.effects.dirty += 1;
+        self.touched_in(self.database_index, key);
+    }
+
+    /// Tells a key's watchers.
+    pub fn touched_in(&mut self, database_index: usize, key: &[u8]) {
+        if self.effects.track_touched {
+            self.effects.touched.push((database_index, key.to_vec()));
+        }
+    }
+
+    /// Notes an event on a key of the selected database.
+    pub fn event(&mut self, class: EventClass, name: &'static str, key: &[u8]) {
+        self.event_in(self.database_index, class, name, key);
+    }
+
+    /// Notes an event on a key of another database.
+    pub fn event_in(&mut self, database: usize, class: EventClass, name: &'static str, key: &[u8]) {
+        if self.effects.track_events {
+            self.effects.events.push(KeyEvent { class, name, database, key: key.to_vec() });
+        }
+    }
+
+    /// Propagates these words instead of what the client sent.
+    pub fn propagate_instead<I>(&mut self, words: I)
+    where
+        I: IntoIterator,
+        I::Item: AsRef<[u8]>,
+    {
+        let request = OwnedRequest::new(words);
+        match &mut self.effects.propagation {
+            Propagation::Instead(requests) => requests.push(request),
+            Propagation::Verbatim => self.effects.propagation = Propagation::Instead(vec![request]),
+        }
+    }
+
+    /// Replies with a string value.
+    pub fn reply_value(&mut self, found: Found) {
+        let entry = self.keyspace.database(self.database_index).entry(found);
+        match entry.value() {
+            Value::Integer(integer) => self.reply.bulk_integer(integer),
+            Value::Bytes(bytes) => self.reply.bulk(bytes),
+            Value::Shared(bytes) => self.reply.bulk_shared(bytes),
+        }
+    }
+
+    /// The name of a key that an entry has; for callers that hold only the entry.
+    pub fn key_of(&self, found: Found) -> Vec<u8> {
+        self.database().entry(found).key().to_vec()
+    }
+}
+
+/// An entry with more bytes is freed in the background.
+const LAZY_FREE_BYTES: usize = 64 * 1024;

@@ -1,0 +1,484 @@
+//! One heap block per key: header, expiry, value word, key, small value.
+//!
+//! ```text
+//! ┌ kind 4 ┬ flags 4 ┬ access 24 ┬ key length 16 ┬ inline length 16 ┐  8 bytes
+//! ├ expiry in ms, if HAS_EXPIRY ────────────────────────────────────┤  8 bytes
+//! ├ key length, if LONG_KEY ────────────────────────────────────────┤  8 bytes
+//! ├ integer or pointer, unless the value is inline ─────────────────┤  8 bytes
+//! ├ key bytes ──────────────────────────────────────────────────────┤
+//! └ value bytes, if inline ─────────────────────────────────────────┘
+//! ```
+//!
+//! The allocator is expected to have size classes of 8 bytes, so nothing is lost to rounding. The contract of the
+//! `unsafe` here: a block's length follows from its header, its value word holds what its kind says, and an [`Entry`]
+//! owns its block and what the value word points to.
+
+#![allow(unsafe_code)]
+
+use crate::table::Item;
+use shoal_protocol::SharedBytes;
+use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+use std::fmt;
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+/// The longest string that is kept inside the block.
+pub const INLINE_MAX_BYTES: usize = 1024;
+/// The longest string that reports the encoding `embstr`.
+const EMBEDDED_MAX_BYTES: usize = 44;
+/// The longest key.
+pub const KEY_MAX_BYTES: usize = 512 * 1024 * 1024;
+
+const HEADER_BYTES: usize = 8;
+const WORD_BYTES: usize = 8;
+const EXPIRY_OFFSET: usize = HEADER_BYTES;
+
+const KIND_INTEGER: u8 = 0;
+const KIND_INLINE: u8 = 1;
+const KIND_SHARED: u8 = 2;
+
+const HAS_EXPIRY: u8 = 1;
+const LONG_KEY: u8 = 2;
+/// A string that an operation made by changing another one; it reports the encoding `raw` at any length.
+const RAW: u8 = 4;
+
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct Header {
+    /// Kind in the lower, flags in the upper four bits.
+    kind_and_flags: u8,
+    access: [u8; 3],
+    key_length: u16,
+    inline_length: u16,
+}
+
+impl Header {
+    fn kind(self) -> u8 {
+        self.kind_and_flags & 0x0f
+    }
+
+    fn flags(self) -> u8 {
+        self.kind_and_flags >> 4
+    }
+
+    fn has(self, flag: u8) -> bool {
+        self.flags() & flag != 0
+    }
+
+    fn long_key_offset(self) -> usize {
+        HEADER_BYTES + if self.has(HAS_EXPIRY) { WORD_BYTES } else { 0 }
+    }
+
+    fn word_offset(self) -> usize {
+        self.long_key_offset() + if self.has(LONG_KEY) { WORD_BYTES } else { 0 }
+    }
+
+    fn key_offset(self) -> usize {
+        self.word_offset() + if self.kind() == KIND_INLINE { 0 } else { WORD_BYTES }
+    }
+}
+
+/// A key's value as readers see it.
+#[derive(Clone, Copy, Debug)]
+pub enum Value<'a> {
+    /// A string that is an integer in its canonical form.
+    Integer(i64),
+    /// A string.
+    Bytes(&'a [u8]),
+    /// A long string that readers can share.
+    Shared(&'a SharedBytes),
+}
+
+/// A value on its way into the keyspace.
+#[derive(Clone, Debug)]
+pub enum NewValue<'a> {
+    /// A string that is an integer in its canonical form.
+    Integer(i64),
+    /// A string that is copied into its place.
+    Bytes(&'a [u8]),
+    /// A string that is copied into its place and reports the encoding `raw`.
+    RawBytes(&'a [u8]),
+    /// A long string that is not copied.
+    Shared(SharedBytes),
+}
+
+impl NewValue<'_> {
+    /// A string in the form that takes the least memory: an integer if it is one.
+    pub fn compact(bytes: &[u8]) -> NewValue<'_> {
+        match shoal_protocol::number::parse_i64(bytes) {
+            Some(integer) => NewValue::Integer(integer),
+            None => NewValue::Bytes(bytes),
+        }
+    }
+}
+
+/// A key, its value and its expiry, in one block that it owns.
+pub struct Entry {
+    block: NonNull<u8>,
+}
+
+// SAFETY: the block and what it points to (shared bytes behind an `Arc`) have no ties to a thread.
+unsafe impl Send for Entry {}
+
+/// What stands between header and key.
+enum Word {
+    None,
+    Integer(i64),
+    Shared(SharedBytes),
+}
+
+impl Entry {
+    /// Puts key, value and expiry (milliseconds since 1970, if any) into a new block.
+    pub fn new(key: &[u8], value: NewValue<'_>, expiry_ms: Option<u64>) -> Self {
+        match value {
+            NewValue::Integer(integer) => Self::build(key, 0, expiry_ms, Word::Integer(integer), &[]),
+            NewValue::Bytes(bytes) if bytes.len() <= INLINE_MAX_BYTES => {
+                Self::build(key, 0, expiry_ms, Word::None, bytes)
+            }
+            NewValue::RawBytes(bytes) if bytes.len() <= INLINE_MAX_BYTES => {
+                Self::build(key, RAW, expiry_ms, Word::None, bytes)
+            }
+            NewValue::Bytes(bytes) | NewValue::RawBytes(bytes) => {
+                Self::build(key, RAW, expiry_ms, Word::Shared(Arc::new(bytes.to_vec())), &[])
+            }
+            NewValue::Shared(bytes) => Self::build(key, RAW, expiry_ms, Word::Shared(bytes), &[]),
+        }
+    }
+
+    fn build(key: &[u8], flags: u8, expiry_ms: Option<u64>, word: Word, inline: &[u8]) -> Self {
+        let kind = match word {
+            Word::None => KIND_INLINE,
+            Word::Integer(_) => KIND_INTEGER,
+            Word::Shared(_) => KIND_SHARED,
+        };
+        let long_key = key.len() >= usize::from(u16::MAX);
+        let expiry_flag = if expiry_ms.is_some() { HAS_EXPIRY } else { 0 };
+        let flags = flags | expiry_flag | if long_key { LONG_KEY } else { 0 };
+        let header = Header {
+            kind_and_flags: kind | flags << 4,
+            access: [0; 3],
+            key_length: if long_key { u16::MAX } else { key.len() as u16 },
+            inline_length: inline.len() as u16,
+        };
+        let layout = layout_for(header.key_offset() + key.len() + inline.len());
+        // SAFETY: the layout is not empty: it holds at least the header.
+        let Some(block) = NonNull::new(unsafe { alloc(layout) }) else { handle_alloc_error(layout) };
+        // SAFETY: all offsets come from the header and lie inside the new block; fields of eight bytes are aligned
+        // because the block is and all fields before them are multiples of eight.
+        unsafe {
+            block.cast::<Header>().write(header);
+            if let Some(expiry_ms) = expiry_ms {
+                block.add(EXPIRY_OFFSET).cast::<u64>().write(expiry_ms);
+            }
+            if long_key {
+                block.add(header.long_key_offset()).cast::<u64>().write(key.len() as u64);
+            }
+            match word {
+                Word::None => {}
+                Word::Integer(integer) => block.add(header.word_offset()).cast::<i64>().write(integer),
+                Word::Shared(bytes) => block.add(header.word_offset()).cast::<SharedBytes>().write(bytes),
+            }
+            let key_at = block.add(header.key_offset()).as_ptr();
+            std::ptr::copy_nonoverlapping(key.as_ptr(), key_at, key.len());
+            std::ptr::copy_nonoverlapping(inline.as_ptr(), key_at.add(key.len()), inline.len());
+        }
+        Self { block }
+    }
+
+    #[inline]
+    fn header(&self) -> Header {
+        // SAFETY: every block begins with its header.
+        unsafe { self.block.cast::<Header>().read() }
+    }
+
+    fn header_mut(&mut self) -> &mut Header {
+        // SAFETY: every block begins with its header, and the entry is borrowed for changing.
+        unsafe { self.block.cast::<Header>().as_mut() }
+    }
+
+    #[inline]
+    fn key_length(&self, header: Header) -> usize {
+        if header.has(LONG_KEY) {
+            // SAFETY: the flag says that the field is there.
+            (unsafe { self.block.add(header.long_key_offset()).cast::<u64>().read() }) as usize
+        } else {
+            usize::from(header.key_length)
+        }
+    }
+
+    fn block_length(&self) -> usize {
+        let header = self.header();
+        header.key_offset() + self.key_length(header) + usize::from(header.inline_length)
+    }
+
+    /// Bytes held on the heap, a shared value counted whole.
+    pub fn size_bytes(&self) -> usize {
+        let outside = match self.value() {
+            Value::Shared(bytes) => bytes.capacity() + size_of::<Vec<u8>>() + 2 * size_of::<usize>(),
+            _ => 0,
+        };
+        layout_for(self.block_length()).size() + outside
+    }
+
+    /// The value.
+    #[inline]
+    pub fn value(&self) -> Value<'_> {
+        let header = self.header();
+        match header.kind() {
+            // SAFETY: entries of this kind have an integer in their word.
+            KIND_INTEGER => Value::Integer(unsafe { self.block.add(header.word_offset()).cast().read() }),
+            KIND_INLINE => {
+                let at = header.key_offset() + self.key_length(header);
+                let length = usize::from(header.inline_length);
+                // SAFETY: the inline bytes follow the key, and live as long as the borrow of the entry.
+                Value::Bytes(unsafe { std::slice::from_raw_parts(self.block.add(at).as_ptr(), length) })
+            }
+            // SAFETY: entries of this kind have shared bytes in their word.
+            _ => Value::Shared(unsafe { self.block.add(header.word_offset()).cast().as_ref() }),
+        }
+    }
+
+    /// The long string, to be changed in place; `None` if the value is kept otherwise.
+    pub fn shared_mut(&mut self) -> Option<&mut SharedBytes> {
+        let header = self.header();
+        // SAFETY: entries of this kind have shared bytes in their word, and the entry is borrowed for changing.
+        (header.kind() == KIND_SHARED)
+            .then(|| unsafe { self.block.add(header.word_offset()).cast::<SharedBytes>().as_mut() })
+    }
+
+    /// Puts a value in the place of this one. Expiry and access clock stay.
+    pub fn set_value(&mut self, value: NewValue<'_>) {
+        let header = self.header();
+        match value {
+            NewValue::Integer(integer) if header.kind() == KIND_INTEGER => {
+                // SAFETY: entries of this kind have an integer in their word.
+                unsafe { self.block.add(header.word_offset()).cast::<i64>().write(integer) };
+            }
+            NewValue::Bytes(bytes) if self.fits_in_place(header, bytes) => self.overwrite_inline(0, bytes),
+            NewValue::RawBytes(bytes) if self.fits_in_place(header, bytes) => {
+                self.overwrite_inline(RAW, bytes);
+            }
+            value => {
+                let mut replacement = Self::new(self.key(), value, self.expiry_ms());
+                replacement.header_mut().access = header.access;
+                *self = replacement;
+            }
+        }
+    }
+
+    fn fits_in_place(&self, header: Header, bytes: &[u8]) -> bool {
+        let before = self.block_length();
+        let after = before - usize::from(header.inline_length) + bytes.len();
+        header.kind() == KIND_INLINE
+            && bytes.len() <= INLINE_MAX_BYTES
+            && layout_for(before).size() == layout_for(after).size()
+    }
+
+    fn overwrite_inline(&mut self, raw: u8, bytes: &[u8]) {
+        let header = self.header();
+        let at = header.key_offset() + self.key_length(header);
+        let flags = header.flags() & !RAW | raw;
+        *self.header_mut() = Header {
+            kind_and_flags: header.kind() | flags << 4,
+            inline_length: bytes.len() as u16,
+            ..header
+        };
+        // SAFETY: the block's length, rounded to its size class, is the same for the new value.
+        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.block.add(at).as_ptr(), bytes.len()) };
+    }
+
+    /// The expiry in milliseconds since 1970.
+    #[inline]
+    pub fn expiry_ms(&self) -> Option<u64> {
+        // SAFETY: the flag says that the field is there.
+        self.header().has(HAS_EXPIRY).then(|| unsafe { self.block.add(EXPIRY_OFFSET).cast::<u64>().read() })
+    }
+
+    /// Sets or removes the expiry.
+    pub fn set_expiry_ms(&mut self, expiry_ms: Option<u64>) {
+        let header = self.header();
+        match expiry_ms {
+            // SAFETY: the flag says that the field is there.
+            Some(at) if header.has(HAS_EXPIRY) => unsafe {
+                self.block.add(EXPIRY_OFFSET).cast::<u64>().write(at);
+            },
+            None if !header.has(HAS_EXPIRY) => {}
+            _ => {
+                let raw = header.has(RAW);
+                let value = match self.value() {
+                    Value::Integer(integer) => NewValue::Integer(integer),
+                    Value::Bytes(bytes) if raw => NewValue::RawBytes(bytes),
+                    Value::Bytes(bytes) => NewValue::Bytes(bytes),
+                    Value::Shared(bytes) => NewValue::Shared(bytes.clone()),
+                };
+                let mut replacement = Self::new(self.key(), value, expiry_ms);
+                replacement.header_mut().access = header.access;
+                *self = replacement;
+            }
+        }
+    }
+
+    /// The same value and expiry under another key.
+    pub fn renamed(self, key: &[u8]) -> Self {
+        let raw = self.header().has(RAW);
+        let value = match self.value() {
+            Value::Integer(integer) => NewValue::Integer(integer),
+            Value::Bytes(bytes) if raw => NewValue::RawBytes(bytes),
+            Value::Bytes(bytes) => NewValue::Bytes(bytes),
+            Value::Shared(bytes) => NewValue::Shared(bytes.clone()),
+        };
+        let mut renamed = Self::new(key, value, self.expiry_ms());
+        renamed.header_mut().access = self.header().access;
+        renamed
+    }
+
+    /// The 24 bits of the access clock: what they mean depends on `maxmemory-policy`.
+    pub fn access(&self) -> u32 {
+        let [low, middle, high] = self.header().access;
+        u32::from_le_bytes([low, middle, high, 0])
+    }
+
+    /// Sets the access clock; only the lower 24 bits count.
+    #[inline]
+    pub fn set_access(&mut self, access: u32) {
+        let [low, middle, high, _] = access.to_le_bytes();
+        self.header_mut().access = [low, middle, high];
+    }
+
+    /// What `OBJECT ENCODING` says.
+    pub fn encoding(&self) -> &'static str {
+        match self.value() {
+            Value::Integer(_) => "int",
+            Value::Bytes(bytes) if bytes.len() <= EMBEDDED_MAX_BYTES && !self.header().has(RAW) => "embstr",
+            _ => "raw",
+        }
+    }
+}
+
+// SAFETY: the block does not move while the entry is given away; its address is that of the heap.
+unsafe impl Item for Entry {
+    #[inline]
+    fn key(&self) -> &[u8] {
+        let header = self.header();
+        let length = self.key_length(header);
+        // SAFETY: the key follows the fields, and lives as long as the borrow of the entry.
+        unsafe { std::slice::from_raw_parts(self.block.add(header.key_offset()).as_ptr(), length) }
+    }
+
+    #[inline]
+    fn into_pointer(self) -> NonNull<u8> {
+        std::mem::ManuallyDrop::new(self).block
+    }
+
+    #[inline]
+    unsafe fn from_pointer(pointer: NonNull<u8>) -> Self {
+        Self { block: pointer }
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        let header = self.header();
+        let layout = layout_for(self.block_length());
+        // SAFETY: the entry owns its block, which was allocated with this layout, and what its word points to.
+        unsafe {
+            if header.kind() == KIND_SHARED {
+                self.block.add(header.word_offset()).cast::<SharedBytes>().drop_in_place();
+            }
+            dealloc(self.block.as_ptr(), layout);
+        }
+    }
+}
+
+impl fmt::Debug for Entry {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Entry")
+            .field("key", &String::from_utf8_lossy(self.key()))
+            .field("value", &self.value())
+            .field("expiry_ms", &self.expiry_ms())
+            .finish()
+    }
+}
+
+/// The layout of a block that holds `length` bytes: rounded up to the allocator's classes.
+const fn layout_for(length: usize) -> Layout {
+    let size = length.next_multiple_of(WORD_BYTES);
+    // SAFETY: the alignment is a power of two, and keys and inline values are bounded far below `isize::MAX`.
+    unsafe { Layout::from_size_align_unchecked(size, WORD_BYTES) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(entry: &Entry) -> String {
+        match entry.value() {
+            Value::Integer(integer) => integer.to_string(),
+            Value::Bytes(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+            Value::Shared(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+        }
+    }
+
+    #[test]
+    fn every_kind_keeps_key_value_and_expiry() {
+        let long = "x".repeat(INLINE_MAX_BYTES + 1);
+        let long_key = "k".repeat(70_000);
+        for key in ["", "k", "a longer key than eight", &long_key] {
+            for expiry_ms in [None, Some(7)] {
+                for value in ["", "v", "12", "-9223372036854775808", "0x10", &long] {
+                    let mut entry =
+                        Entry::new(key.as_bytes(), NewValue::compact(value.as_bytes()), expiry_ms);
+                    entry.set_access(0x00ab_cdef);
+                    assert_eq!((entry.key(), text(&entry).as_str()), (key.as_bytes(), value));
+                    assert_eq!(entry.expiry_ms(), expiry_ms);
+                    for changed in ["", "other", "99", &long] {
+                        entry.set_value(NewValue::compact(changed.as_bytes()));
+                        assert_eq!((entry.key(), text(&entry).as_str()), (key.as_bytes(), changed));
+                        assert_eq!(entry.expiry_ms(), expiry_ms);
+                        entry.set_expiry_ms(Some(9));
+                        assert_eq!(entry.expiry_ms(), Some(9));
+                        entry.set_expiry_ms(expiry_ms);
+                        assert_eq!(text(&entry), changed);
+                        assert_eq!(entry.access(), 0x00ab_cdef);
+                    }
+                    let renamed = entry.renamed(b"new");
+                    assert_eq!((renamed.key(), text(&renamed).as_str()), (&b"new"[..], long.as_str()));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn encodings() {
+        for (value, encoding) in [
+            (NewValue::Integer(5), "int"),
+            (NewValue::Bytes(b"short"), "embstr"),
+            (NewValue::Bytes(&[b'x'; 44]), "embstr"),
+            (NewValue::Bytes(&[b'x'; 45]), "raw"),
+            (NewValue::RawBytes(b"short"), "raw"),
+            (NewValue::Bytes(&[b'x'; 5000]), "raw"),
+        ] {
+            assert_eq!(Entry::new(b"k", value, None).encoding(), encoding);
+        }
+    }
+
+    #[test]
+    fn blocks_are_small() {
+        let sixteen = b"key:000000000001";
+        assert_eq!(Entry::new(sixteen, NewValue::Bytes(&[b'v'; 64]), None).size_bytes(), 88);
+        assert_eq!(Entry::new(sixteen, NewValue::Integer(1), None).size_bytes(), 32);
+        assert_eq!(Entry::new(sixteen, NewValue::Integer(1), Some(1)).size_bytes(), 40);
+    }
+
+    #[test]
+    fn a_shared_value_is_not_copied() {
+        let bytes: SharedBytes = Arc::new(vec![1; 4000]);
+        let mut entry = Entry::new(b"k", NewValue::Shared(bytes.clone()), None);
+        assert_eq!(Arc::strong_count(&bytes), 2);
+        Arc::make_mut(entry.shared_mut().unwrap()).push(2);
+        assert_eq!(bytes.len(), 4000);
+        drop(entry);
+        assert_eq!(Arc::strong_count(&bytes), 1);
+    }
+}
