@@ -1,0 +1,147 @@
+//! The bytes of the bus, version 1, as Redis 7.0 and 7.2 speak it.
+//!
+//! A message is a header of 2256 bytes and then data of its type; all integers are big endian. The layout is written
+//! down in `docs/` and, field by field, in the constants here. Shoal announces itself in the header byte
+//! [`SHOAL_BYTE`], which Redis leaves zero and does not read.
+
+mod decode;
+mod encode;
+#[cfg(test)]
+mod tests;
+
+use crate::messages::Message;
+use std::fmt;
+
+pub use decode::decode;
+pub use encode::encode;
+
+/// The length of the header.
+pub const HEADER_LENGTH: usize = 2256;
+/// The length of one gossip entry.
+pub const GOSSIP_LENGTH: usize = 104;
+/// The length of an address field.
+pub const HOST_LENGTH: usize = 46;
+/// The longest message taken: a publication may be as long as a value (512 MiB), with its channel.
+pub const MAX_MESSAGE_LENGTH: usize = 1 << 30;
+/// The position of the byte in which Shoal announces itself, within 30 bytes Redis leaves unused.
+pub const SHOAL_BYTE: usize = 2245;
+/// What Shoal writes there: the version of its own additions to the bus.
+pub const SHOAL_VERSION: u8 = 1;
+/// The first bytes of every message.
+pub const SIGNATURE: [u8; 4] = *b"RCmb";
+
+/// Message flag: writes are paused.
+const FLAG_PAUSED: u8 = 1;
+/// Message flag: vote although the primary is up.
+const FLAG_FORCE_ACK: u8 = 2;
+/// Message flag: extensions are understood, and counted in the header.
+const FLAG_EXTENSIONS: u8 = 4;
+
+const EXTENSION_HOSTNAME: u16 = 0;
+const EXTENSION_HUMAN_NAME: u16 = 1;
+const EXTENSION_FORGOTTEN: u16 = 2;
+const EXTENSION_SHARD_ID: u16 = 3;
+
+/// Why bytes are no message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WireError {
+    /// The first bytes are not the signature.
+    Signature,
+    /// The length is below that of a header, or above [`MAX_MESSAGE_LENGTH`].
+    Length,
+    /// The length is not what the contents add up to.
+    Contents,
+    /// A sender's or node's name is no name.
+    Name,
+    /// A text field is not UTF-8.
+    Text,
+}
+
+impl fmt::Display for WireError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Signature | Self::Length => "Bad message length or signature received from Cluster bus.",
+            Self::Contents => "Received a message whose length does not fit its contents from Cluster bus.",
+            Self::Name => "Received a message with an invalid node name from Cluster bus.",
+            Self::Text => "Received a message with an invalid text from Cluster bus.",
+        })
+    }
+}
+
+impl std::error::Error for WireError {}
+
+/// Cuts a stream of bytes into messages.
+#[derive(Debug, Default)]
+pub struct Decoder {
+    buffer: Vec<u8>,
+    start: usize,
+}
+
+impl Decoder {
+    /// A decoder at the start of a stream.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes bytes that came in.
+    pub fn push(&mut self, bytes: &[u8]) {
+        if self.start > 0 {
+            self.buffer.drain(..self.start);
+            self.start = 0;
+        }
+        self.buffer.extend_from_slice(bytes);
+    }
+
+    /// The next whole message; `None` until more bytes come. After an error the stream is lost: close the link.
+    ///
+    /// Messages of a type or version this program does not know are skipped, as Redis skips them.
+    pub fn next_message(&mut self) -> Result<Option<Message>, WireError> {
+        loop {
+            let bytes = self.buffer.get(self.start..).unwrap_or_default();
+            let Some((head, _)) = bytes.split_first_chunk::<8>() else {
+                // The signature alone already tells a stranger.
+                let length = bytes.len().min(SIGNATURE.len());
+                return if bytes.get(..length) == SIGNATURE.get(..length) {
+                    Ok(None)
+                } else {
+                    Err(WireError::Signature)
+                };
+            };
+            if head[..4] != SIGNATURE {
+                return Err(WireError::Signature);
+            }
+            let length = u32::from_be_bytes([head[4], head[5], head[6], head[7]]) as usize;
+            if !(HEADER_LENGTH..=MAX_MESSAGE_LENGTH).contains(&length) {
+                return Err(WireError::Length);
+            }
+            let Some(whole) = bytes.get(..length) else { return Ok(None) };
+            let message = decode(whole)?;
+            self.start += length;
+            if self.start == self.buffer.len() {
+                self.buffer.clear();
+                self.start = 0;
+            }
+            if let Some(message) = message {
+                return Ok(Some(message));
+            }
+        }
+    }
+
+    /// Bytes that wait for the rest of their message.
+    pub fn pending(&self) -> usize {
+        self.buffer.len() - self.start
+    }
+}
+
+/// The entry of the fuzz target: any bytes are either refused or decoded, and what was decoded survives being encoded
+/// and decoded again.
+pub fn fuzz_bus(data: &[u8]) {
+    let mut decoder = Decoder::new();
+    for chunk in data.chunks(1000) {
+        decoder.push(chunk);
+        while let Ok(Some(message)) = decoder.next_message() {
+            let bytes = encode(&message);
+            assert_eq!(decode(&bytes), Ok(Some(message)), "a message changed on its way");
+        }
+    }
+}
