@@ -1,0 +1,69 @@
+//! Standard output and standard error.
+
+use std::fmt::Arguments;
+use std::io::{IsTerminal, Write, stderr, stdin, stdout};
+
+/// Writes to standard output, formatted as by `format!`, without a line end of its own.
+macro_rules! out {
+    ($($argument:tt)*) => { $crate::console::write_out(format_args!($($argument)*)) };
+}
+
+/// Writes a line to standard error, formatted as by `format!`.
+macro_rules! err {
+    ($($argument:tt)*) => { $crate::console::write_error_line(format_args!($($argument)*)) };
+}
+pub(crate) use {err, out};
+
+/// Writes formatted text to standard output.
+pub(crate) fn write_out(text: Arguments<'_>) {
+    end_if_closed(stdout().lock().write_fmt(text));
+}
+
+/// Writes bytes to standard output.
+pub(crate) fn write_out_bytes(bytes: &[u8]) {
+    end_if_closed(stdout().lock().write_all(bytes));
+}
+
+/// Hands what was written to the reader of standard output.
+pub(crate) fn flush() {
+    end_if_closed(stdout().lock().flush());
+}
+
+/// Writes a line to standard error. There is nobody left to tell when that fails.
+pub(crate) fn write_error_line(text: Arguments<'_>) {
+    let mut stderr = stderr().lock();
+    let _ = stderr.write_fmt(text).and_then(|()| stderr.write_all(b"\n"));
+}
+
+/// Whether standard output is a terminal, or pretended to be one by `FAKETTY`.
+pub(crate) fn is_output_terminal() -> bool {
+    stdout().is_terminal() || std::env::var_os("FAKETTY").is_some()
+}
+
+/// Whether standard input is a terminal.
+pub(crate) fn is_input_terminal() -> bool {
+    stdin().is_terminal()
+}
+
+/// Whether the terminal shows colours.
+#[allow(dead_code)]
+pub(crate) fn has_colors() -> bool {
+    std::env::var("TERM").is_ok_and(|terminal| terminal.contains("xterm"))
+}
+
+/// The text of an I/O error as C programs print it, without Rust's remark on its number.
+pub(crate) fn error_text(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    let text = text.strip_prefix("failed to lookup address information: ").unwrap_or(&text);
+    match text.find(" (os error ") {
+        Some(end) => text[..end].to_owned(),
+        None => text.to_owned(),
+    }
+}
+
+/// A reader that has gone away (`shoal cli … | head`) ends the program, as SIGPIPE ends others.
+fn end_if_closed(result: std::io::Result<()>) {
+    if result.is_err() {
+        std::process::exit(1);
+    }
+}
