@@ -1,0 +1,3 @@
+//! The server: everything around a node that makes it a process.
+
+pub mod startup;
