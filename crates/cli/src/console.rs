@@ -46,7 +46,6 @@ pub(crate) fn is_input_terminal() -> bool {
 }
 
 /// Whether the terminal shows colours.
-#[allow(dead_code)]
 pub(crate) fn has_colors() -> bool {
     std::env::var("TERM").is_ok_and(|terminal| terminal.contains("xterm"))
 }

@@ -1,5 +1,7 @@
 //! Commands from the command line: our output must be equal to that of the real client, byte for byte.
 
+#![allow(clippy::unwrap_used, reason = "a failure is a failed test")]
+
 mod support;
 
 use support::{Server, our_client, real_client, run};

@@ -1,9 +1,285 @@
-//! The cluster manager; it comes with the next change.
+//! The cluster manager: check -> plan -> execute.
+//!
+//! A command first loads the cluster (`client`) and looks at it (`check`), then makes a plan without touching anything
+//! (`plan`, pure), shows it, asks, and carries it out. Commands differ in the plan, not in this order.
 
-use crate::exit::{Step, fail};
-use crate::options::Options;
+mod call;
+mod check;
+mod client;
+mod create;
+mod info;
+mod log;
+mod node;
+mod plan;
 
-/// Says that there is none yet.
-pub(crate) fn run(_options: &Options) -> Step<i32> {
-    fail!("The cluster manager is not part of this build yet.");
+use crate::console::{self, err, out};
+use crate::exit::{Exit, Step, fail};
+use crate::format::OutputFormat;
+use crate::options::{Options, insert_standard_input};
+use crate::text::{leading_integer, lossy};
+use client::Cluster;
+use info::KeyCounts;
+
+/// How many arguments a command takes.
+#[derive(Clone, Copy)]
+enum Arity {
+    Exactly(usize),
+    AtLeast(usize),
+}
+
+/// One command of the manager.
+struct Row {
+    name: &'static str,
+    arity: Arity,
+    arguments: &'static str,
+    /// Its options, without `--cluster-`.
+    options: &'static [&'static str],
+    body: Body,
+}
+
+enum Body {
+    /// It works.
+    Run(fn(&[Vec<u8>], &Options) -> Step<i32>),
+    /// It is known and comes in a later version.
+    Later,
+}
+
+const ANY_NODE: &str = "<host:port> or <host> <port> - separated by either colon or space";
+
+/// All commands, in the order of the help.
+const COMMANDS: &[Row] = &[
+    Row {
+        name: "create",
+        arity: Arity::AtLeast(2),
+        arguments: "host1:port1 ... hostN:portN",
+        options: &["replicas <arg>"],
+        body: Body::Run(create::run),
+    },
+    Row {
+        name: "check",
+        arity: Arity::AtLeast(1),
+        arguments: ANY_NODE,
+        options: &["search-multiple-owners"],
+        body: Body::Run(run_check),
+    },
+    Row {
+        name: "info",
+        arity: Arity::AtLeast(1),
+        arguments: ANY_NODE,
+        options: &[],
+        body: Body::Run(run_info),
+    },
+    Row {
+        name: "fix",
+        arity: Arity::AtLeast(1),
+        arguments: ANY_NODE,
+        options: &["search-multiple-owners", "fix-with-unreachable-masters"],
+        body: Body::Later,
+    },
+    Row {
+        name: "reshard",
+        arity: Arity::AtLeast(1),
+        arguments: ANY_NODE,
+        options: &[
+            "from <arg>",
+            "to <arg>",
+            "slots <arg>",
+            "yes",
+            "timeout <arg>",
+            "pipeline <arg>",
+            "replace",
+        ],
+        body: Body::Later,
+    },
+    Row {
+        name: "rebalance",
+        arity: Arity::AtLeast(1),
+        arguments: ANY_NODE,
+        options: &[
+            "weight <node1=w1...nodeN=wN>",
+            "use-empty-masters",
+            "timeout <arg>",
+            "simulate",
+            "pipeline <arg>",
+            "threshold <arg>",
+            "replace",
+        ],
+        body: Body::Later,
+    },
+    Row {
+        name: "add-node",
+        arity: Arity::Exactly(2),
+        arguments: "new_host:new_port existing_host:existing_port",
+        options: &["slave", "master-id <arg>"],
+        body: Body::Later,
+    },
+    Row {
+        name: "del-node",
+        arity: Arity::Exactly(2),
+        arguments: "host:port node_id",
+        options: &[],
+        body: Body::Later,
+    },
+    Row {
+        name: "call",
+        arity: Arity::AtLeast(2),
+        arguments: "host:port command arg arg .. arg",
+        options: &["only-masters", "only-replicas"],
+        body: Body::Run(run_call),
+    },
+    Row {
+        name: "set-timeout",
+        arity: Arity::Exactly(2),
+        arguments: "host:port milliseconds",
+        options: &[],
+        body: Body::Later,
+    },
+    Row {
+        name: "import",
+        arity: Arity::Exactly(1),
+        arguments: "host:port",
+        options: &["from <arg>", "from-user <arg>", "from-pass <arg>", "from-askpass", "copy", "replace"],
+        body: Body::Later,
+    },
+    Row {
+        name: "backup",
+        arity: Arity::Exactly(2),
+        arguments: "host:port backup_directory",
+        options: &[],
+        body: Body::Later,
+    },
+    Row { name: "help", arity: Arity::AtLeast(0), arguments: "", options: &[], body: Body::Run(run_help) },
+];
+
+/// The column in which the help shows arguments.
+const HELP_COLUMN: usize = 17;
+
+/// Carries out the command of the options. Returns the exit code.
+pub(crate) fn run(options: &Options) -> Step<i32> {
+    let name = options.cluster.command.clone().unwrap_or_default();
+    let mut arguments = options.cluster.arguments.clone();
+    insert_standard_input(&options.standard_input, &mut arguments)?;
+    let Some(row) = COMMANDS.iter().find(|row| row.name.as_bytes() == name) else {
+        fail!("Unknown --cluster subcommand");
+    };
+    let fits = match row.arity {
+        Arity::Exactly(count) => arguments.len() == count,
+        Arity::AtLeast(count) => arguments.len() >= count,
+    };
+    if !fits {
+        fail!("[ERR] Wrong number of arguments for specified --cluster sub command");
+    }
+    let result = match row.body {
+        Body::Run(run) => run(&arguments, options),
+        Body::Later => fail!("[ERR] --cluster {} is not available in this version of Shoal yet.", row.name),
+    };
+    console::flush();
+    result
+}
+
+/// Asks a question that needs a yes; `--cluster-yes` gives it.
+fn confirm(question: &str, options: &Options) -> bool {
+    if options.cluster.yes {
+        return true;
+    }
+    out!("{question} (type 'yes' to accept): ");
+    console::flush();
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer).is_ok() && answer.trim().eq_ignore_ascii_case("yes")
+}
+
+/// Loads the cluster of the node named by `host:port`, or by host and port in two words.
+fn load(arguments: &[Vec<u8>], options: &Options) -> Step<Cluster> {
+    let address = match arguments {
+        [address] => node::parse_address(&lossy(address)).map(|(host, port, _)| (host, port)),
+        [host, port, ..] => Some((lossy(host).into_owned(), leading_integer(port))),
+        [] => None,
+    };
+    match address {
+        Some((host, port)) if !host.is_empty() && port != 0 => Cluster::load(&host, port, options),
+        _ => {
+            err!(
+                "[ERR] Invalid arguments: you need to pass either a valid address (ie. 120.0.0.1:7000) or space \
+                 separated IP and port (ie. 120.0.0.1 7000)"
+            );
+            Err(Exit(1))
+        }
+    }
+}
+
+fn wants_json(options: &Options) -> bool {
+    matches!(options.format, OutputFormat::Json | OutputFormat::QuotedJson)
+}
+
+fn run_check(arguments: &[Vec<u8>], options: &Options) -> Step<i32> {
+    let mut cluster = load(arguments, options)?;
+    let keys = KeyCounts::collect(&mut cluster)?;
+    let multiple_owners = options.cluster.search_multiple_owners;
+    let findings = if wants_json(options) {
+        let findings = check::check_quietly(&mut cluster, multiple_owners)?;
+        let mut report = findings.to_json(&cluster.nodes());
+        report["keys"] = keys.to_json(&cluster)["keys"].clone();
+        out!("{report}\n");
+        findings
+    } else {
+        keys.print(&cluster);
+        check::check(&mut cluster, multiple_owners)?
+    };
+    Ok(i32::from(!findings.is_clean()))
+}
+
+fn run_info(arguments: &[Vec<u8>], options: &Options) -> Step<i32> {
+    let mut cluster = load(arguments, options)?;
+    let keys = KeyCounts::collect(&mut cluster)?;
+    if wants_json(options) {
+        out!("{}\n", keys.to_json(&cluster));
+    } else {
+        keys.print(&cluster);
+    }
+    Ok(0)
+}
+
+fn run_call(arguments: &[Vec<u8>], options: &Options) -> Step<i32> {
+    let mut cluster = load(&arguments[..1], options)?;
+    call::run(&mut cluster, &arguments[1..], options)
+}
+
+fn run_help(_arguments: &[Vec<u8>], _options: &Options) -> Step<i32> {
+    out!("{}", help_text());
+    Ok(0)
+}
+
+fn help_text() -> String {
+    let mut text = "Cluster Manager Commands:\n".to_owned();
+    for row in COMMANDS {
+        text.push_str(&format!("{:HELP_COLUMN$}{}\n", format!("  {}", row.name), row.arguments));
+        for option in row.options {
+            text.push_str(&format!("{:HELP_COLUMN$}--cluster-{option}\n", ""));
+        }
+        if matches!(row.body, Body::Later) {
+            text.push_str(&format!("{:HELP_COLUMN$}(not available yet)\n", ""));
+        }
+    }
+    text.push_str(
+        "\nThe host and port of any working node name the cluster.\n\
+         check, info and call print JSON with --json.\n\
+         \nCluster Manager Options:\n  --cluster-yes  Answer every question with yes\n\n",
+    );
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn help_lists_every_command() {
+        let help = help_text();
+        for row in COMMANDS {
+            assert!(help.contains(&format!("\n  {} ", row.name)) || row.name == "help", "{}", row.name);
+        }
+        assert!(help.contains(
+            "\n  create         host1:port1 ... hostN:portN\n                 --cluster-replicas <arg>\n"
+        ));
+    }
 }

@@ -10,7 +10,7 @@ mod pipe;
 mod rdb;
 pub(crate) mod replica;
 mod scan;
-mod statistics;
+pub(crate) mod statistics;
 mod sync;
 
 use crate::connection::{Connection, ConnectionError};

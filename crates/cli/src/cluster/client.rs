@@ -1,0 +1,185 @@
+//! The connections of the manager: one per node.
+
+use super::log::{Level, log};
+use super::node::{Node, parse_nodes};
+use crate::connection::{Address, Connection, ConnectionError};
+use crate::console::{self, err};
+use crate::exit::{Exit, Step};
+use crate::modes::statistics::info_number;
+use crate::options::Options;
+use shoal_protocol::value::Value;
+
+/// A node and the connection to it.
+pub(super) struct Member {
+    pub node: Node,
+    pub connection: Connection,
+}
+
+/// All nodes of a cluster that can be reached, the one asked first at the front.
+pub(super) struct Cluster {
+    pub members: Vec<Member>,
+}
+
+/// Why a member did not do what it was asked.
+pub(super) enum CallError {
+    /// It answered with an error.
+    Refused(String),
+    /// It did not answer.
+    Connection(ConnectionError),
+}
+
+impl std::fmt::Display for CallError {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Refused(text) => formatter.write_str(text),
+            Self::Connection(error) => error.fmt(formatter),
+        }
+    }
+}
+
+impl Member {
+    /// Connects and authenticates. Prints why that was impossible.
+    pub(super) fn connect(node: Node, options: &Options) -> Step<Self> {
+        let address = Address::Tcp { host: node.host.clone(), port: node.port };
+        let connection = match Connection::open(&address) {
+            Ok(connection) => connection,
+            Err(error) => {
+                err!("Could not connect to Redis at {address}: {}", console::error_text(&error));
+                return Err(Exit(1));
+            }
+        };
+        let mut member = Self { node, connection };
+        if let Some(password) = &options.password {
+            let mut words: Vec<&[u8]> = vec![b"AUTH"];
+            words.extend(options.user.as_deref());
+            words.push(password);
+            member.call_or_complain(&words)?;
+        }
+        Ok(member)
+    }
+
+    /// Sends a command; an error reply is an error.
+    pub(super) fn call(&mut self, words: &[impl AsRef<[u8]>]) -> Result<Value, CallError> {
+        match self.connection.call(words) {
+            Ok(Value::Error(text)) => Err(CallError::Refused(crate::text::lossy(&text).into_owned())),
+            Ok(value) => Ok(value),
+            Err(error) => Err(CallError::Connection(error)),
+        }
+    }
+
+    /// Sends a command, printing what went wrong.
+    pub(super) fn call_or_complain(&mut self, words: &[impl AsRef<[u8]>]) -> Step<Value> {
+        self.call(words).map_err(|error| {
+            log(Level::Error, &format!("Node {} replied with error:\n{error}\n", self.node.address()));
+            Exit(1)
+        })
+    }
+
+    /// A reply as text, printing what went wrong.
+    pub(super) fn text(&mut self, words: &[&str]) -> Step<String> {
+        let reply = self.call_or_complain(words)?;
+        Ok(reply.as_text().unwrap_or_default().into_owned())
+    }
+
+    /// All nodes as this one knows them.
+    pub(super) fn known_nodes(&mut self) -> Step<Vec<Node>> {
+        let text = self.text(&["CLUSTER", "NODES"])?;
+        parse_nodes(&text).ok_or_else(|| {
+            err!("Error: invalid CLUSTER NODES reply");
+            Exit(1)
+        })
+    }
+
+    /// Makes sure that the node is in cluster mode.
+    pub(super) fn require_cluster_mode(&mut self) -> Step {
+        let complaint = match self.call(&["INFO"]) {
+            Ok(info) if info_number(&info.as_text().unwrap_or_default(), "cluster_enabled") == 1 => {
+                return Ok(());
+            }
+            Ok(_) => "is not configured as a cluster node.".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        log(Level::Error, &format!("[ERR] Node {} {complaint}\n", self.node.address()));
+        Err(Exit(1))
+    }
+
+    /// Makes sure that the node has no keys and knows no other node.
+    pub(super) fn require_empty(&mut self) -> Step {
+        let info = self.text(&["INFO"])?;
+        if !info.contains("db0:") {
+            let info = self.text(&["CLUSTER", "INFO"])?;
+            if info_number(&info, "cluster_known_nodes") == 1 {
+                return Ok(());
+            }
+        }
+        log(
+            Level::Error,
+            &format!(
+                "[ERR] Node {} is not empty. Either the node already knows other nodes (check with CLUSTER NODES) or \
+                 contains some key in database 0.\n",
+                self.node.address()
+            ),
+        );
+        Err(Exit(1))
+    }
+
+    /// Replaces what is known of the node by what it says about itself. Returns the other nodes it knows.
+    pub(super) fn load(&mut self) -> Step<Vec<Node>> {
+        let (mut myself, others): (Vec<_>, Vec<_>) =
+            self.known_nodes()?.into_iter().partition(|node| node.has_flag("myself"));
+        if let Some(loaded) = myself.pop() {
+            // The address that led here stays: a node may not know its own.
+            let (host, port) = (std::mem::take(&mut self.node.host), self.node.port);
+            self.node = Node { host, port, ..loaded };
+        }
+        Ok(others)
+    }
+}
+
+impl Cluster {
+    /// Loads the cluster that the node at this address belongs to. Nodes that cannot be reached are left out, with a word.
+    pub(super) fn load(host: &str, port: i64, options: &Options) -> Step<Self> {
+        let mut first = Member::connect(Node::at(host, port), options)?;
+        first.require_cluster_mode()?;
+        let others = first.load()?;
+        let mut members = vec![first];
+        for other in others {
+            if other.host.is_empty() || other.port == 0 {
+                continue;
+            }
+            let unusable = ["noaddr", "fail"].iter().any(|flag| other.has_flag(flag));
+            let Ok(mut member) = Member::connect(other, options) else { continue };
+            if member.load().is_err() {
+                log(Level::Error, &format!("[ERR] Unable to load info for node {}\n", member.node.address()));
+                continue;
+            }
+            if !unusable {
+                members.push(member);
+            }
+        }
+        let mut cluster = Self { members };
+        cluster.count_replicas();
+        Ok(cluster)
+    }
+
+    fn count_replicas(&mut self) {
+        for index in 0..self.members.len() {
+            let Some(primary_id) = self.members[index].node.primary_id.clone() else { continue };
+            match self.members.iter_mut().find(|member| member.node.id == primary_id) {
+                Some(primary) => primary.node.replica_count += 1,
+                None => {
+                    let address = self.members[index].node.address();
+                    let message = format!(
+                        "*** WARNING: {address} claims to be slave of unknown node ID {primary_id}.\n"
+                    );
+                    log(Level::Warning, &message);
+                }
+            }
+        }
+    }
+
+    /// The nodes without their connections.
+    pub(super) fn nodes(&self) -> Vec<Node> {
+        self.members.iter().map(|member| member.node.clone()).collect()
+    }
+}

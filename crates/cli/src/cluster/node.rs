@@ -1,0 +1,214 @@
+//! A node as the manager sees it, read from CLUSTER NODES. Pure: text in, values out.
+//!
+//! A line of CLUSTER NODES: `id host:port@bus-port[,hostname] flags primary-id ping pong epoch link slot …`, where a slot is
+//! `7`, `0-5460`, `[7->-id]` (leaving) or `[7-<-id]` (arriving).
+
+use crate::text::leading_integer;
+use shoal_protocol::slot::SLOT_COUNT;
+use std::collections::BTreeMap;
+
+/// Slots that are moving: the slot and the id of the node on the other side.
+pub(super) type OpenSlots = BTreeMap<u16, String>;
+
+/// A node.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Node {
+    pub id: String,
+    pub host: String,
+    pub port: i64,
+    pub bus_port: i64,
+    /// As CLUSTER NODES writes them.
+    pub flags: Vec<String>,
+    /// The id of the primary, for a replica.
+    pub primary_id: Option<String>,
+    /// In order, without doubles.
+    pub slots: Vec<u16>,
+    pub migrating: OpenSlots,
+    pub importing: OpenSlots,
+    /// How many replicas were found.
+    pub replica_count: usize,
+}
+
+impl Node {
+    /// A node of which only the address is known.
+    pub(super) fn at(host: &str, port: i64) -> Self {
+        Self { host: host.to_owned(), port, ..Self::default() }
+    }
+
+    /// `host:port`.
+    pub(super) fn address(&self) -> String {
+        format!("{}:{}", self.host, self.port)
+    }
+
+    /// Whether it replicates another node.
+    pub(super) fn is_replica(&self) -> bool {
+        self.has_flag("slave")
+    }
+
+    /// Whether CLUSTER NODES gave it this flag.
+    pub(super) fn has_flag(&self, flag: &str) -> bool {
+        self.flags.iter().any(|other| other == flag)
+    }
+
+    /// The node in two or three lines: `M: id host:port`, its slots, and its replicas or its primary.
+    pub(super) fn describe(&self) -> String {
+        let role = if self.is_replica() { 'S' } else { 'M' };
+        let flags: Vec<_> = self.flags.iter().filter(|flag| *flag != "myself").map(String::as_str).collect();
+        let mut text = format!(
+            "{role}: {} {}\n   slots:{} ({} slots) {}",
+            self.id,
+            self.address(),
+            format_slots(&self.slots),
+            self.slots.len(),
+            flags.join(",")
+        );
+        if let Some(primary) = &self.primary_id {
+            text.push_str(&format!("\n   replicates {primary}"));
+        } else if self.replica_count > 0 {
+            text.push_str(&format!("\n   {} additional replica(s)", self.replica_count));
+        }
+        text
+    }
+}
+
+/// Reads `host:port` or `host:port@bus-port`; the host may hold colons.
+pub(super) fn parse_address(text: &str) -> Option<(String, i64, i64)> {
+    let (address, bus_port) = match text.rsplit_once('@') {
+        Some((address, bus_port)) => (address, leading_integer(bus_port.as_bytes())),
+        None => (text, 0),
+    };
+    let (host, port) = address.rsplit_once(':')?;
+    Some((host.to_owned(), leading_integer(port.as_bytes()), bus_port))
+}
+
+/// Reads the reply of CLUSTER NODES; `None` if a line is malformed.
+pub(super) fn parse_nodes(text: &str) -> Option<Vec<Node>> {
+    text.lines().filter(|line| !line.is_empty()).map(parse_node).collect()
+}
+
+fn parse_node(line: &str) -> Option<Node> {
+    let mut words = line.split(' ');
+    let id = words.next()?.to_owned();
+    let (host, port, bus_port) = parse_address(words.next()?)?;
+    let mut flags: Vec<String> = words.next()?.split(',').map(str::to_owned).collect();
+    let primary_id = words.next().filter(|id| *id != "-").map(str::to_owned);
+    if words.clone().nth(3) == Some("disconnected") {
+        flags.push("disconnected".to_owned());
+    }
+    let mut node = Node { id, host, port, bus_port, flags, primary_id, ..Node::default() };
+    // A primary never has a primary, whatever an old line says.
+    if !node.is_replica() {
+        node.primary_id = None;
+    }
+    for word in words.skip(4) {
+        parse_slots(word, &mut node);
+    }
+    node.slots.sort_unstable();
+    node.slots.dedup();
+    Some(node)
+}
+
+fn parse_slots(word: &str, node: &mut Node) {
+    let slot = |text: &str| text.parse().ok().filter(|slot| *slot < SLOT_COUNT);
+    if let Some(open) = word.strip_prefix('[').and_then(|word| word.strip_suffix(']')) {
+        let (sign, slots) =
+            if open.contains("->-") { ("->-", &mut node.migrating) } else { ("-<-", &mut node.importing) };
+        if let Some((number, id)) = open.split_once(sign)
+            && let Some(slot) = slot(number)
+        {
+            slots.insert(slot, id.to_owned());
+        }
+        return;
+    }
+    let (first, last) = word.split_once('-').unwrap_or((word, word));
+    if let (Some(first), Some(last)) = (slot(first), slot(last)) {
+        node.slots.extend(first..=last);
+    }
+}
+
+/// Slots as ranges, for people: `[0-5460],[7000]`. The slots are in order.
+pub(super) fn format_slots(slots: &[u16]) -> String {
+    let ranges: Vec<_> = ranges(slots)
+        .into_iter()
+        .map(|(first, last)| if first == last { format!("[{first}]") } else { format!("[{first}-{last}]") })
+        .collect();
+    ranges.join(",")
+}
+
+/// Slots as ranges, first and last. The slots are in order.
+pub(super) fn ranges(slots: &[u16]) -> Vec<(u16, u16)> {
+    let mut ranges: Vec<(u16, u16)> = Vec::new();
+    for &slot in slots {
+        match ranges.last_mut() {
+            Some((_, last)) if *last + 1 == slot => *last = slot,
+            _ => ranges.push((slot, slot)),
+        }
+    }
+    ranges
+}
+
+/// What a node believes about the distribution of slots, in a form that can be compared; `None` if it knows of no slots.
+pub(super) fn signature(nodes: &[Node]) -> Option<Vec<(&str, &[u16])>> {
+    let mut signature: Vec<_> = nodes
+        .iter()
+        .filter(|node| !node.slots.is_empty())
+        .map(|node| (node.id.as_str(), node.slots.as_slice()))
+        .collect();
+    signature.sort_unstable();
+    (!signature.is_empty()).then_some(signature)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NODES: &str = "\
+07c37dfeb235213a872192d90877d0cd55635b91 127.0.0.1:30004@31004,host4 slave e7d1eecce10fd6bb5eb35b9f99a514335d9ba9ca 0 1426238317239 4 connected
+67ed2db8d677e59ec4a4cefb06858cf2a1a89fa1 127.0.0.1:30002@31002 master - 0 1426238316232 2 connected 5461-5470 5480
+e7d1eecce10fd6bb5eb35b9f99a514335d9ba9ca ::1:30001@31001 myself,master - 0 0 1 connected 0-5460 [93-<-67ed] [77->-07c3]
+292f8b365bb7edb5e285caf0b7e6ddc7265d2f4f :0@0 master,noaddr - 1426238317000 1426238316232 3 disconnected
+";
+
+    #[test]
+    fn lines_are_read() {
+        let nodes = parse_nodes(NODES).unwrap();
+        assert_eq!(nodes.len(), 4);
+        assert_eq!((nodes[0].host.as_str(), nodes[0].port, nodes[0].bus_port), ("127.0.0.1", 30004, 31004));
+        assert!(nodes[0].is_replica());
+        assert_eq!(nodes[0].primary_id.as_deref(), Some("e7d1eecce10fd6bb5eb35b9f99a514335d9ba9ca"));
+        assert_eq!(format_slots(&nodes[1].slots), "[5461-5470],[5480]");
+        assert_eq!(nodes[2].host, "::1");
+        assert_eq!(nodes[2].slots.len(), 5461);
+        assert_eq!(nodes[2].importing.get(&93).map(String::as_str), Some("67ed"));
+        assert_eq!(nodes[2].migrating.get(&77).map(String::as_str), Some("07c3"));
+        assert!(nodes[3].has_flag("noaddr") && nodes[3].has_flag("disconnected"));
+        assert_eq!(parse_nodes("short\n"), None);
+    }
+
+    #[test]
+    fn nodes_are_described() {
+        let mut nodes = parse_nodes(NODES).unwrap();
+        nodes[2].replica_count = 1;
+        assert_eq!(
+            nodes[2].describe(),
+            "M: e7d1eecce10fd6bb5eb35b9f99a514335d9ba9ca ::1:30001\n   slots:[0-5460] (5461 slots) master\n   \
+             1 additional replica(s)"
+        );
+        assert_eq!(
+            nodes[0].describe(),
+            "S: 07c37dfeb235213a872192d90877d0cd55635b91 127.0.0.1:30004\n   slots: (0 slots) slave\n   \
+             replicates e7d1eecce10fd6bb5eb35b9f99a514335d9ba9ca"
+        );
+    }
+
+    #[test]
+    fn signatures_do_not_depend_on_order() {
+        let nodes = parse_nodes(NODES).unwrap();
+        let mut reversed = nodes.clone();
+        reversed.reverse();
+        assert_eq!(signature(&nodes), signature(&reversed));
+        reversed[1].slots.pop();
+        assert_ne!(signature(&nodes), signature(&reversed));
+        assert_eq!(signature(&nodes[3..]), None);
+    }
+}
