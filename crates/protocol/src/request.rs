@@ -309,6 +309,20 @@ impl RequestReader {
         }
     }
 
+    /// Takes the last request back: [`RequestReader::next`] will give it again.
+    pub fn put_back(&mut self) {
+        if !self.complete {
+            return;
+        }
+        self.complete = false;
+        if self.buffer.get(self.start) == Some(&b'*') {
+            self.state = State::Arguments { remaining: 0 };
+        } else {
+            self.places.clear();
+            self.position = 0;
+        }
+    }
+
     /// Bytes that wait to become requests, and the space held for them.
     pub fn buffered_bytes(&self) -> usize {
         let large = if matches!(self.state, State::LargeBody { .. }) { self.position } else { 0 };
@@ -656,6 +670,22 @@ mod tests {
         assert!(reader.next(&Limits::default()).unwrap().is_none());
         reader.space();
         assert!(reader.capacity_bytes() < 2 * LARGE_ARGUMENT_STEP_BYTES);
+    }
+
+    #[test]
+    fn a_request_can_be_put_back() {
+        let mut reader = RequestReader::new();
+        reader.feed(b"*2\r\n$3\r\nGET\r\n$1\r\na\r\nPING 1\r\n");
+        for _ in 0..3 {
+            let request = reader.next(&Limits::default()).unwrap().unwrap();
+            assert_eq!((request.len(), request.argument(1)), (2, &b"a"[..]));
+            reader.put_back();
+        }
+        assert!(reader.next(&Limits::default()).unwrap().is_some());
+        assert_eq!(reader.next(&Limits::default()).unwrap().unwrap().argument(0), b"PING");
+        reader.put_back();
+        assert_eq!(reader.next(&Limits::default()).unwrap().unwrap().argument(1), b"1");
+        assert!(reader.next(&Limits::default()).unwrap().is_none());
     }
 
     #[test]

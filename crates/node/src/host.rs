@@ -1,0 +1,132 @@
+//! What a node asks of the shell that drives it.
+
+use shoal_cluster::{ClusterCommand, CommandResult, NodeMessage};
+use shoal_config::{Change, Config, SetError};
+use shoal_machine::Now;
+use shoal_store::{Garbage, Keyspace};
+
+pub use shoal_config::LogLevel;
+
+/// Facts about the process that only the shell knows.
+#[derive(Clone, Debug, Default)]
+pub struct ProcessFacts {
+    /// Bytes that the allocator has given out.
+    pub used_memory_bytes: u64,
+    /// Bytes in pages with data, as the allocator sees them.
+    pub allocator_active_bytes: u64,
+    /// Bytes that the allocator has from the system.
+    pub allocator_resident_bytes: u64,
+    /// Bytes of memory that the process occupies.
+    pub resident_bytes: u64,
+    /// Bytes of memory that the machine has.
+    pub system_memory_bytes: u64,
+    /// Processor time in the kernel, in microseconds: the process, its ended children, the executor.
+    pub system_cpu_us: [u64; 3],
+    /// Processor time in user mode, in microseconds: the process, its ended children, the executor.
+    pub user_cpu_us: [u64; 3],
+}
+
+/// Why a background snapshot is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SnapshotTarget {
+    /// The configured file (BGSAVE and save points); it also serves replicas that wait for one.
+    File,
+    /// A pipe back to the node, whose bytes go to the replicas that wait.
+    Stream,
+}
+
+/// What goes into the header of a snapshot.
+#[derive(Clone, Debug, Default)]
+pub struct SnapshotContext {
+    /// Names and values of the auxiliary fields, in their order.
+    pub auxiliary: Vec<(&'static str, String)>,
+    /// The version of the format.
+    pub version: u16,
+    /// Whether strings are compressed.
+    pub compress: bool,
+    /// Whether the file ends with a checksum (else with zeros).
+    pub checksum: bool,
+    /// Microseconds to wait after each key; a debugging aid.
+    pub key_delay_us: u64,
+}
+
+/// Ways to die on purpose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Crash {
+    /// An invalid memory access.
+    SegmentationFault,
+    /// A panic.
+    Panic,
+    /// A failed assertion.
+    Assertion,
+    /// Ends at once, as if killed.
+    Abort,
+}
+
+/// The shell, as a node sees it. Everything here happens at once, before the call returns.
+pub trait Host {
+    /// A monotonic clock in microseconds, for measuring how long commands take.
+    fn stopwatch_us(&mut self) -> u64;
+
+    /// Both clocks, read afresh: after something that took long.
+    fn now(&mut self) -> Now;
+
+    /// Writes a line to the log.
+    fn log(&mut self, level: LogLevel, text: &str);
+
+    /// Carries out a CLUSTER command that changes state: waits, for a bounded time, until it is done and saved.
+    fn cluster_command(&mut self, command: ClusterCommand) -> CommandResult;
+
+    /// Tells the cluster machine something.
+    fn tell_cluster(&mut self, message: NodeMessage);
+
+    /// Writes all keys to the configured snapshot file while everybody waits. Returns its size in bytes.
+    ///
+    /// # Errors
+    /// What went wrong, as a text; the old file is still there.
+    fn save(&mut self, keyspace: &Keyspace, context: &SnapshotContext) -> Result<u64, String>;
+
+    /// Begins to write all keys as they are now, without anybody waiting.
+    ///
+    /// # Errors
+    /// What went wrong, as a text.
+    fn begin_snapshot(
+        &mut self,
+        keyspace: &Keyspace,
+        target: SnapshotTarget,
+        context: &SnapshotContext,
+    ) -> Result<(), String>;
+
+    /// Ends a snapshot that is being written; its end will be reported as a failure.
+    fn cancel_snapshot(&mut self);
+
+    /// Carries out the consequences of a changed configuration (ports, log, limits).
+    ///
+    /// # Errors
+    /// The change cannot be carried out and is to be taken back.
+    fn apply_configuration(&mut self, config: &Config, change: &Change) -> Result<(), SetError>;
+
+    /// The text of the configuration file; `None` if there is no such file yet.
+    ///
+    /// # Errors
+    /// What went wrong, as a text.
+    fn read_configuration(&mut self, path: &str) -> Result<Option<Vec<u8>>, String>;
+
+    /// Replaces the configuration file at once.
+    ///
+    /// # Errors
+    /// What went wrong, as a text.
+    fn write_configuration(&mut self, path: &str, text: &[u8]) -> Result<(), String>;
+
+    /// Facts about the process.
+    fn facts(&mut self) -> ProcessFacts;
+
+    /// Waits; everybody else waits, too. `counts_as_alive` is false for DEBUG SLEEP, which simulates a hang.
+    fn sleep_us(&mut self, duration_us: u64, counts_as_alive: bool);
+
+    /// Dies.
+    fn crash(&mut self, crash: Crash);
+
+    /// Frees memory elsewhere.
+    fn free(&mut self, garbage: Vec<Garbage>);
+}
