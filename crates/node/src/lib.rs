@@ -1,1 +1,34 @@
-//! One whole server without sockets.
+//! One whole server without sockets: dispatch, transactions, waiting clients, replication, INFO.
+//!
+//! ```text
+//!  shell ── connect, execute, tick, cluster messages ──▶ Node ── replies in each session's output ──▶ shell
+//!        ◀───────────── Host: asked at once ────────────      ── actions, carried out later ────────▶
+//! ```
+//!
+//! The node holds store, sessions and replication, and talks with the cluster machine by messages. It never sees a
+//! socket, a file or a clock; the simulator drives the same code.
+
+mod action;
+mod call;
+mod clients;
+mod cluster;
+mod commands;
+mod dispatch;
+mod expiry;
+mod host;
+mod names;
+mod node;
+mod notify;
+mod pause;
+mod propagation;
+mod replication;
+mod stats;
+mod watch;
+
+pub use action::{Action, ShutdownRequest};
+pub use call::{NodeBody, NodeCall};
+pub use clients::Handle;
+pub use dispatch::Verdict;
+pub use host::{Crash, Host, LogLevel, ProcessFacts, SnapshotContext, SnapshotTarget};
+pub use node::{Node, NodeIdentity, NodeSettings};
+pub use stats::Stats;

@@ -105,6 +105,8 @@ pub struct Session {
     pub transaction: Option<Transaction>,
     /// Watched keys with their databases.
     pub watched: Vec<(usize, Vec<u8>)>,
+    /// Those of the watched keys that had expired already.
+    pub watched_expired: Vec<Vec<u8>>,
     /// A watched key has changed.
     pub is_watch_broken: bool,
     /// What it is subscribed to.
@@ -158,6 +160,7 @@ impl Session {
             has_pending_output: false,
             transaction: None,
             watched: Vec::new(),
+            watched_expired: Vec::new(),
             is_watch_broken: false,
             subscriptions: Subscriptions::default(),
             reply_mode: ReplyMode::On,

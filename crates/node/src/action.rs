@@ -1,0 +1,34 @@
+//! What a node wants done after the current input.
+
+use crate::clients::Handle;
+
+/// How the server is to stop.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ShutdownRequest {
+    /// Save even if no save points are configured.
+    pub save: bool,
+    /// Do not save even if they are.
+    pub no_save: bool,
+    /// Do not wait for replicas.
+    pub now: bool,
+    /// Stop even if saving fails.
+    pub force: bool,
+}
+
+/// Something the shell carries out when the node has returned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Go on with the input of a client that was blocked or put off.
+    Resume(Handle),
+    /// Connect to the primary; the connection gets its handle from [`crate::Node::primary_connected`].
+    ConnectPrimary {
+        /// The address.
+        host: String,
+        /// The port.
+        port: u16,
+    },
+    /// Give up the connection to the primary, made or still being made.
+    DisconnectPrimary,
+    /// The last phase of a shutdown is done: save if that was asked for, and end the process.
+    Shutdown(ShutdownRequest),
+}

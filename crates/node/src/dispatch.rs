@@ -1,0 +1,391 @@
+//! The way of a command: find it, check whether it may run now, queue it or run it, pass on its effects.
+
+use crate::call::NodeCall;
+use crate::clients::Handle;
+use crate::commands;
+use crate::host::Host;
+use crate::node::Node;
+use crate::pause::{self, PauseKind};
+use shoal_machine::Now;
+use shoal_protocol::command::Flags;
+use shoal_protocol::{Arguments, Command, CommandId, ErrorReply, OwnedRequest, Request, errors};
+use shoal_session::{ClientKind, Close, QUEUED_COMMAND_OVERHEAD_BYTES, ReplyMode, Session};
+use shoal_store::{Access, Call, Outcome};
+
+/// What became of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is done; the next one can follow.
+    Done,
+    /// It waits for something; the client's further input is left alone until [`crate::Action::Resume`].
+    Blocked,
+    /// It has not begun: the request is to be given again after [`crate::Action::Resume`].
+    Postponed,
+}
+
+impl Node {
+    /// Carries out a client's request. Replies go to the session's output.
+    pub fn execute(
+        &mut self,
+        now: Now,
+        host: &mut dyn Host,
+        handle: Handle,
+        request: Request<'_>,
+    ) -> Verdict {
+        let Some(mut session) = self.clients.take(handle) else { return Verdict::Done };
+        let mark = session.output.mark();
+        let verdict = self.process(now, host, handle, &mut session, request);
+        if session.reply_mode != ReplyMode::On {
+            suppress_reply(&mut session, mark);
+        }
+        let is_closing = session.close != Close::No;
+        self.clients.put_back(handle, session);
+        if is_closing { Verdict::Blocked } else { verdict }
+    }
+
+    fn process(
+        &mut self,
+        now: Now,
+        host: &mut dyn Host,
+        handle: Handle,
+        session: &mut Session,
+        request: Request<'_>,
+    ) -> Verdict {
+        let command = match self.lookup(&request) {
+            Ok(command) => command,
+            Err(error) => {
+                self.refuse(session, None, &error);
+                return Verdict::Done;
+            }
+        };
+        if let Err(error) = self.check(now, session, command, &request) {
+            self.refuse(session, Some(command), &error);
+            return Verdict::Done;
+        }
+        if let Some(kind) = self.pauses.kind()
+            && session.kind == ClientKind::Normal
+            && is_paused(kind, session, command)
+        {
+            session.is_postponed = true;
+            self.postponed.push(handle);
+            return Verdict::Postponed;
+        }
+        if session.transaction.is_some() && !runs_inside_transaction(command.id) {
+            queue(session, command, &request);
+            return Verdict::Done;
+        }
+        self.run(now, host, handle, session, command, request);
+        if session.is_blocked { Verdict::Blocked } else { Verdict::Done }
+    }
+
+    /// Finds the command and checks its number of words.
+    fn lookup(&self, request: &Request<'_>) -> Result<&'static Command, ErrorReply> {
+        let name = request.argument(0);
+        let unknown = || {
+            let arguments: Vec<&[u8]> = request.iter().skip(1).collect();
+            errors::unknown_command(name, &arguments)
+        };
+        let mut command = self.names.lookup(name).ok_or_else(unknown)?;
+        if command.subcommand_count > 0 && request.len() > 1 {
+            let word = request.argument(1);
+            let subcommand = command.subcommand(word).filter(|found| commands::is_implemented(found.id));
+            match subcommand {
+                Some(subcommand) => command = subcommand,
+                None if commands::is_known_container(command.id) => {
+                    return Err(errors::unknown_subcommand(command.name, word));
+                }
+                None => return Err(unknown()),
+            }
+        } else if !commands::is_implemented(command.id) {
+            if commands::is_known_container(command.id) {
+                return Err(errors::wrong_arity(command.name));
+            }
+            return Err(unknown());
+        }
+        if command.arity_fits(request.len()) { Ok(command) } else { Err(errors::wrong_arity(command.name)) }
+    }
+
+    /// Whether the command may run now, in the order in which Redis asks.
+    fn check(
+        &mut self,
+        now: Now,
+        session: &Session,
+        command: &'static Command,
+        request: &Request<'_>,
+    ) -> Result<(), ErrorReply> {
+        let flags = command.flags;
+        if !session.is_authenticated && !flags.contains(Flags::NO_AUTH) {
+            return Err(errors::NO_AUTH);
+        }
+        self.check_protected(session, command)?;
+        if session.kind == ClientKind::Primary {
+            return Ok(());
+        }
+        let writes =
+            flags.contains(Flags::WRITE) || command.id == CommandId::Exec && transaction_writes(session);
+        if self.cluster.is_some() {
+            self.check_slot(now, session, command, request)?;
+        }
+        self.check_replication(session, command, writes)?;
+        if session.is_subscriber_only() && !is_allowed_for_subscribers(command.id) {
+            return Err(ErrorReply::from(format!(
+                "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in \
+                 this context",
+                command.name
+            )));
+        }
+        if self.is_loading && !flags.contains(Flags::LOADING) {
+            return Err(errors::LOADING);
+        }
+        if session.transaction.is_some() && flags.contains(Flags::NO_MULTI) {
+            return Err(ErrorReply::new("ERR Command not allowed inside a transaction"));
+        }
+        Ok(())
+    }
+
+    fn check_protected(&self, session: &Session, command: &Command) -> Result<(), ErrorReply> {
+        use shoal_config::ProtectedAction;
+        let (name, setting) = match command.id {
+            CommandId::Debug => ("DEBUG", self.config.enable_debug_command),
+            CommandId::Module => ("MODULE", self.config.enable_module_command),
+            _ => return Ok(()),
+        };
+        let is_allowed = match setting {
+            ProtectedAction::Yes => true,
+            ProtectedAction::Local => session.identity.is_local,
+            ProtectedAction::No => false,
+        };
+        if is_allowed {
+            return Ok(());
+        }
+        Err(ErrorReply::from(format!(
+            "ERR {name} command not allowed. If the enable-{}-command option is set to \"local\", you can run it from a \
+             local connection, otherwise you need to set this option in the configuration file, and then restart the \
+             server.",
+            name.to_lowercase()
+        )))
+    }
+
+    /// Refuses a command before it runs.
+    fn refuse(&mut self, session: &mut Session, command: Option<&'static Command>, error: &ErrorReply) {
+        session.spoil_transaction();
+        self.stats.count_error(error.code());
+        if let Some(command) = command {
+            self.stats.command(command.id).rejected_calls += 1;
+        }
+        if session.kind == ClientKind::Primary {
+            return;
+        }
+        // A refused EXEC ends the transaction, and says so.
+        if command.is_some_and(|command| command.id == CommandId::Exec) {
+            session.transaction = None;
+            let text = format!("EXECABORT Transaction discarded because of: {}", error.0);
+            session.reply().error(&ErrorReply::from(text));
+            return;
+        }
+        session.reply().error(error);
+    }
+
+    /// Runs a command that has passed all checks.
+    pub(crate) fn run(
+        &mut self,
+        now: Now,
+        host: &mut dyn Host,
+        handle: Handle,
+        session: &mut Session,
+        command: &'static Command,
+        request: Request<'_>,
+    ) {
+        let began_us = host.stopwatch_us();
+        let is_outermost = !self.unit.is_open;
+        self.effects.reset();
+        self.effects.track_touched = !self.watchers.is_empty();
+        let (outcome, error_count) = match shoal_store::commands::body(command.id) {
+            Some(body) => self.run_in_store(now, session, command, body, request),
+            None => self.run_in_node(now, host, handle, session, command, request),
+        };
+        if let Err(error) = &outcome {
+            session.reply().error(error);
+            self.stats.count_error(error.code());
+        }
+        if outcome.is_err() || error_count > 0 {
+            self.stats.command(command.id).failed_calls += 1;
+        }
+        let duration_us = host.stopwatch_us().saturating_sub(began_us);
+        self.account(command, duration_us);
+        session.last_command = Some(command);
+        if session.is_asking && command.id != CommandId::Asking {
+            session.is_asking = false;
+        }
+        self.after(handle, session, command, &request);
+        if is_outermost && self.keyspace.has_garbage() {
+            self.free_garbage(host);
+        }
+    }
+
+    fn run_in_store(
+        &mut self,
+        now: Now,
+        session: &mut Session,
+        command: &'static Command,
+        body: shoal_store::commands::Body,
+        request: Request<'_>,
+    ) -> (Outcome, u32) {
+        let access = Access {
+            on_replica: self.is_replica(),
+            from_primary: session.kind == ClientKind::Primary,
+            no_touch: session.no_touch && command.id != CommandId::Touch,
+        };
+        let mut reply = shoal_protocol::Reply::new(&mut session.output, session.is_resp3);
+        let mut call = Call {
+            now,
+            keyspace: &mut self.keyspace,
+            database_index: session.database,
+            reply: &mut reply,
+            effects: &mut self.effects,
+            access,
+            options: &self.options,
+            rng: &mut self.rng,
+        };
+        let first = if command.parent.is_some() { 2 } else { 1 };
+        let outcome = body(&mut call, Arguments::new(request, first));
+        let (error_count, code) = reply.errors();
+        if let Some(code) = code {
+            self.stats.count_error(code);
+        }
+        (outcome, error_count)
+    }
+
+    fn run_in_node(
+        &mut self,
+        now: Now,
+        host: &mut dyn Host,
+        handle: Handle,
+        session: &mut Session,
+        command: &'static Command,
+        request: Request<'_>,
+    ) -> (Outcome, u32) {
+        let Some(body) = commands::body(command.id) else {
+            return (Err(errors::unknown_command(command.name.as_bytes(), &[])), 0);
+        };
+        let first = if command.parent.is_some() { 2 } else { 1 };
+        let mut call = NodeCall { node: self, session, handle, host, now, command };
+        (body(&mut call, Arguments::new(request, first)), 0)
+    }
+
+    fn account(&mut self, command: &Command, duration_us: u64) {
+        let stats = self.stats.command(command.id);
+        stats.calls += 1;
+        stats.duration_us += duration_us;
+        self.stats.total_commands += 1;
+        self.stats.command_us += duration_us;
+    }
+
+    /// What follows from what a command did.
+    fn after(
+        &mut self,
+        handle: Handle,
+        session: &mut Session,
+        command: &'static Command,
+        request: &Request<'_>,
+    ) {
+        self.stats.keyspace_hits += self.effects.hits;
+        self.stats.keyspace_misses += self.effects.misses;
+        self.stats.expired_keys += self.effects.expired;
+        if !self.effects.touched.is_empty() || !self.effects.touched_databases.is_empty() {
+            self.tell_watchers(handle, session);
+        }
+        if !self.effects.events.is_empty() {
+            self.publish_events(Some((handle, session)));
+        }
+        if session.kind != ClientKind::Primary {
+            self.propagate_effects(session.database, request);
+            if command.flags.contains(Flags::WRITE) {
+                session.last_write_offset = self.replication_offset();
+            }
+        } else {
+            self.changes_since_save += self.effects.dirty;
+        }
+    }
+
+    fn tell_watchers(&mut self, handle: Handle, session: &mut Session) {
+        let touched = std::mem::take(&mut self.effects.touched);
+        for (database, key) in &touched {
+            for &watcher in self.watchers.of(*database, key) {
+                if watcher == handle {
+                    session.is_watch_broken = true;
+                } else if let Some(other) = self.clients.session_mut(watcher) {
+                    other.is_watch_broken = true;
+                }
+            }
+        }
+        for database in std::mem::take(&mut self.effects.touched_databases) {
+            for watcher in self.watchers.of_database(database) {
+                if watcher == handle {
+                    session.is_watch_broken = true;
+                } else if let Some(other) = self.clients.session_mut(watcher) {
+                    other.is_watch_broken = true;
+                }
+            }
+        }
+        self.effects.touched = touched;
+        self.effects.touched.clear();
+    }
+}
+
+/// Takes back what a client does not want to read.
+fn suppress_reply(session: &mut Session, mark: shoal_protocol::reply::Mark) {
+    match session.reply_mode {
+        ReplyMode::On => {}
+        ReplyMode::Off | ReplyMode::SkipThis => session.output.truncate(mark),
+        ReplyMode::SkipNext => {
+            session.output.truncate(mark);
+            session.reply_mode = ReplyMode::SkipThis;
+            return;
+        }
+    }
+    if session.reply_mode == ReplyMode::SkipThis {
+        session.reply_mode = ReplyMode::On;
+    }
+}
+
+/// Commands that are not queued in a transaction.
+fn runs_inside_transaction(id: CommandId) -> bool {
+    use CommandId::{Discard, Exec, Multi, Quit, Reset, Watch};
+    matches!(id, Exec | Discard | Multi | Watch | Quit | Reset)
+}
+
+fn is_allowed_for_subscribers(id: CommandId) -> bool {
+    use CommandId::{
+        Ping, Psubscribe, Punsubscribe, Quit, Reset, Ssubscribe, Subscribe, Sunsubscribe, Unsubscribe,
+    };
+    matches!(
+        id,
+        Ping | Subscribe | Ssubscribe | Psubscribe | Unsubscribe | Sunsubscribe | Punsubscribe | Quit | Reset
+    )
+}
+
+fn is_paused(kind: PauseKind, session: &Session, command: &Command) -> bool {
+    match kind {
+        PauseKind::All => true,
+        PauseKind::Writes => {
+            pause::may_write(command) && (command.id != CommandId::Exec || transaction_writes(session))
+        }
+    }
+}
+
+fn transaction_writes(session: &Session) -> bool {
+    session.transaction.as_ref().is_some_and(|transaction| transaction.has_write)
+}
+
+fn queue(session: &mut Session, command: &'static Command, request: &Request<'_>) {
+    let Some(transaction) = &mut session.transaction else { return };
+    // A transaction that cannot run any more keeps no commands.
+    if !transaction.is_spoilt && !session.is_watch_broken {
+        let owned = OwnedRequest::copy(request);
+        transaction.size_bytes += owned.size_bytes() + QUEUED_COMMAND_OVERHEAD_BYTES;
+        transaction.has_write |= pause::may_write(command);
+        transaction.queue.push((command, owned));
+    }
+    session.reply().simple("QUEUED");
+}
