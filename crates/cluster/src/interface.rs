@@ -72,7 +72,7 @@ pub enum Input {
     Accepted {
         /// A new number, see [`LinkId::accepted`].
         link: LinkId,
-        /// The peer's address without port, as text.
+        /// The peer's address without port, as text (an IPv4 one not written as a mapped IPv6 one).
         peer: Arc<str>,
         /// Our own address on this connection without port, as text.
         local: Arc<str>,
@@ -132,7 +132,7 @@ pub enum Output {
         message: Arc<Message>,
     },
     /// Write nodes.conf so that it survives a crash, replacing the old one at once, then answer
-    /// [`Input::Persisted`]. At most one is asked for at a time.
+    /// [`Input::Persisted`]. Best done on a thread of its own: while it lasts, the machine must go on. At most one is asked for at a time.
     Persist {
         /// Comes back in the answer.
         ticket: u64,

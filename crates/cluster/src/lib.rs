@@ -9,7 +9,7 @@
 //!                                  nodes.conf
 //! ```
 //!
-//! The machine decides; it runs on a thread of its own, beside the executor that holds the keys. Both speak by
+//! [`ClusterMachine`] decides; it runs on a thread of its own, beside the executor that holds the keys. Both speak by
 //! the messages of [`interface`]. What the node routes by is an immutable [`ClusterView`], replaced as a whole.
 //! [`wire`] turns bytes into [`messages`] and back, [`nodes_conf`] reads and writes the file that survives a crash.
 //!
@@ -23,6 +23,7 @@ pub mod command;
 pub mod config;
 pub mod flags;
 pub mod interface;
+pub mod machine;
 pub mod messages;
 pub mod node_id;
 pub mod node_table;
@@ -37,6 +38,7 @@ pub use flags::NodeFlags;
 pub use interface::{
     Input, LinkId, LogLevel, MachineMessage, NodeMessage, NodeOrder, NodeStatus, Output, PrimaryLink,
 };
+pub use machine::ClusterMachine;
 pub use messages::Message;
 pub use node_id::NodeId;
 pub use slots::{SlotRanges, SlotSet};

@@ -111,7 +111,7 @@ impl NodesConf {
     }
 
     fn parse_variables(&mut self, words: &[&str]) -> Result<(), &'static str> {
-        if words.len() % 2 == 0 {
+        if words.len().is_multiple_of(2) {
             return Err("a variable without a value");
         }
         let (pairs, _) = words.get(1..).unwrap_or_default().as_chunks::<2>();

@@ -130,7 +130,7 @@ fn extension(reader: &mut Reader<'_>, extensions: &mut Extensions) -> Result<(),
     let length = reader.u32()? as usize;
     let kind = reader.u16()?;
     reader.take(2)?;
-    if length < 8 || length % 8 != 0 {
+    if length < 8 || !length.is_multiple_of(8) {
         return Err(WireError::Contents);
     }
     let mut data = Reader { bytes: reader.take(length - 8)? };

@@ -1,0 +1,293 @@
+//! What this node says about itself, and the saving of nodes.conf.
+//!
+//! The tables change at once; what is said about them changes when it is safe:
+//!
+//! ```text
+//!   change --> View to the executor --> Applied  \
+//!          \-> Persist to the shell --> Persisted -+--> SelfImage in message headers, waiting actions
+//! ```
+
+use super::ClusterMachine;
+use crate::interface::{LogLevel, Output};
+use crate::nodes_conf::{NodesConf, SavedNode};
+use crate::view::NodeKey;
+use crate::{CommandResult, NodeFlags, NodeId, SlotSet};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// What message headers say about this node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct SelfImage {
+    /// Its name.
+    pub id: NodeId,
+    /// Its flags.
+    pub flags: NodeFlags,
+    /// Its primary, for a replica.
+    pub primary: Option<NodeId>,
+    /// Its slots, or its primary's.
+    pub slots: Arc<SlotSet>,
+    /// Its config epoch, or its primary's.
+    pub config_epoch: u64,
+}
+
+/// Something that waits until the state it rests on is saved and in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Action {
+    /// Tell all nodes, or those of our shard, how we stand.
+    BroadcastPong {
+        /// Only to the replicas of our primary, or of us.
+        only_shard: bool,
+    },
+    /// Ask for votes in the election of this epoch.
+    RequestVotes {
+        /// The epoch.
+        epoch: u64,
+    },
+    /// Give the vote of this epoch to a replica.
+    Vote {
+        /// The replica.
+        replica: NodeKey,
+        /// The epoch.
+        epoch: u64,
+    },
+    /// Answer a command.
+    Reply {
+        /// The command.
+        ticket: u64,
+        /// The answer.
+        result: CommandResult,
+        /// It is CLUSTER SAVECONFIG, which reports that saving failed.
+        reports_failure: bool,
+    },
+}
+
+/// More waiting actions than this mean that nodes.conf has not been written for very long; further votes and
+/// announcements are dropped then (commands still get their reply).
+const MAX_WAITING: usize = 1024;
+
+#[derive(Debug)]
+struct Waiting {
+    change: u64,
+    view: u64,
+    action: Action,
+}
+
+#[derive(Clone, Debug)]
+struct InFlight {
+    ticket: u64,
+    current_epoch: u64,
+}
+
+/// See the module's comment.
+#[derive(Debug, Default)]
+pub(super) struct Announcements {
+    /// Counts changes worth saving.
+    change: u64,
+    /// The change the last finished save held.
+    saved_change: u64,
+    in_flight: Option<InFlight>,
+    /// nodes.conf has been written at least once; before that this node says nothing.
+    is_on_disk: bool,
+    /// The current epoch on disk.
+    saved_epoch: u64,
+    image: Option<SelfImage>,
+    next_image: Option<(SelfImage, u64, u64)>,
+    fresh: Vec<(Action, bool)>,
+    waiting: Vec<Waiting>,
+}
+
+impl Announcements {
+    /// Something that stands in nodes.conf has changed.
+    pub(super) fn changed(&mut self) {
+        self.change += 1;
+    }
+
+    /// Whether this node may speak at all.
+    pub(super) fn is_on_disk(&self) -> bool {
+        self.is_on_disk
+    }
+
+    /// The current epoch that messages carry: the one on disk.
+    pub(super) fn epoch(&self) -> u64 {
+        self.saved_epoch
+    }
+}
+
+impl ClusterMachine {
+    pub(super) fn start_announcements(&mut self, is_new: bool) {
+        self.announcements.is_on_disk = !is_new;
+        self.announcements.saved_epoch = self.current_epoch;
+        self.announcements.image = Some(self.self_image());
+        if is_new {
+            self.changed();
+        }
+        self.views.is_dirty = true;
+    }
+
+    /// What message headers say about this node now.
+    pub(super) fn announced(&self) -> SelfImage {
+        self.announcements.image.clone().unwrap_or_else(|| self.self_image())
+    }
+
+    /// Lets `action` happen once everything decided so far is saved and in force.
+    pub(super) fn when_safe(&mut self, action: Action) {
+        self.announcements.fresh.push((action, true));
+    }
+
+    /// Lets `action` happen after the outputs of this input, whether or not they are saved.
+    pub(super) fn after_this(&mut self, action: Action) {
+        self.announcements.fresh.push((action, false));
+    }
+
+    fn self_image(&self) -> SelfImage {
+        let me = self.me();
+        let primary = self.my_primary().and_then(|key| self.table.get(key));
+        let shown = primary.unwrap_or(me);
+        SelfImage {
+            id: me.id,
+            flags: me.flags,
+            primary: primary.map(|primary| primary.id),
+            slots: shown.slots.clone(),
+            config_epoch: shown.config_epoch,
+        }
+    }
+
+    /// Asks for a save if one is due, moves the image forward, and carries out what waited.
+    pub(super) fn settle_announcements(&mut self) {
+        let image = self.self_image();
+        let next_is_same = self.announcements.next_image.as_ref().is_some_and(|(next, ..)| *next == image);
+        if self.announcements.image.as_ref() == Some(&image) {
+            self.announcements.next_image = None;
+        } else if !next_is_same {
+            self.announcements.changed();
+            self.announcements.next_image = Some((image, self.announcements.change, self.views.fence));
+        }
+        self.save_if_needed();
+        let (change, view) = (self.announcements.change, self.views.fence);
+        for (action, waits) in std::mem::take(&mut self.announcements.fresh) {
+            let is_reply = matches!(action, Action::Reply { .. });
+            if is_reply || self.announcements.waiting.len() < MAX_WAITING {
+                // The executor waits for the reply, and may confirm the view only after it.
+                let view = if is_reply { 0 } else { view };
+                let change = if waits { change } else { 0 };
+                self.announcements.waiting.push(Waiting { change, view, action });
+            }
+        }
+        self.release();
+    }
+
+    fn save_if_needed(&mut self) {
+        let announcements = &self.announcements;
+        if announcements.in_flight.is_some() || announcements.change == announcements.saved_change {
+            return;
+        }
+        let ticket = announcements.change;
+        self.announcements.in_flight = Some(InFlight { ticket, current_epoch: self.current_epoch });
+        let contents = Arc::new(self.nodes_conf());
+        self.outputs.push(Output::Persist { ticket, contents });
+    }
+
+    /// Carries out what is saved and in force.
+    fn release(&mut self) {
+        let (saved, applied) = (self.announcements.saved_change, self.views.applied);
+        let is_safe = |change: u64, view: u64| change <= saved && view <= applied;
+        if let Some((_, change, view)) = &self.announcements.next_image
+            && is_safe(*change, *view)
+        {
+            self.announcements.image = self.announcements.next_image.take().map(|(image, ..)| image);
+        }
+        let mut ready = Vec::new();
+        self.announcements.waiting.retain_mut(|waiting| {
+            let stays = !is_safe(waiting.change, waiting.view);
+            if !stays {
+                ready.push(std::mem::replace(
+                    &mut waiting.action,
+                    Action::BroadcastPong { only_shard: false },
+                ));
+            }
+            stays
+        });
+        for action in ready {
+            self.act(action);
+        }
+    }
+
+    fn act(&mut self, action: Action) {
+        match action {
+            Action::BroadcastPong { only_shard } => self.broadcast_pong(only_shard),
+            Action::RequestVotes { epoch } => self.request_votes(epoch),
+            Action::Vote { replica, epoch } => self.send_vote(replica, epoch),
+            Action::Reply { ticket, result, .. } => {
+                self.outputs.push(Output::CommandReply { ticket, result });
+            }
+        }
+    }
+
+    pub(super) fn on_persisted(&mut self, ticket: u64) {
+        let Some(in_flight) = self.announcements.in_flight.take_if(|flying| flying.ticket == ticket) else {
+            return;
+        };
+        self.announcements.saved_change = in_flight.ticket;
+        self.announcements.saved_epoch = in_flight.current_epoch;
+        self.announcements.is_on_disk = true;
+    }
+
+    /// Only CLUSTER SAVECONFIG can go on when its save fails, and only if nothing else waits for it.
+    pub(super) fn on_persist_failed(&mut self, ticket: u64, reason: &str) {
+        if self.announcements.in_flight.take_if(|flying| flying.ticket == ticket).is_none() {
+            return;
+        }
+        let mut only_save_config = !self.announcements.waiting.is_empty();
+        for waiting in &mut self.announcements.waiting {
+            match &mut waiting.action {
+                Action::Reply { result, reports_failure: true, .. } => {
+                    *result = Err(format!("ERR error saving the cluster node config: {reason}").into());
+                }
+                _ => only_save_config = false,
+            }
+        }
+        if only_save_config && self.announcements.next_image.is_none() {
+            self.announcements.saved_change = ticket;
+            return;
+        }
+        self.log(LogLevel::Warning, format!("Cannot write the cluster config file: {reason}"));
+        self.outputs.push(Output::Fatal { text: "Fatal: can't update cluster config file.".to_owned() });
+    }
+
+    /// The contents of nodes.conf now; nodes in handshake are left out.
+    fn nodes_conf(&self) -> NodesConf {
+        let name = |key: NodeKey| self.table.get(key).map(|node| node.id);
+        let open = |slots: &BTreeMap<u16, NodeKey>| {
+            slots.iter().filter_map(|(&slot, &key)| Some((slot, name(key)?))).collect()
+        };
+        let nodes = self
+            .table
+            .iter()
+            .filter(|(_, node)| !node.is_in_handshake())
+            .map(|(_, node)| SavedNode {
+                id: node.id,
+                host: node.host.clone(),
+                port: node.port,
+                bus_port: node.bus_port,
+                hostname: node.hostname.clone(),
+                human_name: node.human_name.clone(),
+                shard_id: Some(node.shard_id),
+                flags: node.flags,
+                primary: node.primary.and_then(name),
+                ping_sent_ms: self.unix_ms(node.ping_sent),
+                pong_received_ms: self.unix_ms(node.pong_received),
+                config_epoch: node.config_epoch,
+                connected: node.flags.has(NodeFlags::MYSELF) || self.is_open(node.link),
+                slots: node.slots.clone(),
+            })
+            .collect();
+        NodesConf {
+            current_epoch: self.current_epoch,
+            last_vote_epoch: self.last_vote_epoch,
+            nodes,
+            migrating: open(&self.migrating),
+            importing: open(&self.importing),
+            auxiliary: !self.config.nodes_conf_without_auxiliary,
+        }
+    }
+}

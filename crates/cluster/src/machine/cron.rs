@@ -1,0 +1,115 @@
+//! The regular work, ten times a second.
+
+use super::CRON_INTERVAL_MS;
+use super::ClusterMachine;
+use crate::NodeFlags;
+use crate::view::NodeKey;
+
+/// A node in handshake is given up after node-timeout, and not before this.
+const MIN_HANDSHAKE_TIMEOUT_MS: u64 = 1000;
+/// Of so many random nodes the one with the oldest pong is pinged.
+const PING_SAMPLE: usize = 5;
+
+impl ClusterMachine {
+    pub(super) fn cron(&mut self) {
+        self.cron_count += 1;
+        self.watch_executor();
+        let late_ms = self.ms_since(self.last_cron);
+        if self.last_cron.is_some() && late_ms > self.config.node_timeout_ms / 2 {
+            self.restart_ping_clocks();
+        }
+        self.last_cron = Some(self.monotonic());
+        for key in self.table.keys() {
+            self.reconnect_if_needed(key);
+        }
+        let every = (self.config.ping_interval_ms / CRON_INTERVAL_MS).max(1);
+        if self.cron_count.is_multiple_of(every) {
+            self.ping_somebody();
+        }
+        for key in self.table.keys() {
+            self.check_node(key);
+        }
+        self.manual_failover_cron();
+        if self.me().is_replica() {
+            self.todo.election = true;
+            self.run_migration();
+        }
+        if !self.health.is_ok {
+            self.todo.state = true;
+        }
+    }
+
+    fn reconnect_if_needed(&mut self, key: NodeKey) {
+        let Some(node) = self.table.get(key) else { return };
+        if node.flags.has(NodeFlags::MYSELF | NodeFlags::NO_ADDRESS) {
+            return;
+        }
+        let handshake_timeout_ms = self.config.node_timeout_ms.max(MIN_HANDSHAKE_TIMEOUT_MS);
+        if node.is_in_handshake() && self.ms_since(Some(node.created)) > handshake_timeout_ms {
+            self.remove_node(key);
+            return;
+        }
+        if node.link.is_none() && !node.host.is_empty() && !self.is_silent() {
+            self.connect(key);
+        }
+    }
+
+    /// Pings the one of a few random nodes that was silent longest.
+    fn ping_somebody(&mut self) {
+        let keys = self.table.keys();
+        let mut oldest: Option<NodeKey> = None;
+        for _ in 0..PING_SAMPLE {
+            let Some(&key) = self.rng.choose(&keys) else { return };
+            let Some(node) = self.table.get(key) else { continue };
+            if node.ping_sent.is_some()
+                || node.flags.has(NodeFlags::MYSELF | NodeFlags::HANDSHAKE)
+                || !self.is_open(node.link)
+            {
+                continue;
+            }
+            let is_older = oldest
+                .and_then(|oldest| self.table.get(oldest))
+                .is_none_or(|oldest| node.pong_received < oldest.pong_received);
+            if is_older {
+                oldest = Some(key);
+            }
+        }
+        if let Some(key) = oldest {
+            self.send_ping(key);
+        }
+    }
+
+    /// Renews a link that seems dead, pings a node that was silent for long, suspects one that does not answer.
+    fn check_node(&mut self, key: NodeKey) {
+        let Some(node) = self.table.get(key) else { return };
+        if node.flags.has(NodeFlags::MYSELF | NodeFlags::NO_ADDRESS | NodeFlags::HANDSHAKE) {
+            return;
+        }
+        let timeout_ms = self.config.node_timeout_ms;
+        let ping_age_ms = node.ping_sent.map(|at| self.ms_since(Some(at)));
+        let data_age_ms = self.ms_since(node.data_received);
+        let pong_age_ms = self.ms_since(node.pong_received);
+        let mut link = node.link;
+        if let Some(id) = link
+            && let Some(link_age_ms) = self.links.get(&id).map(|link| self.ms_since(Some(link.created)))
+            && link_age_ms > timeout_ms
+            && ping_age_ms.is_some_and(|age_ms| age_ms > timeout_ms / 2)
+            && data_age_ms > timeout_ms / 2
+        {
+            self.close_link(id);
+            link = None;
+        }
+        let Some(ping_age_ms) = ping_age_ms else {
+            if self.is_open(link) && pong_age_ms > timeout_ms / 2 {
+                self.send_ping(key);
+            }
+            return;
+        };
+        // Any data proves that the node is alive; under load pongs may be late.
+        let is_overdue = ping_age_ms.min(data_age_ms) > timeout_ms;
+        let is_known = self.table.get(key).is_some_and(|node| node.is_suspected() || node.is_failed());
+        if is_overdue && !is_known && !self.is_silent() {
+            self.suspect(key);
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! A replica stands for election when its primary has failed.
+
+use super::announce::Action;
+use super::{ClusterMachine, Timer};
+use crate::NodeFlags;
+use crate::interface::{LogLevel, PrimaryLink};
+use crate::messages::Header;
+use crate::node_table::Node;
+use crate::view::NodeKey;
+use shoal_machine::Monotonic;
+use std::collections::BTreeSet;
+
+/// Before asking for votes a replica waits this long, so that all hear of the failure,
+const ELECTION_DELAY_MS: u64 = 500;
+/// and a random time up to this, so that replicas do not ask at once,
+const ELECTION_JITTER_MS: u64 = 500;
+/// and this for every replica of its primary that has more data.
+const ELECTION_RANK_DELAY_MS: u64 = 1000;
+/// An election is given up after two node-timeouts, and not before this.
+const MIN_ELECTION_TIMEOUT_MS: u64 = 2000;
+/// The reason why there is no failover is repeated in the log after this.
+const RELOG_AFTER_MS: u64 = 300_000;
+
+/// The phases of an election.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Election {
+    /// There is none.
+    Idle,
+    /// Votes are asked for at a time.
+    Scheduled {
+        /// The time.
+        at: Monotonic,
+        /// How many other replicas have more data.
+        rank: u64,
+    },
+    /// The epoch of the election is being saved.
+    Saving {
+        /// When it was to begin.
+        at: Monotonic,
+        /// Its epoch.
+        epoch: u64,
+    },
+    /// Votes have been asked for.
+    Voting {
+        /// When it was to begin.
+        at: Monotonic,
+        /// Its epoch.
+        epoch: u64,
+        /// Who voted for us.
+        votes: BTreeSet<NodeKey>,
+    },
+}
+
+/// Why a replica does not replace its failed primary, and when that was last logged.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct CannotFailover {
+    reason: Option<&'static str>,
+    logged_at: Monotonic,
+}
+
+impl Election {
+    fn begins(&self) -> Option<Monotonic> {
+        match self {
+            Self::Idle => None,
+            Self::Scheduled { at, .. } | Self::Saving { at, .. } | Self::Voting { at, .. } => Some(*at),
+        }
+    }
+}
+
+impl ClusterMachine {
+    /// The next step of an election, if there is a reason for one.
+    pub(super) fn run_election(&mut self) {
+        let is_manual = self.may_start_manual_failover();
+        if !self.has_reason_for_election(is_manual) {
+            self.election = Election::Idle;
+            self.timers.clear(Timer::Election);
+            self.cannot_failover.reason = None;
+            return;
+        }
+        if !is_manual && !self.is_data_recent_enough() {
+            self.log_cannot_failover(
+                "Disconnected from master for longer than allowed. Please check the \
+                 'cluster-replica-validity-factor' configuration option.",
+            );
+            return;
+        }
+        let now = self.monotonic();
+        let timeout_ms = (self.config.node_timeout_ms * 2).max(MIN_ELECTION_TIMEOUT_MS);
+        let age_ms = self.election.begins().map(|at| now.ms_since(at));
+        if age_ms.is_none_or(|age_ms| age_ms > timeout_ms * 2) {
+            self.schedule_election(is_manual);
+            if !is_manual {
+                return;
+            }
+        }
+        let is_expired = self.election.begins().is_some_and(|at| now.ms_since(at) > timeout_ms);
+        match &self.election {
+            Election::Idle => {}
+            _ if is_expired => self.log_cannot_failover("Failover attempt expired."),
+            Election::Scheduled { at, rank } => self.wait_or_start(*at, *rank, is_manual),
+            Election::Saving { .. } => {}
+            Election::Voting { epoch, votes, .. } => {
+                if votes.len() >= self.table.quorum() {
+                    let epoch = *epoch;
+                    self.win_election(epoch);
+                } else {
+                    self.log_cannot_failover("Waiting for votes, but majority still not reached.");
+                }
+            }
+        }
+    }
+
+    fn has_reason_for_election(&self, is_manual: bool) -> bool {
+        if self.me().is_primary() || self.is_silent() {
+            return false;
+        }
+        let Some(primary) = self.my_primary().and_then(|key| self.table.get(key)) else { return false };
+        !primary.slots.is_empty() && (is_manual || primary.is_failed() && !self.config.replica_no_failover)
+    }
+
+    /// How old this replica's data may be, and is.
+    fn is_data_recent_enough(&self) -> bool {
+        let config = &self.config;
+        if config.replica_validity_factor == 0 {
+            return true;
+        }
+        let reported_ms = match self.status.primary_link {
+            PrimaryLink::Up { last_interaction_ms } => last_interaction_ms,
+            PrimaryLink::Down { since_ms } => since_ms,
+        };
+        let age_ms = reported_ms.saturating_add(self.monotonic().ms_since(self.status_at));
+        // The time it takes to find a failure is everybody's.
+        let age_ms = if age_ms > config.node_timeout_ms { age_ms - config.node_timeout_ms } else { age_ms };
+        let allowed_ms = config.replication_ping_period_s * 1000
+            + config.node_timeout_ms.saturating_mul(config.replica_validity_factor);
+        age_ms <= allowed_ms
+    }
+
+    fn schedule_election(&mut self, is_manual: bool) {
+        let now = self.monotonic();
+        let (rank, delay_ms) = if is_manual {
+            (0, 0)
+        } else {
+            let rank = self.rank();
+            let jitter_ms = self.rng.below(ELECTION_JITTER_MS);
+            (rank, ELECTION_DELAY_MS + jitter_ms + rank * ELECTION_RANK_DELAY_MS)
+        };
+        let at = now.plus_ms(delay_ms);
+        self.election = Election::Scheduled { at, rank };
+        self.timers.set(Timer::Election, at);
+        let offset = self.status.replication_offset;
+        let text =
+            format!("Start of election delayed for {delay_ms} milliseconds (rank #{rank}, offset {offset}).");
+        self.log(LogLevel::Warning, text);
+        // The other replicas learn our offset, and rank themselves by it.
+        self.broadcast_pong(true);
+    }
+
+    /// How many replicas of our primary that may stand for election have more data.
+    fn rank(&self) -> u64 {
+        let Some(primary) = self.my_primary() else { return 0 };
+        let mine = self.status.replication_offset;
+        let is_ahead =
+            |node: &Node| !node.flags.has(NodeFlags::NO_FAILOVER) && node.replication_offset > mine;
+        let ahead =
+            self.table.replicas_of(primary).filter(|&(key, node)| key != self.myself && is_ahead(node));
+        ahead.count() as u64
+    }
+
+    fn wait_or_start(&mut self, at: Monotonic, rank: u64, is_manual: bool) {
+        let now = self.monotonic();
+        let mut at = at;
+        if !is_manual {
+            let new_rank = self.rank();
+            if new_rank > rank {
+                let added_ms = (new_rank - rank) * ELECTION_RANK_DELAY_MS;
+                at = at.plus_ms(added_ms);
+                self.election = Election::Scheduled { at, rank: new_rank };
+                let text =
+                    format!("Replica rank updated to #{new_rank}, added {added_ms} milliseconds of delay.");
+                self.log(LogLevel::Warning, text);
+            }
+        }
+        if now < at {
+            self.timers.set(Timer::Election, at);
+            self.log_cannot_failover("Waiting the delay before I can start a new failover.");
+            return;
+        }
+        self.current_epoch += 1;
+        let epoch = self.current_epoch;
+        self.election = Election::Saving { at, epoch };
+        self.log(LogLevel::Warning, format!("Starting a failover election for epoch {epoch}."));
+        self.changed();
+        self.when_safe(Action::RequestVotes { epoch });
+    }
+
+    /// The epoch is saved: ask, unless the election is over already.
+    pub(super) fn request_votes(&mut self, epoch: u64) {
+        let Election::Saving { at, epoch: current } = self.election else { return };
+        if current != epoch {
+            return;
+        }
+        self.election = Election::Voting { at, epoch, votes: BTreeSet::new() };
+        let force_ack = self.is_manual_failover_of_replica();
+        self.broadcast_vote_request(epoch, force_ack);
+    }
+
+    /// A vote came in. Each voter counts once, however often the message comes.
+    pub(super) fn on_vote(&mut self, voter: NodeKey, header: &Header) {
+        let may_vote = self.table.get(voter).is_some_and(|node| node.is_primary() && !node.slots.is_empty());
+        if let Election::Voting { epoch, votes, .. } = &mut self.election
+            && may_vote
+            && header.current_epoch >= *epoch
+        {
+            votes.insert(voter);
+            self.todo.election = true;
+        }
+    }
+
+    fn win_election(&mut self, epoch: u64) {
+        self.log(LogLevel::Warning, "Failover election won: I'm the new master.".to_owned());
+        if self.me().config_epoch < epoch {
+            self.me_mut().config_epoch = epoch;
+            let text = format!("configEpoch set to {epoch} after successful failover");
+            self.log(LogLevel::Warning, text);
+        }
+        self.replace_primary();
+    }
+
+    /// Takes the place of our primary; config epoch and agreement are the caller's matter. Others hear of it once it
+    /// is saved and the executor serves.
+    pub(super) fn replace_primary(&mut self) {
+        let Some(old) = self.my_primary() else { return };
+        let slots = self.table.get(old).map(|node| node.slots.clone()).unwrap_or_default();
+        self.set_as_primary(self.myself);
+        for slot in slots.iter() {
+            self.table.assign(slot, Some(self.myself));
+            self.table.set_claimed(slot, true);
+        }
+        self.election = Election::Idle;
+        self.timers.clear(Timer::Election);
+        self.update_state();
+        self.changed();
+        self.announce();
+        self.reset_manual_failover();
+    }
+
+    /// Logs why there is no failover, once for each reason, and only when it takes suspiciously long.
+    fn log_cannot_failover(&mut self, reason: &'static str) {
+        let now = self.monotonic();
+        let last = self.cannot_failover;
+        if last.reason == Some(reason) && now.ms_since(last.logged_at) < RELOG_AFTER_MS {
+            return;
+        }
+        self.cannot_failover.reason = Some(reason);
+        let patience_ms = self.config.node_timeout_ms + 5000;
+        let failed_at = self.my_primary().and_then(|key| self.table.get(key)).map(|node| node.failed_at);
+        if failed_at.is_some_and(|at| now.ms_since(at) < patience_ms) {
+            return;
+        }
+        self.cannot_failover.logged_at = now;
+        self.log(LogLevel::Warning, format!("Currently unable to failover: {reason}"));
+    }
+}

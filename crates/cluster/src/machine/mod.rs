@@ -1,0 +1,346 @@
+//! The cluster machine: one node's mind, as far as the cluster goes.
+//!
+//! ```text
+//!   Input --> handle: one small function per kind --> changes to the tables, things to do
+//!                                                          |
+//!                                              settle: 1 elections due
+//!                                                      2 is the cluster ok?
+//!                                                      3 a new view for the node
+//!                                                      4 nodes.conf
+//!                                                      5 what waited for 3 and 4
+//! ```
+//!
+//! Nothing about this node leaves it before it is saved and in force: messages carry [`announce::SelfImage`], which
+//! follows the tables only after nodes.conf is on disk and the executor has confirmed the view. Votes, requests for
+//! votes and the announcement of a promotion wait in a list ([`announce::Action`]) for the same two events.
+
+mod announce;
+mod commands;
+mod cron;
+mod election;
+mod epochs;
+mod failure;
+mod gossip;
+mod links;
+mod manual_failover;
+mod migration;
+mod node_messages;
+mod receive;
+mod send;
+mod slots;
+mod state;
+#[cfg(test)]
+mod tests;
+mod views;
+mod vote;
+
+use crate::interface::{Input, LinkId, LogLevel, NodeStatus, Output};
+use crate::messages::MESSAGE_TYPES;
+use crate::node_table::{Node, NodeTable};
+use crate::nodes_conf::{NodesConf, SavedNode};
+use crate::view::NodeKey;
+use crate::{ClusterConfig, NodeFlags, NodeId, NodeOrder};
+use announce::Announcements;
+use election::{CannotFailover, Election};
+use links::Link;
+use manual_failover::ManualFailover;
+use shoal_machine::{Machine, Monotonic, Now, Rng, Timers};
+use state::Health;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use views::Views;
+
+/// The cron runs this often, as in Redis.
+const CRON_INTERVAL_MS: u64 = 100;
+
+/// The timers of the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
+    /// The next step of an election is due.
+    Election,
+    /// The regular work.
+    Cron,
+}
+
+/// What [`ClusterMachine::settle`] has to look at.
+#[derive(Clone, Copy, Debug, Default)]
+struct Todo {
+    /// A manual failover may go on.
+    manual_failover: bool,
+    /// An election may go on.
+    election: bool,
+    /// The state of the cluster may have changed.
+    state: bool,
+}
+
+/// The machine; see the module's comment.
+#[derive(Debug)]
+pub struct ClusterMachine {
+    now: Now,
+    config: Arc<ClusterConfig>,
+    rng: Rng,
+    table: NodeTable,
+    myself: NodeKey,
+    current_epoch: u64,
+    last_vote_epoch: u64,
+    migrating: Arc<BTreeMap<u16, NodeKey>>,
+    importing: Arc<BTreeMap<u16, NodeKey>>,
+    links: BTreeMap<LinkId, Link>,
+    next_link: u64,
+    /// Forgotten nodes, and until when gossip does not bring them back.
+    forgotten: BTreeMap<NodeId, Monotonic>,
+    health: Health,
+    election: Election,
+    cannot_failover: CannotFailover,
+    manual_failover: ManualFailover,
+    status: NodeStatus,
+    status_at: Monotonic,
+    progress_at: Monotonic,
+    was_silent: bool,
+    announcements: Announcements,
+    views: Views,
+    orders: Vec<NodeOrder>,
+    timers: Timers<Timer>,
+    cron_count: u64,
+    last_cron: Option<Monotonic>,
+    todo: Todo,
+    next_ticket: u64,
+    messages_sent: [u64; MESSAGE_TYPES],
+    messages_received: [u64; MESSAGE_TYPES],
+    links_over_limit: u64,
+    outputs: Vec<Output>,
+}
+
+impl ClusterMachine {
+    /// A machine that goes on from what nodes.conf says, or starts as a new node without it. The first outputs (a
+    /// view, the first nodes.conf) come with the first call of [`Machine::handle`] or [`Machine::handle_timers`],
+    /// which is due at once.
+    pub fn new(now: Now, mut rng: Rng, config: Arc<ClusterConfig>, saved: Option<&NodesConf>) -> Self {
+        let mut table = NodeTable::default();
+        let is_new = saved.is_none();
+        let (myself, migrating, importing) = match saved {
+            Some(saved) => load(&mut table, &mut rng, now, saved),
+            None => {
+                let (id, shard_id) = (NodeId::random(&mut rng), NodeId::random(&mut rng));
+                let flags = NodeFlags::MYSELF | NodeFlags::PRIMARY;
+                let key = table.add(Node::new(id, shard_id, flags, now.monotonic));
+                (key, BTreeMap::new(), BTreeMap::new())
+            }
+        };
+        let mut machine = Self {
+            now,
+            config,
+            rng,
+            table,
+            myself,
+            current_epoch: saved.map_or(0, |saved| saved.current_epoch),
+            last_vote_epoch: saved.map_or(0, |saved| saved.last_vote_epoch),
+            migrating: Arc::new(migrating),
+            importing: Arc::new(importing),
+            links: BTreeMap::new(),
+            next_link: 0,
+            forgotten: BTreeMap::new(),
+            health: Health::default(),
+            election: Election::Idle,
+            cannot_failover: CannotFailover::default(),
+            manual_failover: ManualFailover::None,
+            status: NodeStatus::default(),
+            status_at: now.monotonic,
+            progress_at: now.monotonic,
+            was_silent: false,
+            announcements: Announcements::default(),
+            views: Views::default(),
+            orders: Vec::new(),
+            timers: Timers::default(),
+            cron_count: 0,
+            last_cron: None,
+            todo: Todo { state: true, ..Todo::default() },
+            next_ticket: 0,
+            messages_sent: [0; MESSAGE_TYPES],
+            messages_received: [0; MESSAGE_TYPES],
+            links_over_limit: 0,
+            outputs: Vec::new(),
+        };
+        let id = machine.me().id;
+        if is_new {
+            machine.log(LogLevel::Notice, format!("No cluster configuration found, I'm {id}"));
+        } else {
+            machine.log(LogLevel::Notice, format!("Node configuration loaded, I'm {id}"));
+        }
+        machine.start_announcements(is_new);
+        machine.apply_config();
+        machine.timers.set(Timer::Cron, now.monotonic);
+        machine
+    }
+
+    /// This node's name.
+    pub fn id(&self) -> NodeId {
+        self.me().id
+    }
+
+    /// The greatest epoch seen so far.
+    pub fn current_epoch(&self) -> u64 {
+        self.current_epoch
+    }
+
+    fn me(&self) -> &Node {
+        self.table.get(self.myself).expect("this node is never removed from its own table")
+    }
+
+    fn me_mut(&mut self) -> &mut Node {
+        self.table.get_mut(self.myself).expect("this node is never removed from its own table")
+    }
+
+    /// This node's primary, if this node is a replica that knows it.
+    fn my_primary(&self) -> Option<NodeKey> {
+        self.me().primary.filter(|_| self.me().is_replica())
+    }
+
+    fn monotonic(&self) -> Monotonic {
+        self.now.monotonic
+    }
+
+    /// Milliseconds since `earlier`; for something that never happened, since the clock's start.
+    fn ms_since(&self, earlier: Option<Monotonic>) -> u64 {
+        self.monotonic().ms_since(earlier.unwrap_or_default())
+    }
+
+    fn log(&mut self, level: LogLevel, text: String) {
+        self.outputs.push(Output::Log { level, text });
+    }
+
+    /// Something that stands in nodes.conf and in views has changed.
+    fn changed(&mut self) {
+        self.announcements.changed();
+        self.views.is_dirty = true;
+    }
+
+    /// What has to be done after any input, in an order that keeps the invariants; see the module's comment.
+    fn settle(&mut self) {
+        let todo = std::mem::take(&mut self.todo);
+        if todo.manual_failover {
+            self.run_manual_failover();
+        }
+        if todo.manual_failover || todo.election || self.todo.election {
+            self.todo.election = false;
+            self.run_election();
+        }
+        if todo.state || self.todo.state {
+            self.todo.state = false;
+            self.update_state();
+        }
+        self.publish_view_if_needed();
+        self.settle_announcements();
+    }
+}
+
+impl Machine for ClusterMachine {
+    type Input = Input;
+    type Output = Output;
+
+    fn handle(&mut self, now: Now, input: Input, outputs: &mut Vec<Output>) {
+        self.now = now;
+        match input {
+            Input::LinkOpened { link } => self.on_link_opened(link),
+            Input::LinkRefused { link } => self.on_link_lost(link),
+            Input::LinkClosed { link, over_limit } => {
+                self.links_over_limit += u64::from(over_limit);
+                self.on_link_lost(link);
+            }
+            Input::Accepted { link, peer, local } => self.on_accepted(link, peer, local),
+            Input::Message { link, message } => self.on_message(link, &message),
+            Input::Persisted { ticket } => self.on_persisted(ticket),
+            Input::PersistFailed { ticket, reason } => self.on_persist_failed(ticket, &reason),
+            Input::FromNode(message) => self.on_node_message(message),
+            Input::Command { ticket, command } => self.on_command(ticket, command),
+        }
+        self.settle();
+        outputs.append(&mut self.outputs);
+    }
+
+    fn handle_timers(&mut self, now: Now, outputs: &mut Vec<Output>) {
+        self.now = now;
+        while let Some(timer) = self.timers.pop_due(now.monotonic) {
+            match timer {
+                Timer::Cron => {
+                    self.timers.set(Timer::Cron, now.monotonic.plus_ms(CRON_INTERVAL_MS));
+                    self.cron();
+                }
+                Timer::Election => self.todo.election = true,
+            }
+        }
+        self.settle();
+        outputs.append(&mut self.outputs);
+    }
+
+    fn next_deadline(&self) -> Option<Monotonic> {
+        self.timers.next()
+    }
+}
+
+type OpenSlots = BTreeMap<u16, NodeKey>;
+
+/// Fills an empty table from nodes.conf; returns this node and the slots that move.
+fn load(
+    table: &mut NodeTable,
+    rng: &mut Rng,
+    now: Now,
+    saved: &NodesConf,
+) -> (NodeKey, OpenSlots, OpenSlots) {
+    let mut myself = None;
+    for line in &saved.nodes {
+        let key = table.add(loaded_node(rng, now, line));
+        if line.flags.has(NodeFlags::MYSELF) {
+            myself = Some(key);
+        }
+    }
+    for line in &saved.nodes {
+        let Some(key) = table.find(&line.id) else { continue };
+        if let Some(primary) = line.primary {
+            let primary = find_or_add(table, rng, now, primary);
+            table.set_primary(key, Some(primary));
+        }
+        for slot in line.slots.iter().collect::<Vec<_>>() {
+            // Of two nodes with one slot the first has it.
+            if table.owner(slot).is_none() {
+                table.assign(slot, Some(key));
+            }
+        }
+    }
+    let mut open = |slots: &[(u16, NodeId)]| -> OpenSlots {
+        slots.iter().map(|&(slot, node)| (slot, find_or_add(table, rng, now, node))).collect()
+    };
+    let (migrating, importing) = (open(&saved.migrating), open(&saved.importing));
+    // The parser lets no file through in which no node is marked; a new node is the answer to one made by hand.
+    let myself = myself.unwrap_or_else(|| {
+        let id = NodeId::random(rng);
+        table.add(Node::new(id, id, NodeFlags::MYSELF | NodeFlags::PRIMARY, now.monotonic))
+    });
+    (myself, migrating, importing)
+}
+
+fn loaded_node(rng: &mut Rng, now: Now, line: &SavedNode) -> Node {
+    let shard_id = line.shard_id.unwrap_or_else(|| NodeId::random(rng));
+    let mut node = Node::new(line.id, shard_id, line.flags, now.monotonic);
+    node.host = line.host.clone();
+    node.port = line.port;
+    node.bus_port = line.bus_port;
+    node.hostname = line.hostname.clone();
+    node.human_name = line.human_name.clone();
+    node.config_epoch = line.config_epoch;
+    node.failed_at = now.monotonic;
+    // How long ago a ping or pong was says nothing after a restart.
+    node.ping_sent = Some(now.monotonic).filter(|_| line.ping_sent_ms != 0);
+    node.pong_received = Some(now.monotonic).filter(|_| line.pong_received_ms != 0);
+    node
+}
+
+fn find_or_add(table: &mut NodeTable, rng: &mut Rng, now: Now, id: NodeId) -> NodeKey {
+    match table.find(&id) {
+        Some(key) => key,
+        None => {
+            let shard_id = NodeId::random(rng);
+            table.add(Node::new(id, shard_id, NodeFlags::NONE, now.monotonic))
+        }
+    }
+}

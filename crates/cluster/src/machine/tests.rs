@@ -1,0 +1,1 @@
+//! Given this input, exactly these outputs.

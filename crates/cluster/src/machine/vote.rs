@@ -1,0 +1,75 @@
+//! Votes this node gives.
+
+use super::ClusterMachine;
+use super::announce::Action;
+use crate::SlotSet;
+use crate::interface::LogLevel;
+use crate::messages::Header;
+use crate::view::NodeKey;
+
+/// No second vote about the same primary for this many node-timeouts.
+const VOTE_REST: u64 = 2;
+
+impl ClusterMachine {
+    /// A replica asks for a vote. The vote is saved before it leaves; see [`Action::Vote`].
+    pub(super) fn on_vote_request(&mut self, replica: NodeKey, header: &Header) {
+        if !self.me().is_primary() || self.me().slots.is_empty() || self.is_silent() {
+            return;
+        }
+        let epoch = self.current_epoch;
+        if let Err(reason) = self.check_vote_request(replica, header) {
+            let text = format!("Failover auth denied to {}: {reason}", header.sender.as_str());
+            self.log(LogLevel::Warning, text);
+            return;
+        }
+        self.last_vote_epoch = epoch;
+        let now = self.monotonic();
+        let primary = self.table.get(replica).and_then(|node| node.primary);
+        if let Some(primary) = primary.and_then(|key| self.table.get_mut(key)) {
+            primary.voted_at = Some(now);
+        }
+        self.changed();
+        self.when_safe(Action::Vote { replica, epoch });
+        let text = format!("Failover auth granted to {} for epoch {epoch}", header.sender.as_str());
+        self.log(LogLevel::Warning, text);
+    }
+
+    fn check_vote_request(&self, replica: NodeKey, header: &Header) -> Result<(), String> {
+        if header.current_epoch < self.current_epoch {
+            let (asked, current) = (header.current_epoch, self.current_epoch);
+            return Err(format!("reqEpoch ({asked}) < curEpoch({current})"));
+        }
+        // Not only equal: an epoch that was heard of and then lost in a crash must not be voted in again.
+        if self.last_vote_epoch >= self.current_epoch {
+            return Err(format!("already voted for epoch {}", self.current_epoch));
+        }
+        let node = self.table.get(replica).ok_or("it is unknown")?;
+        if node.is_primary() {
+            return Err("it is a master node".to_owned());
+        }
+        let primary = node.primary.and_then(|key| self.table.get(key)).ok_or("I don't know its master")?;
+        if !primary.is_failed() && !header.force_ack {
+            return Err("its master is up".to_owned());
+        }
+        let rest_ms = self.config.node_timeout_ms * VOTE_REST;
+        if let Some(voted_at) = primary.voted_at {
+            let age_ms = self.monotonic().ms_since(voted_at);
+            if age_ms < rest_ms {
+                let left = rest_ms - age_ms;
+                return Err(format!("can't vote about this master before {left} milliseconds"));
+            }
+        }
+        self.check_claimed_slots(&header.slots, header.config_epoch)
+    }
+
+    /// The replica must know the newest owner of every slot it wants to take over.
+    fn check_claimed_slots(&self, slots: &SlotSet, epoch: u64) -> Result<(), String> {
+        for slot in slots.iter().filter(|&slot| !self.table.is_unclaimed(slot)) {
+            let owner = self.table.owner(slot).and_then(|key| self.table.get(key));
+            if let Some(owner) = owner.filter(|owner| owner.config_epoch > epoch) {
+                return Err(format!("slot {slot} epoch ({}) > reqEpoch ({epoch})", owner.config_epoch));
+            }
+        }
+        Ok(())
+    }
+}
