@@ -23,6 +23,7 @@ mod pause;
 mod propagation;
 mod replication;
 mod stats;
+pub mod testing;
 mod watch;
 
 pub use action::{Action, ShutdownRequest};

@@ -1,0 +1,539 @@
+//! A node in a test: clients without sockets, a clock that moves when told, a shell that remembers what it was asked.
+//!
+//! ```text
+//! let mut fixture = Fixture::new();
+//! fixture.check("SET k v", "+OK");
+//! let other = fixture.connect();
+//! fixture.check_as(other, "GET k", "\"v\"");
+//! ```
+//!
+//! Replies are shown on one line: `+status`, `-ERR …`, `:7`, `"bytes"`, `nil`, `[a, b]`, `{k: v}`, `~[a]` for a set,
+//! `>[a]` for a push message, `,1.5` for a double, `#t`, `(7` for a big number, `=txt:"text"` for a verbatim string.
+
+use crate::action::Action;
+use crate::clients::Handle;
+use crate::dispatch::Verdict;
+use crate::host::{Crash, Host, LogLevel, ProcessFacts, SnapshotContext, SnapshotTarget};
+use crate::node::{Node, NodeIdentity, NodeSettings};
+use shoal_cluster::{ClusterCommand, CommandReply, CommandResult, NodeMessage};
+use shoal_config::{Change, Config, SetContext, SetError};
+use shoal_machine::{Monotonic, Now};
+use shoal_protocol::quoting::{quote, split_arguments};
+use shoal_protocol::value::{Decoder, Value};
+use shoal_protocol::{ErrorReply, OwnedRequest};
+use shoal_session::{Close, Identity};
+use shoal_store::{Garbage, Keyspace};
+use std::collections::BTreeMap;
+
+/// When the clock of a test starts: 2023-11-14 22:13:20 UTC, in microseconds.
+pub const START_UNIX_US: u64 = 1_700_000_000_000_000;
+
+/// A shell that only remembers.
+#[derive(Debug)]
+pub struct TestHost {
+    /// Both clocks; the stopwatch is the monotonic one, so that commands take no time unless they sleep.
+    pub clock: Now,
+    /// What was logged.
+    pub log: Vec<(LogLevel, String)>,
+    /// Files by their path; the configuration is read and written here.
+    pub files: BTreeMap<String, Vec<u8>>,
+    /// The facts to give.
+    pub facts: ProcessFacts,
+    /// The error of the next attempts to save or to begin a snapshot.
+    pub save_error: Option<String>,
+    /// How many keys each save in the foreground wrote.
+    pub saves: Vec<usize>,
+    /// The snapshots that were begun.
+    pub snapshots: Vec<SnapshotTarget>,
+    /// How many snapshots were to be cancelled.
+    pub cancelled_snapshots: usize,
+    /// The directives of each configuration change that was to be carried out.
+    pub applied: Vec<Vec<&'static str>>,
+    /// The error with which changes of the configuration fail.
+    pub apply_error: Option<SetError>,
+    /// The CLUSTER commands that were to be carried out.
+    pub cluster_commands: Vec<ClusterCommand>,
+    /// What CLUSTER commands are answered.
+    pub cluster_result: CommandResult,
+    /// What the cluster machine was told.
+    pub cluster_messages: Vec<NodeMessage>,
+    /// The deaths that were asked for; the test goes on nevertheless.
+    pub crashes: Vec<Crash>,
+    /// How long was slept, and whether the node counted as alive meanwhile.
+    pub sleeps: Vec<(u64, bool)>,
+    /// How many pieces of memory were to be freed elsewhere.
+    pub freed: usize,
+}
+
+impl Default for TestHost {
+    fn default() -> Self {
+        Self {
+            clock: Now::new(Monotonic::from_ms(1_000_000), START_UNIX_US),
+            log: Vec::new(),
+            files: BTreeMap::new(),
+            facts: ProcessFacts {
+                used_memory_bytes: 2 << 20,
+                allocator_active_bytes: 3 << 20,
+                allocator_resident_bytes: 4 << 20,
+                resident_bytes: 6 << 20,
+                system_memory_bytes: 8 << 30,
+                system_cpu_us: [1_500_000, 0, 1_250_000],
+                user_cpu_us: [2_500_000, 0, 2_250_000],
+            },
+            save_error: None,
+            saves: Vec::new(),
+            snapshots: Vec::new(),
+            cancelled_snapshots: 0,
+            applied: Vec::new(),
+            apply_error: None,
+            cluster_commands: Vec::new(),
+            cluster_result: Ok(CommandReply::Ok),
+            cluster_messages: Vec::new(),
+            crashes: Vec::new(),
+            sleeps: Vec::new(),
+            freed: 0,
+        }
+    }
+}
+
+impl Host for TestHost {
+    fn stopwatch_us(&mut self) -> u64 {
+        self.clock.monotonic.0
+    }
+
+    fn now(&mut self) -> Now {
+        self.clock
+    }
+
+    fn log(&mut self, level: LogLevel, text: &str) {
+        self.log.push((level, text.to_owned()));
+    }
+
+    fn cluster_command(&mut self, command: ClusterCommand) -> CommandResult {
+        self.cluster_commands.push(command);
+        self.cluster_result.clone()
+    }
+
+    fn tell_cluster(&mut self, message: NodeMessage) {
+        self.cluster_messages.push(message);
+    }
+
+    fn save(&mut self, keyspace: &Keyspace, _context: &SnapshotContext) -> Result<u64, String> {
+        if let Some(error) = &self.save_error {
+            return Err(error.clone());
+        }
+        self.saves.push(keyspace.len());
+        Ok(100)
+    }
+
+    fn begin_snapshot(
+        &mut self,
+        _keyspace: &Keyspace,
+        target: SnapshotTarget,
+        _context: &SnapshotContext,
+    ) -> Result<(), String> {
+        if let Some(error) = &self.save_error {
+            return Err(error.clone());
+        }
+        self.snapshots.push(target);
+        Ok(())
+    }
+
+    fn cancel_snapshot(&mut self) {
+        self.cancelled_snapshots += 1;
+    }
+
+    fn apply_configuration(&mut self, _config: &Config, change: &Change) -> Result<(), SetError> {
+        if let Some(error) = &self.apply_error {
+            return Err(error.clone());
+        }
+        self.applied.push(change.directives.clone());
+        Ok(())
+    }
+
+    fn read_configuration(&mut self, path: &str) -> Result<Option<Vec<u8>>, String> {
+        Ok(self.files.get(path).cloned())
+    }
+
+    fn write_configuration(&mut self, path: &str, text: &[u8]) -> Result<(), String> {
+        self.files.insert(path.to_owned(), text.to_vec());
+        Ok(())
+    }
+
+    fn facts(&mut self) -> ProcessFacts {
+        self.facts.clone()
+    }
+
+    fn sleep_us(&mut self, duration_us: u64, counts_as_alive: bool) {
+        self.sleeps.push((duration_us, counts_as_alive));
+        self.advance_us(duration_us);
+    }
+
+    fn crash(&mut self, crash: Crash) {
+        self.crashes.push(crash);
+    }
+
+    fn free(&mut self, garbage: Vec<Garbage>) {
+        self.freed += garbage.len();
+    }
+}
+
+impl TestHost {
+    fn advance_us(&mut self, duration_us: u64) {
+        let Now { monotonic, unix_us } = self.clock;
+        self.clock = Now::new(Monotonic(monotonic.0 + duration_us), unix_us + duration_us);
+    }
+
+    /// Whether a line was logged that contains `text`.
+    pub fn has_logged(&self, text: &str) -> bool {
+        self.log.iter().any(|(_, line)| line.contains(text))
+    }
+}
+
+/// The other end of one connection.
+#[derive(Debug, Default)]
+struct Peer {
+    decoder: Decoder,
+    /// A request that was put off.
+    postponed: Option<OwnedRequest>,
+}
+
+/// A node with clients.
+pub struct Fixture {
+    /// The node.
+    pub node: Node,
+    /// Its shell.
+    pub host: TestHost,
+    /// What the node wanted done, beside going on with clients that were put off.
+    pub actions: Vec<Action>,
+    peers: BTreeMap<Handle, Peer>,
+    first: Handle,
+}
+
+impl Default for Fixture {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Fixture {
+    /// A node with the standard configuration, DEBUG allowed, and one client.
+    pub fn new() -> Self {
+        Self::with_configuration(&[])
+    }
+
+    /// A node whose configuration differs from the standard in these directives, and one client.
+    ///
+    /// # Panics
+    /// If the configuration is not accepted.
+    pub fn with_configuration(directives: &[(&str, &str)]) -> Self {
+        let mut config = Config::default();
+        let standard = [("enable-debug-command", "yes"), ("enable-protected-configs", "yes")];
+        let mut text = String::new();
+        for (name, value) in standard.iter().chain(directives) {
+            text.push_str(&format!("{name} {value}\n"));
+        }
+        let loaded = config.load(text.as_bytes(), shoal_config::Mode::Server, &mut NoSurroundings);
+        loaded.expect("the test's configuration is valid");
+        Self::with_config(config)
+    }
+
+    /// A node with this configuration and one client.
+    ///
+    /// # Panics
+    /// If the configuration is not accepted.
+    pub fn with_config(config: Config) -> Self {
+        let identity = NodeIdentity {
+            run_id: "0123456789012345678901234567890123456789".to_owned(),
+            process_id: 4242,
+            executable: "/usr/bin/shoal".to_owned(),
+            system: "Linux 6.1 x86_64".to_owned(),
+            supervised: "no",
+            listeners: vec!["name=tcp,bind=*,bind=-::*,port=6379".to_owned()],
+        };
+        let host = TestHost::default();
+        let settings = NodeSettings { config, identity, seed: 1, hash_key: (1, 2) };
+        let node = Node::new(settings, host.clock).expect("the test's configuration can be carried out");
+        let mut fixture = Self { node, host, actions: Vec::new(), peers: BTreeMap::new(), first: Handle(0) };
+        fixture.first = fixture.connect();
+        fixture
+    }
+
+    /// Changes directives in the way of CONFIG SET, also those that CONFIG SET may not change while it runs.
+    ///
+    /// # Panics
+    /// If the configuration is not accepted.
+    pub fn configure(&mut self, words: &[&str]) {
+        let context = SetContext { is_loading: false, is_local_client: true };
+        self.node.config.set(words, context).expect("the test's configuration is valid");
+        self.node.configuration_changed();
+    }
+
+    /// The client that is there from the start.
+    pub fn first(&self) -> Handle {
+        self.first
+    }
+
+    /// Another client, from this machine.
+    ///
+    /// # Panics
+    /// If the node refuses it.
+    pub fn connect(&mut self) -> Handle {
+        let number = 50_000 + self.peers.len();
+        self.connect_from(&format!("127.0.0.1:{number}"), true).expect("the node takes the client")
+    }
+
+    /// Another client.
+    ///
+    /// # Errors
+    /// The node refuses it.
+    pub fn connect_from(&mut self, address: &str, is_local: bool) -> Result<Handle, ErrorReply> {
+        let identity = Identity {
+            address: address.to_owned(),
+            local_address: "127.0.0.1:6379".to_owned(),
+            is_local,
+            is_unix_socket: false,
+            descriptor: 8 + i32::try_from(self.peers.len()).unwrap_or(0),
+        };
+        let handle = self.node.connect(self.host.clock, identity)?;
+        self.peers.insert(handle, Peer::default());
+        Ok(handle)
+    }
+
+    /// Whether the connection has not ended.
+    pub fn is_connected(&self, client: Handle) -> bool {
+        self.peers.contains_key(&client)
+    }
+
+    /// Ends a connection from the client's side.
+    pub fn disconnect(&mut self, client: Handle) {
+        self.peers.remove(&client);
+        self.node.disconnected(client);
+    }
+
+    /// Sends a line (quoted as in redis-cli) as the first client, and compares what comes back.
+    ///
+    /// # Panics
+    /// If something else comes back.
+    #[track_caller]
+    pub fn check(&mut self, line: &str, expected: &str) {
+        self.check_as(self.first, line, expected);
+    }
+
+    /// As [`Fixture::check`], for each pair.
+    ///
+    /// # Panics
+    /// If something else comes back.
+    #[track_caller]
+    pub fn check_all(&mut self, cases: &[(&str, &str)]) {
+        for (line, expected) in cases {
+            self.check(line, expected);
+        }
+    }
+
+    /// Sends a line as this client, and compares what comes back: replies one after another, joined with `" ; "`.
+    ///
+    /// # Panics
+    /// If something else comes back.
+    #[track_caller]
+    pub fn check_as(&mut self, client: Handle, line: &str, expected: &str) {
+        let answer = self.run_as(client, line);
+        assert_eq!(answer, expected, "in answer to: {line}");
+    }
+
+    /// Sends a line as the first client and compares the beginning of what comes back.
+    ///
+    /// # Panics
+    /// If something else comes back.
+    #[track_caller]
+    pub fn check_start(&mut self, line: &str, expected: &str) {
+        let answer = self.run(line);
+        assert!(answer.starts_with(expected), "in answer to: {line}: {answer}");
+    }
+
+    /// Sends a line as the first client. Returns what comes back.
+    #[track_caller]
+    pub fn run(&mut self, line: &str) -> String {
+        self.run_as(self.first, line)
+    }
+
+    /// Sends a line as this client. Returns what comes back: replies one after another, joined with `" ; "`.
+    ///
+    /// # Panics
+    /// If the line's quotes are not balanced.
+    #[track_caller]
+    pub fn run_as(&mut self, client: Handle, line: &str) -> String {
+        let words = split_arguments(line.as_bytes()).expect("quotes are balanced");
+        self.send_as(client, &words);
+        self.received(client).join(" ; ")
+    }
+
+    /// Sends these words as this client, without looking at the answer.
+    pub fn send_as(&mut self, client: Handle, words: &[impl AsRef<[u8]>]) {
+        let request = OwnedRequest::new(words);
+        let bytes = request.size_bytes();
+        self.node.input_arrived(self.host.clock, client, bytes, 0, 0);
+        self.execute(client, request);
+        self.settle();
+    }
+
+    /// The answer to a line, of the first client, as the text of one bulk or verbatim string.
+    ///
+    /// # Panics
+    /// If the answer is something else.
+    #[track_caller]
+    pub fn text(&mut self, line: &str) -> String {
+        let words = split_arguments(line.as_bytes()).expect("quotes are balanced");
+        self.send_as(self.first, &words);
+        let value = self.values(self.first).pop();
+        let text = value.as_ref().and_then(Value::as_text).expect("the answer is a string");
+        text.into_owned()
+    }
+
+    /// What has arrived at a client since it was last looked at, shown.
+    pub fn received(&mut self, client: Handle) -> Vec<String> {
+        self.values(client).iter().map(show).collect()
+    }
+
+    /// What has arrived at a client since it was last looked at.
+    ///
+    /// # Panics
+    /// If it breaks the protocol.
+    pub fn values(&mut self, client: Handle) -> Vec<Value> {
+        self.collect(client);
+        let Some(peer) = self.peers.get_mut(&client) else { return Vec::new() };
+        let mut values = Vec::new();
+        while let Some(value) = peer.decoder.next_value().expect("replies follow the protocol") {
+            values.push(value);
+        }
+        values
+    }
+
+    /// Lets time pass, and housekeeping happen once.
+    pub fn advance_ms(&mut self, duration_ms: u64) {
+        self.host.advance_us(duration_ms * 1000);
+        self.node.tick(self.host.clock, &mut self.host);
+        self.settle();
+    }
+
+    /// Carries out what the node wants done, and ends connections.
+    pub fn settle(&mut self) {
+        loop {
+            let actions = self.node.take_actions();
+            if actions.is_empty() {
+                break;
+            }
+            for action in actions {
+                match action {
+                    Action::Resume(client) => {
+                        let postponed = self.peers.get_mut(&client).and_then(|peer| peer.postponed.take());
+                        if let Some(request) = postponed {
+                            self.execute(client, request);
+                        }
+                    }
+                    other => self.actions.push(other),
+                }
+            }
+        }
+        let mut pending = Vec::new();
+        self.node.take_pending(&mut pending);
+        for client in pending {
+            if self.node.close_of(client) != Close::No {
+                self.disconnect(client);
+            }
+        }
+    }
+
+    fn execute(&mut self, client: Handle, request: OwnedRequest) {
+        let verdict = self.node.execute(self.host.clock, &mut self.host, client, request.as_request());
+        if verdict == Verdict::Postponed
+            && let Some(peer) = self.peers.get_mut(&client)
+        {
+            peer.postponed = Some(request);
+        }
+    }
+
+    fn collect(&mut self, client: Handle) {
+        let Some(output) = self.node.output_mut(client) else { return };
+        let bytes = output.to_vec();
+        output.consume(bytes.len());
+        if let Some(peer) = self.peers.get_mut(&client) {
+            peer.decoder.feed(&bytes);
+        }
+    }
+}
+
+struct NoSurroundings;
+
+impl shoal_config::Surroundings for NoSurroundings {
+    fn include(&mut self, pattern: &str) -> Result<Vec<(String, Vec<u8>)>, String> {
+        Err(format!("no file {pattern}"))
+    }
+
+    fn enter_directory(&mut self, path: &str) -> Result<String, String> {
+        Ok(path.to_owned())
+    }
+}
+
+/// A reply on one line.
+pub fn show(value: &Value) -> String {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let list = |values: &[Value]| {
+        let shown: Vec<String> = values.iter().map(show).collect();
+        format!("[{}]", shown.join(", "))
+    };
+    match value {
+        Value::Simple(bytes) => format!("+{}", text(bytes)),
+        Value::Error(bytes) => format!("-{}", text(bytes)),
+        Value::Integer(integer) => format!(":{integer}"),
+        Value::Bulk(bytes) => quote(bytes),
+        Value::Null(_) => "nil".to_owned(),
+        Value::Array(values) => list(values),
+        Value::Set(values) => format!("~{}", list(values)),
+        Value::Push(values) => format!(">{}", list(values)),
+        Value::Map(pairs) => {
+            let shown: Vec<String> =
+                pairs.iter().map(|(key, value)| format!("{}: {}", show(key), show(value))).collect();
+            format!("{{{}}}", shown.join(", "))
+        }
+        Value::Double(number) => format!(",{number}"),
+        Value::Boolean(true) => "#t".to_owned(),
+        Value::Boolean(false) => "#f".to_owned(),
+        Value::BigNumber(number) => format!("({number}"),
+        Value::Verbatim { format, text: bytes } => format!("={}:{}", text(format), quote(bytes)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_talk_to_the_node() {
+        let mut fixture = Fixture::new();
+        fixture.check_all(&[
+            ("PING", "+PONG"),
+            ("PING \"a b\"", "\"a b\""),
+            ("NOSUCH a", "-ERR unknown command 'NOSUCH', with args beginning with: 'a' "),
+            ("GET nothing", "nil"),
+            ("MULTI", "+OK"),
+            ("ECHO x", "+QUEUED"),
+            ("EXEC", "[\"x\"]"),
+        ]);
+        let other = fixture.connect();
+        assert!(fixture.run_as(other, "HELLO 3").starts_with("{\"server\": \"redis\""));
+        fixture.send_as(other, &["QUIT"]);
+        assert!(!fixture.is_connected(other) && fixture.is_connected(fixture.first()));
+    }
+
+    #[test]
+    fn passwords_and_limits() {
+        let mut fixture = Fixture::with_configuration(&[("requirepass", "secret"), ("maxclients", "2")]);
+        fixture.check("PING", "-NOAUTH Authentication required.");
+        fixture.check("AUTH secret", "+OK");
+        fixture.check("PING", "+PONG");
+        fixture.connect();
+        let refused = fixture.connect_from("127.0.0.1:1", true);
+        assert_eq!(refused.unwrap_err().0, "ERR max number of clients reached");
+    }
+}
