@@ -27,8 +27,12 @@ pub enum Action {
         /// The port.
         port: u16,
     },
-    /// Give up the connection to the primary, made or still being made.
+    /// Give up the connection to the primary, made or still being made. The node has forgotten it already: there is no
+    /// [`crate::Node::disconnected`] for it.
     DisconnectPrimary,
+    /// Send the snapshot file as it is now to a replica: open it at once, give its bytes to
+    /// [`crate::Node::file_chunk`] while the replica's output is low, then call [`crate::Node::file_sent`].
+    SendSnapshotFile(Handle),
     /// The last phase of a shutdown is done: save if that was asked for, and end the process.
     Shutdown(ShutdownRequest),
 }

@@ -35,6 +35,15 @@ pub enum SnapshotTarget {
     Stream,
 }
 
+/// How a snapshot went.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SnapshotReport {
+    /// The size of the file, or of what went through the pipe.
+    pub size_bytes: u64,
+    /// Memory that was copied because it was written to meanwhile.
+    pub copied_bytes: u64,
+}
+
 /// What goes into the header of a snapshot.
 #[derive(Clone, Debug, Default)]
 pub struct SnapshotContext {

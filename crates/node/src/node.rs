@@ -7,12 +7,12 @@ use crate::host::{Host, LogLevel};
 use crate::names::Names;
 use crate::pause::{PauseReason, Pauses};
 use crate::propagation::Unit;
+use crate::replication::Replication;
 use crate::stats::Stats;
 use crate::watch::Watchers;
 use shoal_config::Config;
 use shoal_machine::{Monotonic, Now, Rng};
 use shoal_protocol::{ErrorReply, OutputBuffer};
-use shoal_replication::Stream;
 use shoal_session::{Close, Identity, Session, Subscribers};
 use shoal_store::{Effects, Hasher, Keyspace, Layout, StoreOptions};
 
@@ -64,7 +64,7 @@ pub struct Node {
     pub(crate) subscribers: Subscribers<Handle>,
     pub(crate) pauses: Pauses,
     pub(crate) unit: Unit,
-    pub(crate) stream: Stream,
+    pub(crate) replication: Replication,
     pub(crate) cluster: Option<ClusterSide>,
     pub(crate) actions: Vec<Action>,
     pub(crate) started_at: Now,
@@ -91,6 +91,7 @@ impl Node {
         } else {
             (Layout::Single, config.databases as usize)
         };
+        let mut rng = Rng::new(seed);
         let mut node = Self {
             options: StoreOptions::default(),
             keyspace: Keyspace::new(databases, layout, Hasher::new(hash_key.0, hash_key.1)),
@@ -98,12 +99,12 @@ impl Node {
             names,
             effects: Effects::default(),
             stats: Stats::default(),
-            rng: Rng::new(seed),
             watchers: Watchers::default(),
             subscribers: Subscribers::default(),
             pauses: Pauses::default(),
             unit: Unit::default(),
-            stream: Stream::new(1),
+            replication: Replication::new(&mut rng, now.monotonic),
+            rng,
             cluster: config.cluster_enabled.then(ClusterSide::default),
             actions: Vec::new(),
             started_at: now,
@@ -238,11 +239,12 @@ impl Node {
     }
 
     /// A connection has ended, by whoever's will.
-    pub fn disconnected(&mut self, handle: Handle) {
+    pub fn disconnected(&mut self, _now: Now, _host: &mut dyn Host, handle: Handle) {
         let Some(mut session) = self.clients.remove(handle) else { return };
         self.forget_watches(handle, &mut session);
         self.subscribers.remove(handle, &mut session.subscriptions);
         self.postponed.retain(|&other| other != handle);
+        self.forget_peer(handle);
     }
 
     pub(crate) fn forget_watches(&mut self, handle: Handle, session: &mut Session) {
