@@ -308,7 +308,7 @@ impl Fixture {
     /// Ends a connection from the client's side.
     pub fn disconnect(&mut self, client: Handle) {
         self.peers.remove(&client);
-        self.node.disconnected(client);
+        self.node.disconnected(self.host.clock, &mut self.host, client);
     }
 
     /// Sends a line (quoted as in redis-cli) as the first client, and compares what comes back.
