@@ -185,6 +185,11 @@ impl OwnedRequest {
         self.places.push(Place::Range { start, end: self.buffer.len() });
     }
 
+    /// Appends a word that is shared, not copied.
+    pub fn push_shared(&mut self, word: &SharedBytes) {
+        self.places.push(Place::Large(word.clone()));
+    }
+
     /// The words as a request.
     pub fn as_request(&self) -> Request<'_> {
         Request { buffer: &self.buffer, places: &self.places }

@@ -66,6 +66,10 @@ pub struct Effects {
     pub track_touched: bool,
     /// Somebody listens for events.
     pub track_events: bool,
+    /// Nobody receives what is propagated (no replicas, no append-only file): commands need not note it.
+    pub skip_propagation: bool,
+    /// The command is propagated even if nothing changed: `FLUSHALL` of an empty keyspace.
+    pub forced: bool,
     /// Keys that reads found.
     pub hits: u64,
     /// Keys that reads did not find.
@@ -78,6 +82,7 @@ impl Effects {
     /// Forgets what the last command did; keeps the settings and the memory.
     pub fn reset(&mut self) {
         self.dirty = 0;
+        self.forced = false;
         if !matches!(self.propagation, Propagation::Verbatim) {
             self.propagation = Propagation::Verbatim;
         }
@@ -186,12 +191,16 @@ impl Call<'_, '_> {
 
     /// Finds a key for a read: counts hit or miss, moves the access clock, hides what has expired.
     pub fn find_for_read(&mut self, key: &[u8]) -> Option<Found> {
+        let found = self.peek(key)?;
+        self.touch(found);
+        Some(found)
+    }
+
+    /// As [`Call::find_for_read`], but leaves the access clock alone: for commands that ask about a key, not for it.
+    pub fn peek(&mut self, key: &[u8]) -> Option<Found> {
         let found = self.find(key);
         match found {
-            Some(found) => {
-                self.effects.hits += 1;
-                self.touch(found);
-            }
+            Some(_) => self.effects.hits += 1,
             None => {
                 self.effects.misses += 1;
                 self.event(EventClass::KeyMiss, "keymiss", key);
@@ -200,11 +209,17 @@ impl Call<'_, '_> {
         found
     }
 
-    /// Finds a key for a change: moves the access clock, deletes what has expired.
+    /// Finds a key for a change: moves the access clock, deletes what has expired (on a replica that takes writes,
+    /// too: a key of the same name may be about to be made).
     pub fn find_for_write(&mut self, key: &[u8]) -> Option<Found> {
-        let found = self.find(key)?;
+        let found = self.find_for_write_in(self.database_index, key)?;
         self.touch(found);
         Some(found)
+    }
+
+    /// As [`Call::find_for_write`], in another database, without moving the access clock.
+    pub fn find_for_write_in(&mut self, database_index: usize, key: &[u8]) -> Option<Found> {
+        self.look_up(database_index, key, true)
     }
 
     /// Finds a key without any trace but the deletion of what has expired.
@@ -214,10 +229,15 @@ impl Call<'_, '_> {
 
     /// As [`Call::find`], in another database.
     pub fn find_in(&mut self, database_index: usize, key: &[u8]) -> Option<Found> {
+        self.look_up(database_index, key, false)
+    }
+
+    #[inline]
+    fn look_up(&mut self, database_index: usize, key: &[u8], for_write: bool) -> Option<Found> {
         let database = self.keyspace.database(database_index);
         let found = database.find(key)?;
         if database.expiring_len() > 0 && self.is_expired(database.entry(found).expiry_ms()) {
-            if !self.access.on_replica {
+            if for_write || !self.access.on_replica {
                 self.delete_expired(database_index, found, key);
             }
             return None;
@@ -228,7 +248,9 @@ impl Call<'_, '_> {
     fn delete_expired(&mut self, database_index: usize, found: Found, key: &[u8]) {
         self.remove_from(database_index, found);
         self.effects.expired += 1;
-        self.effects.before.push((database_index, OwnedRequest::new([b"DEL".as_slice(), key])));
+        if !self.effects.skip_propagation {
+            self.effects.before.push((database_index, OwnedRequest::new([b"DEL".as_slice(), key])));
+        }
         self.event_in(database_index, EventClass::Expired, "expired", key);
         self.touched_in(database_index, key);
     }
@@ -272,6 +294,40 @@ impl Call<'_, '_> {
         let database = self.database_mut();
         let place = database.place(key);
         database.insert(place, entry)
+    }
+
+    /// Gives a key of the selected database a value, whether it is there (`found`) or not. `expiry` keeps the one it has
+    /// if it is `None`, else sets or removes it.
+    pub fn store(
+        &mut self,
+        found: Option<Found>,
+        key: &[u8],
+        value: NewValue<'_>,
+        expiry: Option<Option<u64>>,
+    ) -> Found {
+        let Some(found) = found else { return self.insert(key, value, expiry.flatten()) };
+        let clock = (!self.options.lfu).then(|| crate::access::lru_clock(self.now));
+        let database = self.keyspace.database_mut(self.database_index);
+        let mut entry = database.entry_mut(found);
+        if let Some(clock) = clock {
+            entry.set_access(clock);
+        }
+        let before = entry.expiry_ms();
+        let after = expiry.unwrap_or(before);
+        if before.is_some() == after.is_some() {
+            entry.set_value(value);
+            drop(entry);
+            if before != after {
+                database.set_expiry(found, after);
+            }
+        } else {
+            let mut replacement = Entry::new(key, value, after);
+            replacement.set_access(entry.access());
+            drop(entry);
+            let old = database.replace(found, replacement);
+            self.discard(old);
+        }
+        found
     }
 
     /// Takes an entry of the selected database out and puts it aside to be freed.
@@ -324,7 +380,13 @@ impl Call<'_, '_> {
         I: IntoIterator,
         I::Item: AsRef<[u8]>,
     {
-        let request = OwnedRequest::new(words);
+        if !self.effects.skip_propagation {
+            self.propagate_request_instead(OwnedRequest::new(words));
+        }
+    }
+
+    /// Propagates this request instead of what the client sent.
+    pub fn propagate_request_instead(&mut self, request: OwnedRequest) {
         match &mut self.effects.propagation {
             Propagation::Instead(requests) => requests.push(request),
             Propagation::Verbatim => self.effects.propagation = Propagation::Instead(vec![request]),

@@ -92,6 +92,13 @@ impl Database {
         tables.sum::<usize>() + self.tables.capacity() * size_of::<usize>()
     }
 
+    /// Bytes that a key takes: its block, what the block points to, and its share of the table.
+    pub fn memory_usage(&self, found: Found) -> usize {
+        /// A bucket is a cache line of seven items.
+        const BUCKET_SHARE_BYTES: usize = 64_usize.div_ceil(7);
+        self.entry(found).size_bytes() + BUCKET_SHARE_BYTES
+    }
+
     /// The number of entries that fit without growing.
     pub fn capacity(&self) -> usize {
         self.tables.iter().flatten().map(|table| table.capacity()).sum()

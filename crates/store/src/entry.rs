@@ -318,18 +318,27 @@ impl Entry {
         }
     }
 
-    /// The same value and expiry under another key.
+    /// The same value, expiry and access clock under another key.
     pub fn renamed(self, key: &[u8]) -> Self {
-        let raw = self.header().has(RAW);
+        let mut renamed = self.copied(key);
+        renamed.header_mut().access = self.header().access;
+        renamed
+    }
+
+    /// A copy of value and expiry under a key. A long string is shared, not copied. The access clock is zero.
+    pub fn copied(&self, key: &[u8]) -> Self {
         let value = match self.value() {
             Value::Integer(integer) => NewValue::Integer(integer),
-            Value::Bytes(bytes) if raw => NewValue::RawBytes(bytes),
+            Value::Bytes(bytes) if self.header().has(RAW) => NewValue::RawBytes(bytes),
             Value::Bytes(bytes) => NewValue::Bytes(bytes),
             Value::Shared(bytes) => NewValue::Shared(bytes.clone()),
         };
-        let mut renamed = Self::new(key, value, self.expiry_ms());
-        renamed.header_mut().access = self.header().access;
-        renamed
+        Self::new(key, value, self.expiry_ms())
+    }
+
+    /// What `TYPE` says.
+    pub fn type_name(&self) -> &'static str {
+        "string"
     }
 
     /// The 24 bits of the access clock: what they mean depends on `maxmemory-policy`.

@@ -7,7 +7,9 @@ pub mod database;
 pub mod entry;
 pub mod hasher;
 pub mod keyspace;
+mod long_double;
 pub mod table;
+pub mod testing;
 
 pub use call::{Access, Call, Effects, Outcome, StoreOptions};
 pub use database::{Database, Found, Garbage, Layout};

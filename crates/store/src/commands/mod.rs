@@ -1,11 +1,13 @@
-//! The bodies of data commands, one file per family.
+//! The bodies of data commands, one file or folder per family.
 
+mod expiry;
+mod generic;
 mod string;
 
 use crate::call::{Call, Outcome};
 use shoal_protocol::{Arguments, CommandId};
 
-/// The body of a data command. Its arguments stand on the first word after the name.
+/// The body of a data command. Its arguments stand on the first word after the name (of the subcommand, if it is one).
 pub type Body = for<'a, 'r, 'q> fn(&'a mut Call<'_, 'r>, Arguments<'q>) -> Outcome;
 
 /// The body of a command, if the store has it.
@@ -17,7 +19,7 @@ pub fn body(id: CommandId) -> Option<Body> {
 /// Every family declares its rows; the table is built at compile time.
 static BODIES: [Option<Body>; CommandId::COUNT] = {
     let mut bodies: [Option<Body>; CommandId::COUNT] = [None; CommandId::COUNT];
-    let families: [&[(CommandId, Body)]; 1] = [string::BODIES];
+    let families: [&[(CommandId, Body)]; 2] = [string::BODIES, generic::BODIES];
     let mut family = 0;
     while family < families.len() {
         let mut row = 0;
