@@ -79,6 +79,15 @@ impl Clients {
         })
     }
 
+    /// Visits all connections but the one whose command is running.
+    pub fn for_each_mut(&mut self, mut visit: impl FnMut(&mut Session)) {
+        for place in &mut self.places {
+            if let Place::Present(session) = place {
+                visit(session);
+            }
+        }
+    }
+
     /// Takes a session out while its command runs.
     pub fn take(&mut self, handle: Handle) -> Option<Box<Session>> {
         let place = self.places.get_mut(handle.0 as usize)?;

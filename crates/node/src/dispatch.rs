@@ -4,6 +4,7 @@ use crate::call::NodeCall;
 use crate::clients::Handle;
 use crate::commands;
 use crate::host::Host;
+use crate::limits::UNCHECKED_OUTPUT_BYTES;
 use crate::node::Node;
 use crate::pause::{self, PauseKind};
 use shoal_machine::Now;
@@ -37,6 +38,15 @@ impl Node {
         let verdict = self.process(now, host, handle, &mut session, request);
         if session.reply_mode != ReplyMode::On {
             suppress_reply(&mut session, mark);
+        }
+        if !self.own_pushes.is_empty() {
+            session.output.append(&mut self.own_pushes);
+        }
+        if session.output.len() > UNCHECKED_OUTPUT_BYTES {
+            self.check_own_output(now, host, &mut session);
+        }
+        if !self.crowded.is_empty() {
+            self.check_crowded(now, host);
         }
         let is_closing = session.close != Close::No;
         self.clients.put_back(handle, session);
@@ -213,6 +223,7 @@ impl Node {
         }
         let duration_us = host.stopwatch_us().saturating_sub(began_us);
         self.account(command, duration_us);
+        self.observe(now, handle, session, command, &request, duration_us);
         session.last_command = Some(command);
         if session.is_asking && command.id != CommandId::Asking {
             session.is_asking = false;

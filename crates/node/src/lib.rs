@@ -10,18 +10,23 @@
 
 mod action;
 mod call;
+mod client_line;
 mod clients;
 mod cluster;
 mod commands;
+mod digest;
 mod dispatch;
 mod expiry;
 mod host;
+mod limits;
+mod monitor;
 mod names;
 mod node;
 mod notify;
 mod pause;
 mod propagation;
 mod replication;
+mod slow_log;
 mod stats;
 pub mod testing;
 mod watch;

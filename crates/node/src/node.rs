@@ -8,6 +8,7 @@ use crate::names::Names;
 use crate::pause::{PauseReason, Pauses};
 use crate::propagation::Unit;
 use crate::replication::Replication;
+use crate::slow_log::SlowLog;
 use crate::stats::Stats;
 use crate::watch::Watchers;
 use shoal_config::Config;
@@ -73,7 +74,16 @@ pub struct Node {
     pub(crate) changes_since_save: u64,
     /// Clients whose command is put off by a pause.
     pub(crate) postponed: Vec<Handle>,
+    /// What the running command pushes to its own client; it follows the reply.
+    pub(crate) own_pushes: OutputBuffer,
+    /// Clients whose output may be over a limit.
+    pub(crate) crowded: Vec<Handle>,
+    /// Clients in MONITOR.
+    pub(crate) monitors: Vec<Handle>,
+    pub(crate) slow_log: SlowLog,
     pub(crate) is_loading: bool,
+    /// DEBUG PAUSE-CRON: ticks do nothing.
+    pub(crate) is_housekeeping_paused: bool,
     pub(crate) active_expire_enabled: bool,
     next_sample_at: Monotonic,
 }
@@ -111,7 +121,12 @@ impl Node {
             next_client_id: 1,
             changes_since_save: 0,
             postponed: Vec::new(),
+            own_pushes: OutputBuffer::new(),
+            crowded: Vec::new(),
+            monitors: Vec::new(),
+            slow_log: SlowLog::default(),
             is_loading: false,
+            is_housekeeping_paused: false,
             active_expire_enabled: true,
             next_sample_at: now.monotonic,
             config,
@@ -245,6 +260,8 @@ impl Node {
         self.subscribers.remove(handle, &mut session.subscriptions);
         self.postponed.retain(|&other| other != handle);
         self.forget_peer(handle);
+        self.crowded.retain(|&other| other != handle);
+        self.monitors.retain(|&other| other != handle);
     }
 
     pub(crate) fn forget_watches(&mut self, handle: Handle, session: &mut Session) {
@@ -267,6 +284,9 @@ impl Node {
 
     /// Housekeeping; `hz` times a second.
     pub fn tick(&mut self, now: Now, host: &mut dyn Host) {
+        if self.is_housekeeping_paused {
+            return;
+        }
         if self.pauses.expire(now.monotonic) {
             self.resume_postponed();
         }
@@ -275,6 +295,7 @@ impl Node {
             self.stats.sample(now.monotonic.as_ms());
         }
         self.close_idle_clients(now);
+        self.check_crowded(now, host);
         self.free_garbage(host);
     }
 

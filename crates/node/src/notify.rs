@@ -57,18 +57,23 @@ impl Node {
     }
 
     /// Writes something into a client's output outside of its own commands.
-    fn push_to(
+    pub(crate) fn push_to(
         &mut self,
         handle: Handle,
         own: Option<&mut (Handle, &mut Session)>,
         write: impl FnOnce(&mut Reply<'_>),
     ) {
         match own {
-            Some((own_handle, session)) if *own_handle == handle => write(&mut session.reply()),
+            // It follows the reply of the running command, so that it does not come to lie inside of it.
+            Some((own_handle, session)) if *own_handle == handle => {
+                write(&mut Reply::new(&mut self.own_pushes, session.is_resp3));
+            }
             _ => {
                 if let Some(session) = self.clients.session_mut(handle) {
                     write(&mut session.reply());
+                    let waiting_bytes = session.output.len();
                     self.clients.mark_pending(handle);
+                    self.note_output(handle, waiting_bytes);
                 }
             }
         }

@@ -25,7 +25,7 @@ use std::sync::Arc;
 /// The longest string that is kept inside the block.
 pub const INLINE_MAX_BYTES: usize = 1024;
 /// The longest string that reports the encoding `embstr`.
-const EMBEDDED_MAX_BYTES: usize = 44;
+pub const EMBEDDED_MAX_BYTES: usize = 44;
 /// The longest key.
 pub const KEY_MAX_BYTES: usize = 512 * 1024 * 1024;
 

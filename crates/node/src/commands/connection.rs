@@ -188,6 +188,7 @@ fn reset(call: &mut NodeCall<'_>, _: Arguments<'_>) -> Outcome {
     node.forget_watches(*handle, session);
     node.subscribers.remove(*handle, &mut session.subscriptions);
     session.is_monitor = false;
+    node.monitors.retain(|other| other != handle);
     session.is_asking = false;
     session.is_readonly = false;
     session.no_evict = false;

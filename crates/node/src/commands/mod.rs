@@ -1,6 +1,11 @@
 //! The bodies of commands that need more than the keyspace, one file per family.
 
+mod client;
+mod config;
 mod connection;
+mod debug;
+mod pubsub;
+mod slowlog;
 mod transaction;
 
 use crate::call::NodeBody;
@@ -26,7 +31,15 @@ pub fn is_known_container(id: CommandId) -> bool {
 /// Every family declares its rows; the table is built at compile time.
 static BODIES: [Option<NodeBody>; CommandId::COUNT] = {
     let mut bodies: [Option<NodeBody>; CommandId::COUNT] = [None; CommandId::COUNT];
-    let families: &[&[(CommandId, NodeBody)]] = &[connection::BODIES, transaction::BODIES];
+    let families: &[&[(CommandId, NodeBody)]] = &[
+        client::BODIES,
+        config::BODIES,
+        connection::BODIES,
+        debug::BODIES,
+        pubsub::BODIES,
+        slowlog::BODIES,
+        transaction::BODIES,
+    ];
     let mut family = 0;
     while family < families.len() {
         let mut row = 0;

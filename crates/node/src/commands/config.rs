@@ -1,0 +1,201 @@
+//! CONFIG: reading, changing and writing down the configuration.
+
+use crate::call::{NodeBody, NodeCall};
+use crate::host::LogLevel;
+use crate::node::Node;
+use crate::stats::Stats;
+use shoal_config::{Change, SetContext, SetError};
+use shoal_protocol::{Arguments, CommandId, ErrorReply};
+use shoal_store::Outcome;
+
+pub(super) const BODIES: &[(CommandId, NodeBody)] = &[
+    (CommandId::ConfigGet, get),
+    (CommandId::ConfigSet, set),
+    (CommandId::ConfigRewrite, rewrite),
+    (CommandId::ConfigResetstat, resetstat),
+    (CommandId::ConfigHelp, help),
+];
+
+fn get(call: &mut NodeCall<'_>, arguments: Arguments<'_>) -> Outcome {
+    let patterns: Vec<&[u8]> = arguments.rest().collect();
+    let found = call.node.config.matching(&patterns);
+    let mut reply = call.reply();
+    reply.map(found.len());
+    for (name, value) in &found {
+        reply.bulk(name);
+        reply.bulk(value);
+    }
+    Ok(())
+}
+
+fn set(call: &mut NodeCall<'_>, arguments: Arguments<'_>) -> Outcome {
+    let words: Vec<&[u8]> = arguments.rest().collect();
+    let context =
+        SetContext { is_loading: call.node.is_loading, is_local_client: call.session.identity.is_local };
+    let change = call.node.config.set(&words, context).map_err(as_reply)?;
+    if let Err(error) = call.host.apply_configuration(&call.node.config, &change) {
+        call.node.config.restore(change);
+        return Err(as_reply(error));
+    }
+    call.node.configuration_changed();
+    admit_everybody(call, &change);
+    call.reply().ok();
+    Ok(())
+}
+
+/// Without a password, clients that have not given one yet may go on.
+fn admit_everybody(call: &mut NodeCall<'_>, change: &Change) {
+    if !change.contains("requirepass") || !call.node.config.requirepass.is_empty() {
+        return;
+    }
+    call.session.is_authenticated = true;
+    call.node.clients.for_each_mut(|session| session.is_authenticated = true);
+}
+
+fn as_reply(error: SetError) -> ErrorReply {
+    ErrorReply::from(error.to_string())
+}
+
+fn rewrite(call: &mut NodeCall<'_>, _: Arguments<'_>) -> Outcome {
+    if call.node.config.file.path.is_none() {
+        return Err(ErrorReply::new("ERR The server is running without a config file"));
+    }
+    match call.node.rewrite_configuration(call.host) {
+        Ok(()) => {
+            call.host.log(LogLevel::Notice, "CONFIG REWRITE executed with success.");
+            call.reply().ok();
+            Ok(())
+        }
+        Err(reason) => {
+            call.host.log(LogLevel::Warning, &format!("CONFIG REWRITE failed: {reason}"));
+            Err(ErrorReply::from(format!("ERR Rewriting config file: {reason}")))
+        }
+    }
+}
+
+impl Node {
+    /// Writes the configuration in force into its file.
+    ///
+    /// # Errors
+    /// What went wrong; the file is as it was.
+    pub(crate) fn rewrite_configuration(&self, host: &mut dyn crate::host::Host) -> Result<(), String> {
+        let path = self.config.file.path.as_deref().ok_or("there is no file")?;
+        let old = host.read_configuration(path)?.unwrap_or_default();
+        let text = self.config.rewrite(&old, &self.user_lines());
+        host.write_configuration(path, &text)
+    }
+
+    /// The users as `user` lines without that word: those of the file, or the one that always is.
+    fn user_lines(&self) -> Vec<String> {
+        if !self.config.file.users.is_empty() {
+            let line = |words: &Vec<Vec<u8>>| {
+                let words: Vec<_> = words.iter().map(|word| String::from_utf8_lossy(word)).collect();
+                words.join(" ")
+            };
+            return self.config.file.users.iter().map(line).collect();
+        }
+        if self.config.requirepass.is_empty() {
+            vec!["default on nopass sanitize-payload ~* &* +@all".to_owned()]
+        } else {
+            // The password stands in `requirepass`.
+            Vec::new()
+        }
+    }
+}
+
+fn resetstat(call: &mut NodeCall<'_>, _: Arguments<'_>) -> Outcome {
+    call.node.stats = Stats::default();
+    call.reply().ok();
+    Ok(())
+}
+
+fn help(call: &mut NodeCall<'_>, _: Arguments<'_>) -> Outcome {
+    call.reply_help(&[
+        "GET <pattern> [<pattern> ...]",
+        "    The directives whose names match, with their values.",
+        "SET <directive> <value> [<directive> <value> ...]",
+        "    Change directives, all of them or none.",
+        "RESETSTAT",
+        "    Begin the counters that INFO shows anew.",
+        "REWRITE",
+        "    Write the configuration in force into its file.",
+    ]);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::Fixture;
+    use shoal_config::SetError;
+
+    #[test]
+    fn values_are_read_and_set() {
+        let mut fixture = Fixture::new();
+        fixture.check_all(&[
+            ("CONFIG GET maxmemory", "[\"maxmemory\", \"0\"]"),
+            ("CONFIG GET maxmemory port", "[\"maxmemory\", \"0\", \"port\", \"6379\"]"),
+            ("CONFIG GET nosuch", "[]"),
+            ("CONFIG SET maxmemory 1mb timeout 5", "+OK"),
+            ("CONFIG GET maxmemor?", "[\"maxmemory\", \"1048576\"]"),
+            ("CONFIG SET maxmemory", "-ERR wrong number of arguments for 'config|set' command"),
+            ("CONFIG SET maxmemory 1 port", "-ERR syntax error"),
+            (
+                "CONFIG SET nosuch 1",
+                "-ERR Unknown option or number of arguments for CONFIG SET - 'nosuch'",
+            ),
+            (
+                "CONFIG SET daemonize yes",
+                "-ERR CONFIG SET failed (possibly related to argument 'daemonize') - can't set immutable config",
+            ),
+        ]);
+        assert_eq!(fixture.host.applied, [vec!["maxmemory", "timeout"]]);
+    }
+
+    #[test]
+    fn a_change_that_fails_is_taken_back() {
+        let mut fixture = Fixture::new();
+        fixture.host.apply_error = Some(SetError::failed("port", "Unable to listen on this port"));
+        fixture.check_all(&[
+            (
+                "CONFIG SET port 7000",
+                "-ERR CONFIG SET failed (possibly related to argument 'port') - Unable to listen on this port",
+            ),
+            ("CONFIG GET port", "[\"port\", \"6379\"]"),
+        ]);
+    }
+
+    #[test]
+    fn changes_take_effect() {
+        let mut fixture = Fixture::new();
+        fixture.check("CONFIG SET requirepass secret maxclients 2", "+OK");
+        let other = fixture.connect();
+        fixture.check("PING", "+PONG");
+        fixture.check_as(other, "PING", "-NOAUTH Authentication required.");
+        assert!(fixture.connect_from("127.0.0.1:9", true).is_err());
+        fixture.check("CONFIG SET requirepass \"\"", "+OK");
+        fixture.check_as(other, "PING", "+PONG");
+    }
+
+    #[test]
+    fn the_file_is_rewritten() {
+        let mut fixture = Fixture::new();
+        fixture.check("CONFIG REWRITE", "-ERR The server is running without a config file");
+        fixture.node.config.file.path = Some("/etc/shoal.conf".to_owned());
+        fixture.host.files.insert("/etc/shoal.conf".to_owned(), b"# mine\ntimeout 0\n".to_vec());
+        fixture.check("CONFIG SET timeout 7", "+OK");
+        fixture.check("CONFIG REWRITE", "+OK");
+        let text = String::from_utf8(fixture.host.files["/etc/shoal.conf"].clone()).unwrap();
+        assert!(text.starts_with("# mine\ntimeout 7\n"), "{text}");
+        assert!(text.contains("\nuser default on nopass"), "{text}");
+        assert!(fixture.host.has_logged("CONFIG REWRITE executed with success."));
+    }
+
+    #[test]
+    fn counters_begin_anew() {
+        let mut fixture = Fixture::new();
+        fixture.run("NOSUCH");
+        assert_eq!(fixture.node.stats().total_errors, 1);
+        fixture.check("CONFIG RESETSTAT", "+OK");
+        assert_eq!(fixture.node.stats().total_errors, 0);
+    }
+}

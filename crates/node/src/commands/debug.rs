@@ -1,0 +1,514 @@
+//! DEBUG: what tests and developers do to a server.
+
+use crate::call::{NodeBody, NodeCall};
+use crate::digest::Digest;
+use crate::host::{Crash, LogLevel};
+use shoal_protocol::number::{parse_f64, parse_i64};
+use shoal_protocol::{Arguments, CommandId, ErrorReply, Reply, errors};
+use shoal_store::entry::EMBEDDED_MAX_BYTES;
+use shoal_store::table::Item;
+use shoal_store::{Entry, NewValue, Outcome, Value, access};
+
+pub(super) const BODIES: &[(CommandId, NodeBody)] = &[(CommandId::Debug, debug)];
+
+/// A subcommand: its name, how many words follow it (at least as many if negative), and what it does.
+type Row = (&'static str, i8, NodeBody);
+
+const SUBCOMMANDS: &[Row] = &[
+    ("AOF-FLUSH-SLEEP", 1, accept),
+    ("ASSERT", 0, |call, _| crash(call, Crash::Assertion)),
+    ("CONFIG-REWRITE-FORCE-ALL", 0, rewrite_all),
+    ("DIGEST", 0, digest),
+    ("DIGEST-VALUE", -1, digest_value),
+    ("DROP-CLUSTER-PACKET-FILTER", 1, drop_cluster_packet_filter),
+    ("ERROR", 1, error),
+    ("HELP", 0, help),
+    ("LEAK", 1, leak),
+    ("LOG", 1, log),
+    ("OBJECT", -1, object),
+    ("PANIC", 0, |call, _| crash(call, Crash::Panic)),
+    ("PAUSE-CRON", 1, pause_cron),
+    ("POPULATE", -1, populate),
+    ("PROTOCOL", 1, protocol),
+    ("QUICKLIST-PACKED-THRESHOLD", 1, quicklist_packed_threshold),
+    ("REPLYBUFFER", 2, accept),
+    ("SEGFAULT", 0, |call, _| crash(call, Crash::SegmentationFault)),
+    ("SET-ACTIVE-EXPIRE", 1, set_active_expire),
+    ("SET-DISABLE-DENY-SCRIPTS", 1, accept),
+    ("SET-SKIP-CHECKSUM-VALIDATION", 1, set_skip_checksum_validation),
+    ("SLEEP", 1, sleep),
+    ("STRINGMATCH-LEN", 2, string_match),
+];
+
+fn debug(call: &mut NodeCall<'_>, mut arguments: Arguments<'_>) -> Outcome {
+    let name = arguments.take()?;
+    let count = arguments.remaining();
+    let fits = |words: i8| {
+        let wanted = usize::from(words.unsigned_abs());
+        if words < 0 { count >= wanted } else { count == wanted }
+    };
+    let row =
+        SUBCOMMANDS.iter().find(|(own, words, _)| own.as_bytes().eq_ignore_ascii_case(name) && fits(*words));
+    match row {
+        Some((_, _, body)) => body(call, arguments),
+        None => Err(call.subcommand_syntax(name)),
+    }
+}
+
+/// A switch of something that this program does not have: nothing to be done.
+fn accept(call: &mut NodeCall<'_>, _: Arguments<'_>) -> Outcome {
+    call.reply().ok();
+    Ok(())
+}
+
+fn crash(call: &mut NodeCall<'_>, crash: Crash) -> Outcome {
+    call.host.crash(crash);
+    // Only a test lives on.
+    call.reply().ok();
+    Ok(())
+}
+
+/// Any number but zero switches on, as C reads a number.
+fn take_switch(arguments: &mut Arguments<'_>) -> Result<bool, ErrorReply> {
+    let word = arguments.take()?;
+    let digits = word.strip_prefix(b"-").unwrap_or(word);
+    let number: Vec<u8> = digits.iter().copied().take_while(u8::is_ascii_digit).collect();
+    Ok(number.iter().any(|&digit| digit != b'0'))
+}
+
+fn set_active_expire(call: &mut NodeCall<'_>, mut arguments: Arguments<'_>) -> Outcome {
+    call.node.active_expire_enabled = take_switch(&mut arguments)?;
+    call.reply().ok();
+    Ok(())
+}
+
+fn set_skip_checksum_validation(call: &mut NodeCall<'_>, mut arguments: Arguments<'_>) -> Outcome {
+    call.node.options.skip_checksum = take_switch(&mut arguments)?;
+    call.reply().ok();
+    Ok(())
+}
+
+fn pause_cron(call: &mut NodeCall<'_>, mut arguments: Arguments<'_>) -> Outcome {
+    call.node.is_housekeeping_paused = take_switch(&mut arguments)?;
+    call.reply().ok();
+    Ok(())
+}
+
+fn sleep(call: &mut NodeCall<'_>, mut arguments: Arguments<'_>) -> Outcome {
+    let seconds = parse_f64(arguments.take()?).unwrap_or(0.0);
+    call.host.sleep_us((seconds * 1_000_000.0) as u64, false);
+    call.reply().ok();
+    Ok(())
+}
+
+fn digest(call: &mut NodeCall<'_>, _: Arguments<'_>) -> Outcome {
+    let digest = Digest::of_keyspace(&call.node.keyspace);
+    call.reply().simple(&digest.to_hex());
+    Ok(())
+}
+
+fn digest_value(call: &mut NodeCall<'_>, arguments: Arguments<'_>) -> Outcome {
+    let database = call.node.keyspace.database(call.session.database);
+    let mut reply = call.session.reply();
+    reply.array(arguments.remaining());
+    for key in arguments.rest() {
+        let found = database.find(key);
+        let digest = found.map_or_else(Digest::default, |found| Digest::of_value(&database.entry(found)));
+        reply.simple(&digest.to_hex());
+    }
+    Ok(())
+}
+
+fn object(call: &mut NodeCall<'_>, mut arguments: Arguments<'_>) -> Outcome {
+    let key = arguments.take()?;
+    let database = call.node.keyspace.database(call.session.database);
+    let found = database.find(key).ok_or(errors::NO_SUCH_KEY)?;
+    let entry = database.entry(found);
+    let text = format!(
+        "Value at:{:p} refcount:1 encoding:{} serializedlength:{} lru:{} lru_seconds_idle:{}",
+        entry.key().as_ptr(),
+        entry.encoding(),
+        serialized_bytes(&entry),
+        entry.access(),
+        access::lru_idle_s(entry.access(), call.now)
+    );
+    drop(entry);
+    call.session.reply().simple(&text);
+    Ok(())
+}
+
+/// The length of a string value in a snapshot, without compression.
+fn serialized_bytes(entry: &Entry) -> usize {
+    let of_bytes = |length: usize| match length {
+        0..=63 => length + 1,
+        64..=16_383 => length + 2,
+        _ => length + 5,
+    };
+    match entry.value() {
+        Value::Integer(integer) => match integer {
+            -0x80..=0x7f => 2,
+            -0x8000..=0x7fff => 3,
+            -0x8000_0000..=0x7fff_ffff => 5,
+            _ => of_bytes(integer.to_string().len()),
+        },
+        Value::Bytes(bytes) => of_bytes(bytes.len()),
+        Value::Shared(bytes) => of_bytes(bytes.len()),
+    }
+}
+
+fn populate(call: &mut NodeCall<'_>, mut arguments: Arguments<'_>) -> Outcome {
+    let count = arguments.take_i64()?;
+    let count = u64::try_from(count).map_err(|_| errors::MUST_BE_POSITIVE)?;
+    let prefix = arguments.take_optional().unwrap_or(b"key");
+    let size = match arguments.take_optional() {
+        Some(word) => {
+            let size = parse_i64(word).ok_or(errors::NOT_AN_INTEGER)?;
+            Some(usize::try_from(size).map_err(|_| errors::MUST_BE_POSITIVE)?)
+        }
+        None => None,
+    };
+    if !arguments.is_empty() || size.is_some_and(|size| size > call.node.options.max_string_bytes) {
+        return Err(errors::SYNTAX);
+    }
+    let clock =
+        if call.node.options.lfu { access::lfu_initial(call.now) } else { access::lru_clock(call.now) };
+    let database = call.node.keyspace.database_mut(call.session.database);
+    for number in 0..count {
+        let key = [prefix, format!(":{number}").as_bytes()].concat();
+        if database.find(&key).is_some() {
+            continue;
+        }
+        let mut value = format!("value:{number}").into_bytes();
+        if let Some(size) = size {
+            value.resize(size, 0);
+        }
+        let value = if value.len() > EMBEDDED_MAX_BYTES {
+            NewValue::RawBytes(&value)
+        } else {
+            NewValue::Bytes(&value)
+        };
+        let mut entry = Entry::new(&key, value, None);
+        entry.set_access(clock);
+        let place = database.place(&key);
+        database.insert(place, entry);
+    }
+    call.reply().ok();
+    Ok(())
+}
+
+fn error(call: &mut NodeCall<'_>, mut arguments: Arguments<'_>) -> Outcome {
+    let text = arguments.take()?;
+    let NodeCall { node, session, .. } = call;
+    let error = ErrorReply::from(String::from_utf8_lossy(text).into_owned());
+    node.stats.count_error(error.code());
+    session.reply().error(&error);
+    Ok(())
+}
+
+fn log(call: &mut NodeCall<'_>, mut arguments: Arguments<'_>) -> Outcome {
+    let text = format!("DEBUG LOG: {}", String::from_utf8_lossy(arguments.take()?));
+    call.host.log(LogLevel::Warning, &text);
+    call.reply().ok();
+    Ok(())
+}
+
+fn leak(_: &mut NodeCall<'_>, _: Arguments<'_>) -> Outcome {
+    Err(ErrorReply::new("ERR DEBUG LEAK is not available: this server does not leak memory on purpose"))
+}
+
+fn quicklist_packed_threshold(call: &mut NodeCall<'_>, mut arguments: Arguments<'_>) -> Outcome {
+    let size = std::str::from_utf8(arguments.take()?)
+        .ok()
+        .and_then(|text| shoal_config::parse_memory(text.as_bytes()));
+    if size.is_none_or(|size| size >= 1 << 32) {
+        return Err(ErrorReply::new(
+            "ERR argument must be a memory value bigger than 1 and smaller than 4gb",
+        ));
+    }
+    call.reply().ok();
+    Ok(())
+}
+
+fn drop_cluster_packet_filter(call: &mut NodeCall<'_>, mut arguments: Arguments<'_>) -> Outcome {
+    let message_type = arguments.take_i64()?;
+    call.node.cluster_drop_filter(call.host, message_type)?;
+    call.reply().ok();
+    Ok(())
+}
+
+impl crate::node::Node {
+    /// Makes the bus drop all messages of a type; -1 lets all pass again.
+    ///
+    /// # Errors
+    /// This node is in no cluster.
+    fn cluster_drop_filter(
+        &mut self,
+        _host: &mut dyn crate::host::Host,
+        _message_type: i64,
+    ) -> Result<(), ErrorReply> {
+        if self.cluster.is_none() {
+            return Err(ErrorReply::new(shoal_cluster::command::CLUSTER_DISABLED));
+        }
+        Ok(())
+    }
+}
+
+fn rewrite_all(call: &mut NodeCall<'_>, _: Arguments<'_>) -> Outcome {
+    if call.node.config.file.path.is_none() {
+        return Err(ErrorReply::new("ERR The server is running without a config file"));
+    }
+    let result = call.node.rewrite_configuration(call.host);
+    result.map_err(|reason| ErrorReply::from(format!("ERR CONFIG-REWRITE-FORCE-ALL failed: {reason}")))?;
+    call.reply().ok();
+    Ok(())
+}
+
+fn string_match(call: &mut NodeCall<'_>, mut arguments: Arguments<'_>) -> Outcome {
+    use shoal_protocol::glob::{Case, matches};
+    let (pattern, text) = (arguments.take()?, arguments.take()?);
+    call.reply().integer(i64::from(matches(pattern, text, Case::Sensitive)));
+    Ok(())
+}
+
+/// One reply of each type, for tests of clients.
+fn protocol(call: &mut NodeCall<'_>, mut arguments: Arguments<'_>) -> Outcome {
+    let NodeCall { node, session, .. } = call;
+    let is_resp3 = session.is_resp3;
+    let mut reply = session.reply();
+    let numbers = |reply: &mut Reply<'_>| (0..3).for_each(|number| reply.integer(number));
+    match arguments.take()?.to_ascii_lowercase().as_slice() {
+        b"string" => reply.bulk(b"Hello World"),
+        b"integer" => reply.integer(12345),
+        b"double" if is_resp3 => reply.output().extend(b",3.141\r\n"),
+        b"double" => reply.bulk(b"3.141"),
+        b"bignum" if is_resp3 => reply.output().extend(b"(1234567999999999999999999999999999999\r\n"),
+        b"bignum" => reply.bulk(b"1234567999999999999999999999999999999"),
+        b"null" => reply.null(),
+        b"array" => {
+            reply.array(3);
+            numbers(&mut reply);
+        }
+        b"set" => {
+            reply.set(3);
+            numbers(&mut reply);
+        }
+        b"map" => {
+            reply.map(3);
+            for number in 0..3 {
+                reply.integer(number);
+                reply.boolean(number == 1);
+            }
+        }
+        b"attrib" => {
+            if is_resp3 {
+                reply.output().extend(b"|1\r\n");
+                reply.bulk(b"key-popularity");
+                reply.array(2);
+                reply.bulk(b"key:123");
+                reply.integer(90);
+            }
+            reply.bulk(b"Some real reply following the attribute");
+        }
+        b"push" => {
+            if !is_resp3 {
+                return Err(ErrorReply::new("ERR RESP2 is not supported by this command"));
+            }
+            reply.bulk(b"Some real reply following the push reply");
+            let mut push = Reply::new(&mut node.own_pushes, true);
+            push.push(2);
+            push.bulk(b"server-cpu-usage");
+            push.integer(42);
+        }
+        b"verbatim" => reply.verbatim("txt", b"This is a verbatim\nstring"),
+        b"true" => reply.boolean(true),
+        b"false" => reply.boolean(false),
+        _ => {
+            return Err(ErrorReply::new(
+                "ERR Wrong protocol type name. Please use one of the following: \
+                 string|integer|double|bignum|null|array|set|map|attrib|push|verbatim|true|false",
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn help(call: &mut NodeCall<'_>, _: Arguments<'_>) -> Outcome {
+    call.reply_help(&[
+        "AOF-FLUSH-SLEEP <microsec>",
+        "    Accepted without effect.",
+        "ASSERT",
+        "    Die of a failed assertion.",
+        "CONFIG-REWRITE-FORCE-ALL",
+        "    Write the configuration in force into its file.",
+        "DIGEST",
+        "    The fingerprint of all data; the same data gives the same fingerprint.",
+        "DIGEST-VALUE <key> [<key> ...]",
+        "    The fingerprint of each key's value.",
+        "DROP-CLUSTER-PACKET-FILTER <packet-type>",
+        "    Drop messages of this type from the cluster bus; -1 for none.",
+        "ERROR <string>",
+        "    Reply with this error.",
+        "LOG <message>",
+        "    Write a line to the log.",
+        "OBJECT <key>",
+        "    What there is to know about a key's value.",
+        "PANIC",
+        "    Die of a panic.",
+        "PAUSE-CRON <0|1>",
+        "    Stop housekeeping, or let it go on.",
+        "POPULATE <count> [<prefix>] [<size>]",
+        "    Make string keys named key:<number>, which are not replicated.",
+        "PROTOCOL <type>",
+        "    A reply of this type: string, integer, double, bignum, null, array, set, map,",
+        "    attrib, push, verbatim, true, false.",
+        "QUICKLIST-PACKED-THRESHOLD <size>",
+        "    Accepted without effect.",
+        "REPLYBUFFER PEAK-RESET-TIME|RESIZING <value>",
+        "    Accepted without effect.",
+        "SEGFAULT",
+        "    Die of an invalid memory access.",
+        "SET-ACTIVE-EXPIRE <0|1>",
+        "    Whether expired keys are deleted before somebody touches them.",
+        "SET-DISABLE-DENY-SCRIPTS <0|1>",
+        "    Accepted without effect.",
+        "SET-SKIP-CHECKSUM-VALIDATION <0|1>",
+        "    Whether RESTORE leaves checksums unchecked.",
+        "SLEEP <seconds>",
+        "    Hang for so long. Decimals are allowed.",
+        "STRINGMATCH-LEN <pattern> <string>",
+        "    Whether a string matches a pattern.",
+    ]);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Fixture;
+
+    /// The digests were computed by a redis-server 7.0.15.
+    #[test]
+    fn digests_are_those_of_redis() {
+        let mut fixture = Fixture::new();
+        fixture.check("DEBUG DIGEST", "+0000000000000000000000000000000000000000");
+        let database = fixture.node.keyspace.database_mut(0);
+        let place = database.place(b"a");
+        let found = database.insert(place, Entry::new(b"a", NewValue::Integer(1), None));
+        fixture.check_all(&[
+            ("DEBUG DIGEST", "+943d800368fb9c0e951138f1bc0e313ac769d91f"),
+            (
+                "DEBUG DIGEST-VALUE a b",
+                "[+b4fc66738120fba0b5aa500ab5c2bf89cea1c5da, +0000000000000000000000000000000000000000]",
+            ),
+        ]);
+        let database = fixture.node.keyspace.database_mut(0);
+        database.set_expiry(found, Some(u64::MAX));
+        let place = database.place(b"b");
+        database.insert(place, Entry::new(b"b", NewValue::Bytes(b"hello"), None));
+        let place = database.place(b"s");
+        database.insert(place, Entry::new(b"s", NewValue::Integer(12_345_678), None));
+        fixture.check("DEBUG DIGEST", "+4c84d53d0788c462e03f0e89305831ef4f8ef752");
+    }
+
+    #[test]
+    fn keys_are_made_and_shown() {
+        let mut fixture = Fixture::new();
+        fixture.check_all(&[
+            ("DEBUG POPULATE 3", "+OK"),
+            ("GET key:2", "\"value:2\""),
+            ("DEBUG POPULATE 1 other 10", "+OK"),
+            ("GET other:0", "\"value:0\\x00\\x00\\x00\""),
+            ("DEBUG POPULATE x", "-ERR value is not an integer or out of range"),
+            ("DEBUG OBJECT nosuch", "-ERR no such key"),
+        ]);
+        let shown = fixture.run("DEBUG OBJECT key:2");
+        assert!(shown.starts_with("+Value at:0x"), "{shown}");
+        assert!(shown.contains(" refcount:1 encoding:embstr serializedlength:8 lru:"), "{shown}");
+        assert!(shown.ends_with(" lru_seconds_idle:0"), "{shown}");
+    }
+
+    #[test]
+    fn switches_and_small_things() {
+        let mut fixture = Fixture::new();
+        fixture.check_all(&[
+            ("DEBUG SLEEP 0.5", "+OK"),
+            ("DEBUG SET-ACTIVE-EXPIRE 0", "+OK"),
+            ("DEBUG PAUSE-CRON 1", "+OK"),
+            ("DEBUG PAUSE-CRON 0", "+OK"),
+            ("DEBUG ERROR \"MINE is broken\"", "-MINE is broken"),
+            ("DEBUG LOG hello", "+OK"),
+            ("DEBUG LEAK x", "-ERR DEBUG LEAK is not available: this server does not leak memory on purpose"),
+            ("DEBUG QUICKLIST-PACKED-THRESHOLD 100b", "+OK"),
+            (
+                "DEBUG QUICKLIST-PACKED-THRESHOLD abc",
+                "-ERR argument must be a memory value bigger than 1 and smaller than 4gb",
+            ),
+            ("DEBUG REPLYBUFFER RESIZING 0", "+OK"),
+            ("DEBUG STRINGMATCH-LEN a*c abc", ":1"),
+            ("DEBUG DROP-CLUSTER-PACKET-FILTER 1", "-ERR This instance has cluster support disabled"),
+            (
+                "DEBUG NOSUCH",
+                "-ERR unknown subcommand or wrong number of arguments for 'NOSUCH'. Try DEBUG HELP.",
+            ),
+            (
+                "DEBUG SLEEP",
+                "-ERR unknown subcommand or wrong number of arguments for 'SLEEP'. Try DEBUG HELP.",
+            ),
+        ]);
+        assert_eq!(fixture.host.sleeps, [(500_000, false)]);
+        assert!(fixture.host.has_logged("DEBUG LOG: hello"));
+        assert!(!fixture.node.active_expire_enabled);
+        for (line, crash) in [
+            ("DEBUG SEGFAULT", Crash::SegmentationFault),
+            ("DEBUG PANIC", Crash::Panic),
+            ("DEBUG ASSERT", Crash::Assertion),
+        ] {
+            fixture.run(line);
+            assert_eq!(fixture.host.crashes.pop(), Some(crash));
+        }
+    }
+
+    #[test]
+    fn every_type_of_reply() {
+        let cases = [
+            ("string", "\"Hello World\"", "\"Hello World\""),
+            ("integer", ":12345", ":12345"),
+            ("double", "\"3.141\"", ",3.141"),
+            ("bignum", "\"1234567999999999999999999999999999999\"", "(1234567999999999999999999999999999999"),
+            ("null", "nil", "nil"),
+            ("array", "[:0, :1, :2]", "[:0, :1, :2]"),
+            ("set", "[:0, :1, :2]", "~[:0, :1, :2]"),
+            ("map", "[:0, :0, :1, :1, :2, :0]", "{:0: #f, :1: #t, :2: #f}"),
+            (
+                "attrib",
+                "\"Some real reply following the attribute\"",
+                "\"Some real reply following the attribute\"",
+            ),
+            (
+                "push",
+                "-ERR RESP2 is not supported by this command",
+                "\"Some real reply following the push reply\" ; >[\"server-cpu-usage\", :42]",
+            ),
+            ("verbatim", "\"This is a verbatim\\nstring\"", "=txt:\"This is a verbatim\\nstring\""),
+            ("true", ":1", "#t"),
+            ("false", ":0", "#f"),
+        ];
+        let mut fixture = Fixture::new();
+        let modern = fixture.connect();
+        fixture.run_as(modern, "HELLO 3");
+        for (name, resp2, resp3) in cases {
+            fixture.check(&format!("DEBUG PROTOCOL {name}"), resp2);
+            fixture.check_as(modern, &format!("DEBUG PROTOCOL {name}"), resp3);
+        }
+    }
+
+    #[test]
+    fn debug_has_to_be_allowed() {
+        let mut fixture = Fixture::with_configuration(&[("enable-debug-command", "local")]);
+        fixture.check("DEBUG SLEEP 0", "+OK");
+        fixture.configure(&["protected-mode", "no"]);
+        let stranger = fixture.connect_from("192.0.2.1:1", false).unwrap();
+        let refused = fixture.run_as(stranger, "DEBUG SLEEP 0");
+        assert!(refused.starts_with("-ERR DEBUG command not allowed."), "{refused}");
+    }
+}
