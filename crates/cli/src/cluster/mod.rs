@@ -9,7 +9,7 @@ mod client;
 mod create;
 mod info;
 mod log;
-mod node;
+pub(crate) mod node;
 mod plan;
 
 use crate::console::{self, err, out};

@@ -8,11 +8,11 @@ use shoal_protocol::slot::SLOT_COUNT;
 use std::collections::BTreeMap;
 
 /// Slots that are moving: the slot and the id of the node on the other side.
-pub(super) type OpenSlots = BTreeMap<u16, String>;
+pub(crate) type OpenSlots = BTreeMap<u16, String>;
 
 /// A node.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Node {
+pub(crate) struct Node {
     pub id: String,
     pub host: String,
     pub port: i64,
@@ -41,7 +41,7 @@ impl Node {
     }
 
     /// Whether it replicates another node.
-    pub(super) fn is_replica(&self) -> bool {
+    pub(crate) fn is_replica(&self) -> bool {
         self.has_flag("slave")
     }
 
@@ -82,7 +82,7 @@ pub(super) fn parse_address(text: &str) -> Option<(String, i64, i64)> {
 }
 
 /// Reads the reply of CLUSTER NODES; `None` if a line is malformed.
-pub(super) fn parse_nodes(text: &str) -> Option<Vec<Node>> {
+pub(crate) fn parse_nodes(text: &str) -> Option<Vec<Node>> {
     text.lines().filter(|line| !line.is_empty()).map(parse_node).collect()
 }
 
