@@ -1,1 +1,26 @@
 //! The poll loop, connections, timers and files that drive a node.
+//!
+//! ```text
+//!            ┌────────────────────── executor thread ──────────────────────┐
+//! clients ──▶│ poll ─▶ read ─▶ Node::execute ─▶ … ─▶ write ─▶ timers ─▶ poll │──▶ clients
+//!            └──────┬───────────────┬──────────────────────┬───────────────┘
+//!                   │ messages      │ garbage              │ fork
+//!              bus thread      freeing thread        snapshot child
+//! ```
+//!
+//! Everything that touches the world is here and decides nothing: which command may run, what goes to whom and when
+//! a connection ends is the node's word.
+
+mod clock;
+mod connection;
+mod facts;
+mod files;
+mod freeing;
+mod host;
+mod listener;
+mod server;
+mod snapshot;
+
+pub use clock::Clock;
+pub use listener::{ListenError, Listeners};
+pub use server::{Log, Server, ServerSettings, StopReason};

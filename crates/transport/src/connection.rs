@@ -1,0 +1,149 @@
+//! One connection: its socket and the reader of its requests.
+
+use mio::net::{TcpStream, UnixStream};
+use shoal_node::Handle;
+use shoal_protocol::RequestReader;
+use shoal_session::Identity;
+use socket2::{SockRef, TcpKeepalive};
+use std::io::{self, IoSlice, Read, Write};
+use std::net::IpAddr;
+use std::os::fd::AsRawFd;
+use std::time::Duration;
+
+/// A socket of either kind.
+#[derive(Debug)]
+pub enum Stream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl Stream {
+    pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.read(buffer),
+            Self::Unix(stream) => stream.read(buffer),
+        }
+    }
+
+    pub fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.write(bytes),
+            Self::Unix(stream) => stream.write(bytes),
+        }
+    }
+
+    pub fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.write_vectored(slices),
+            Self::Unix(stream) => stream.write_vectored(slices),
+        }
+    }
+
+    pub fn source(&mut self) -> &mut dyn mio::event::Source {
+        match self {
+            Self::Tcp(stream) => stream,
+            Self::Unix(stream) => stream,
+        }
+    }
+
+    /// The error of a connection that was being made.
+    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
+        match self {
+            Self::Tcp(stream) => stream.take_error(),
+            Self::Unix(stream) => stream.take_error(),
+        }
+    }
+
+    /// Sets up a fresh TCP connection: no delay, probes when idle.
+    pub fn configure(&self, keepalive_seconds: u32) {
+        let Self::Tcp(stream) = self else { return };
+        let socket = SockRef::from(stream);
+        // A socket that refuses an option still works.
+        let _ = socket.set_tcp_nodelay(true);
+        if keepalive_seconds > 0 {
+            let interval = Duration::from_secs(u64::from(keepalive_seconds / 3).max(1));
+            let keepalive = TcpKeepalive::new()
+                .with_time(Duration::from_secs(u64::from(keepalive_seconds)))
+                .with_interval(interval)
+                .with_retries(3);
+            let _ = socket.set_tcp_keepalive(&keepalive);
+        }
+    }
+
+    /// Who is at the other end.
+    pub fn identity(&self, unix_path: &str) -> Identity {
+        match self {
+            Self::Tcp(stream) => {
+                let peer = stream.peer_addr().ok();
+                let local = stream.local_addr().ok();
+                let text = |address: Option<std::net::SocketAddr>| {
+                    address.map_or_else(|| "?:0".to_owned(), |address| address.to_string())
+                };
+                Identity {
+                    is_local: peer.is_some_and(|peer| is_loopback(peer.ip())),
+                    address: text(peer),
+                    local_address: text(local),
+                    is_unix_socket: false,
+                    descriptor: stream.as_raw_fd(),
+                }
+            }
+            Self::Unix(stream) => Identity {
+                address: format!("{unix_path}:0"),
+                local_address: format!("{unix_path}:0"),
+                is_local: true,
+                is_unix_socket: true,
+                descriptor: stream.as_raw_fd(),
+            },
+        }
+    }
+}
+
+fn is_loopback(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => address.is_loopback(),
+        IpAddr::V6(address) => {
+            address.is_loopback() || address.to_ipv4_mapped().is_some_and(|address| address.is_loopback())
+        }
+    }
+}
+
+/// What a connection is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// A client, or a replica.
+    Client,
+    /// The primary that this node follows.
+    Primary,
+}
+
+/// One connection.
+#[derive(Debug)]
+pub struct Connection {
+    pub stream: Stream,
+    pub reader: RequestReader,
+    pub handle: Handle,
+    pub purpose: Purpose,
+    /// The last read filled its buffer: more may have arrived.
+    pub may_have_input: bool,
+    /// It stands in the list of connections to be read in the next turn.
+    pub is_queued: bool,
+    /// The socket takes no more bytes until it reports so.
+    pub is_write_blocked: bool,
+    /// The peer has closed its side.
+    pub is_ended: bool,
+}
+
+impl Connection {
+    pub fn new(stream: Stream, handle: Handle, purpose: Purpose) -> Self {
+        Self {
+            stream,
+            reader: RequestReader::new(),
+            handle,
+            purpose,
+            may_have_input: false,
+            is_queued: false,
+            is_write_blocked: false,
+            is_ended: false,
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! The node's [`Host`]: what it asks for at once.
+
+use crate::bus::BusHandle;
+use crate::clock::Clock;
+use crate::freeing::Freeing;
+use crate::listener::Listeners;
+use crate::server::Log;
+use crate::snapshot::SnapshotWriter;
+use crate::{facts, files};
+use mio::{Interest, Registry, Token};
+use shoal_cluster::{ClusterCommand, CommandResult, NodeMessage};
+use shoal_config::{Change, Config, SetError};
+use shoal_machine::Now;
+use shoal_node::{Crash, Host, LogLevel, ProcessFacts, SnapshotContext, SnapshotTarget};
+use shoal_store::{Garbage, Keyspace};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Carries out what the binary has to do when the configuration changes.
+pub type ApplyConfiguration = Box<dyn FnMut(&Config, &Change) -> Result<(), SetError>>;
+
+/// The first token of listeners.
+pub const FIRST_LISTENER: usize = 8;
+/// The first token of connections; listeners end before it.
+pub const FIRST_CONNECTION: usize = 64;
+
+/// What stands between the node and the world.
+pub struct ShellHost {
+    pub clock: Clock,
+    pub log: Arc<dyn Log>,
+    pub freeing: Freeing,
+    pub snapshots: SnapshotWriter,
+    pub bus: Option<BusHandle>,
+    pub listeners: Listeners,
+    pub registry: Registry,
+    pub apply: ApplyConfiguration,
+}
+
+impl ShellHost {
+    /// Registers all listeners, the Unix socket first.
+    pub fn register_listeners(&mut self) -> std::io::Result<()> {
+        if let Some(listener) = &mut self.listeners.unix {
+            self.registry.register(listener, Token(FIRST_LISTENER), Interest::READABLE)?;
+        }
+        for (index, listener) in self.listeners.tcp.iter_mut().enumerate() {
+            let token = Token((FIRST_LISTENER + 1 + index).min(FIRST_CONNECTION - 1));
+            self.registry.register(listener, token, Interest::READABLE)?;
+        }
+        Ok(())
+    }
+
+    /// Listens at other addresses or another port; the old ones stay if that fails.
+    fn listen_anew(&mut self, config: &Config, changed: &'static str) -> Result<(), SetError> {
+        let failed = |reason: String| SetError::failed(changed, reason);
+        let previous = std::mem::take(&mut self.listeners.tcp);
+        for mut listener in previous {
+            let _ = self.registry.deregister(&mut listener);
+        }
+        self.listeners.addresses.clear();
+        if config.port == 0 {
+            return Ok(());
+        }
+        let bound = self.listeners.bind_tcp(&config.bind.0, config.port, config.tcp_backlog);
+        bound.map_err(|error| failed(format!("Unable to listen on this port: {error}")))?;
+        for (index, listener) in self.listeners.tcp.iter_mut().enumerate() {
+            let token = Token((FIRST_LISTENER + 1 + index).min(FIRST_CONNECTION - 1));
+            let registered = self.registry.register(listener, token, Interest::READABLE);
+            registered.map_err(|error| failed(error.to_string()))?;
+        }
+        Ok(())
+    }
+}
+
+impl Host for ShellHost {
+    fn stopwatch_us(&mut self) -> u64 {
+        self.clock.monotonic().0
+    }
+
+    fn now(&mut self) -> Now {
+        self.clock.now()
+    }
+
+    fn log(&mut self, level: LogLevel, text: &str) {
+        self.log.write(level, text);
+    }
+
+    fn cluster_command(&mut self, command: ClusterCommand) -> CommandResult {
+        match &mut self.bus {
+            Some(bus) => bus.command(command),
+            None => Err("ERR This instance has cluster support disabled".into()),
+        }
+    }
+
+    fn tell_cluster(&mut self, message: NodeMessage) {
+        if let Some(bus) = &self.bus {
+            bus.tell(message);
+        }
+    }
+
+    fn save(&mut self, keyspace: &Keyspace, context: &SnapshotContext) -> Result<u64, String> {
+        self.snapshots.save(keyspace, context)
+    }
+
+    fn begin_snapshot(
+        &mut self,
+        keyspace: &Keyspace,
+        target: SnapshotTarget,
+        context: &SnapshotContext,
+    ) -> Result<(), String> {
+        self.snapshots.begin(&self.registry, keyspace, target, context)
+    }
+
+    fn cancel_snapshot(&mut self) {
+        self.snapshots.cancel();
+    }
+
+    fn apply_configuration(&mut self, config: &Config, change: &Change) -> Result<(), SetError> {
+        (self.apply)(config, change)?;
+        self.snapshots.file_name.clone_from(&config.dbfilename);
+        for directive in ["port", "bind"] {
+            if change.contains(directive) {
+                if let Err(error) = self.listen_anew(config, directive) {
+                    // The old addresses were fine a moment ago.
+                    let _ = self.listen_anew(change.previous(), directive);
+                    return Err(error);
+                }
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn read_configuration(&mut self, path: &str) -> Result<Option<Vec<u8>>, String> {
+        match std::fs::read(path) {
+            Ok(text) => Ok(Some(text)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    fn write_configuration(&mut self, path: &str, text: &[u8]) -> Result<(), String> {
+        files::replace(Path::new(path), text).map_err(|error| error.to_string())
+    }
+
+    fn facts(&mut self) -> ProcessFacts {
+        facts::read()
+    }
+
+    fn sleep_us(&mut self, duration_us: u64, counts_as_alive: bool) {
+        let hang = self.bus.as_ref().filter(|_| !counts_as_alive).map(|bus| bus.pretend_to_hang());
+        std::thread::sleep(Duration::from_micros(duration_us));
+        drop(hang);
+    }
+
+    fn crash(&mut self, crash: Crash) {
+        match crash {
+            Crash::SegmentationFault => crate::snapshot::raise(libc::SIGSEGV),
+            Crash::Abort => crate::snapshot::exit_at_once(1),
+            Crash::Panic => panic!("DEBUG PANIC called at Unix time {}", self.clock.now().unix_s()),
+            Crash::Assertion => panic!("=== ASSERTION FAILED === DEBUG ASSERT called"),
+        }
+    }
+
+    fn free(&mut self, garbage: Vec<Garbage>) {
+        self.freeing.free(garbage);
+    }
+}
