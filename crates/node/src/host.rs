@@ -1,6 +1,6 @@
 //! What a node asks of the shell that drives it.
 
-use shoal_cluster::{ClusterCommand, CommandResult, NodeMessage};
+use shoal_cluster::{ClusterCommand, CommandResult, MachineMessage, NodeMessage};
 use shoal_config::{Change, Config, SetError};
 use shoal_machine::Now;
 use shoal_store::{Garbage, Keyspace};
@@ -33,6 +33,15 @@ pub enum SnapshotTarget {
     File,
     /// A pipe back to the node, whose bytes go to the replicas that wait.
     Stream,
+}
+
+/// What is known of a snapshot when it has begun.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SnapshotStart {
+    /// The number of the process that writes it.
+    pub process_id: u32,
+    /// How long everybody waited for the process to begin.
+    pub fork_us: u64,
 }
 
 /// How a snapshot went.
@@ -72,6 +81,15 @@ pub enum Crash {
     Abort,
 }
 
+/// What comes while a CLUSTER command is being carried out.
+#[derive(Debug)]
+pub enum ClusterAnswer {
+    /// This has to be handled first; then wait on.
+    First(Box<MachineMessage>),
+    /// The command's result.
+    Done(CommandResult),
+}
+
 /// The shell, as a node sees it. Everything here happens at once, before the call returns.
 pub trait Host {
     /// A monotonic clock in microseconds, for measuring how long commands take.
@@ -83,8 +101,13 @@ pub trait Host {
     /// Writes a line to the log.
     fn log(&mut self, level: LogLevel, text: &str);
 
-    /// Carries out a CLUSTER command that changes state: waits, for a bounded time, until it is done and saved.
-    fn cluster_command(&mut self, command: ClusterCommand) -> CommandResult;
+    /// Hands a CLUSTER command that changes state to the machine; the result names it for
+    /// [`Host::wait_for_cluster`].
+    fn begin_cluster_command(&mut self, command: ClusterCommand) -> u64;
+
+    /// Waits, for a bounded time, until the command is done and saved, or until the machine says something that has
+    /// to be handled before.
+    fn wait_for_cluster(&mut self, ticket: u64) -> ClusterAnswer;
 
     /// Tells the cluster machine something.
     fn tell_cluster(&mut self, message: NodeMessage);
@@ -104,7 +127,7 @@ pub trait Host {
         keyspace: &Keyspace,
         target: SnapshotTarget,
         context: &SnapshotContext,
-    ) -> Result<(), String>;
+    ) -> Result<SnapshotStart, String>;
 
     /// Ends a snapshot that is being written; its end will be reported as a failure.
     fn cancel_snapshot(&mut self);

@@ -35,6 +35,9 @@ pub use action::{Action, ShutdownRequest};
 pub use call::{NodeBody, NodeCall};
 pub use clients::Handle;
 pub use dispatch::Verdict;
-pub use host::{Crash, Host, LogLevel, ProcessFacts, SnapshotContext, SnapshotReport, SnapshotTarget};
+pub use host::{
+    ClusterAnswer, Crash, Host, LogLevel, ProcessFacts, SnapshotContext, SnapshotReport, SnapshotStart,
+    SnapshotTarget,
+};
 pub use node::{Node, NodeIdentity, NodeSettings};
 pub use stats::Stats;

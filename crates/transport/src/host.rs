@@ -8,10 +8,10 @@ use crate::server::Log;
 use crate::snapshot::SnapshotWriter;
 use crate::{facts, files};
 use mio::{Interest, Registry, Token};
-use shoal_cluster::{ClusterCommand, CommandResult, NodeMessage};
+use shoal_cluster::{ClusterCommand, NodeMessage};
 use shoal_config::{Change, Config, SetError};
 use shoal_machine::Now;
-use shoal_node::{Crash, Host, LogLevel, ProcessFacts, SnapshotContext, SnapshotTarget};
+use shoal_node::{ClusterAnswer, Crash, Host, LogLevel, ProcessFacts, SnapshotContext, SnapshotTarget};
 use shoal_store::{Garbage, Keyspace};
 use std::path::Path;
 use std::sync::Arc;
@@ -85,10 +85,14 @@ impl Host for ShellHost {
         self.log.write(level, text);
     }
 
-    fn cluster_command(&mut self, command: ClusterCommand) -> CommandResult {
+    fn begin_cluster_command(&mut self, command: ClusterCommand) -> u64 {
+        self.bus.as_mut().map_or(0, |bus| bus.begin(command))
+    }
+
+    fn wait_for_cluster(&mut self, ticket: u64) -> ClusterAnswer {
         match &mut self.bus {
-            Some(bus) => bus.command(command),
-            None => Err("ERR This instance has cluster support disabled".into()),
+            Some(bus) => bus.wait(ticket),
+            None => ClusterAnswer::Done(Err("ERR This instance has cluster support disabled".into())),
         }
     }
 
