@@ -1,20 +1,202 @@
 //! The node's side of the cluster: routing by the view that the machine last gave.
 
+use crate::host::{ClusterAnswer, Host};
 use crate::node::Node;
-use shoal_cluster::view::{NodeFacts, ViewRole};
-use shoal_cluster::{ClusterView, EndpointKind};
-use shoal_machine::Now;
+use crate::pause::{PauseKind, PauseReason};
+use shoal_cluster::interface::STATUS_INTERVAL_MS;
+use shoal_cluster::view::NodeFacts;
+use shoal_cluster::{
+    ClusterCommand, ClusterConfig, ClusterView, CommandResult, EndpointKind, MachineMessage, NodeMessage,
+    NodeOrder, NodeStatus, SlotRanges, SlotSet,
+};
+use shoal_config::EndpointType;
+use shoal_machine::{Monotonic, Now};
 use shoal_protocol::command::Flags;
-use shoal_protocol::slot::key_slot;
+use shoal_protocol::slot::{SLOT_COUNT, key_slot};
 use shoal_protocol::{Command, CommandId, ErrorReply, Request, errors, keys};
 use shoal_session::Session;
+use shoal_store::table::Item;
 use std::sync::Arc;
 
+/// The shortest time between two reports to the machine.
+const REPORT_MIN_INTERVAL_MS: u64 = 100;
+
+/// No messages are dropped.
+const NO_PACKET_FILTER: i32 = -1;
+
 /// What the node keeps of the cluster.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct ClusterSide {
     /// The newest view; none before the machine has started.
     pub view: Option<Arc<ClusterView>>,
+    /// The report that the machine got last, and when.
+    reported: Option<(NodeStatus, Monotonic)>,
+    /// The machine wants a report when the replication offset has come this far.
+    report_at_offset: Option<u64>,
+    /// `DEBUG DROP-CLUSTER-PACKET-FILTER`.
+    pub drop_packet_filter: i32,
+}
+
+impl Node {
+    /// The machine has something to say.
+    pub fn cluster_message(&mut self, now: Now, host: &mut dyn Host, message: MachineMessage) {
+        match message {
+            MachineMessage::View { view, orders } => self.apply_view(now, host, view, orders),
+            MachineMessage::PauseWrites { ticket, for_ms } => {
+                let until = now.monotonic.plus_ms(for_ms);
+                self.pauses.begin(PauseReason::Failover, PauseKind::Writes, until);
+                host.tell_cluster(NodeMessage::Paused { ticket, offset: self.replication_offset() });
+            }
+            MachineMessage::Unpause => self.end_pause(PauseReason::Failover),
+            MachineMessage::DeliverPublish { publication, sharded } => {
+                self.deliver(&publication.channel, &publication.message, sharded, None);
+            }
+            MachineMessage::ReportOffset { reach } => {
+                if let Some(side) = &mut self.cluster {
+                    side.report_at_offset = Some(reach);
+                }
+                self.report_to_cluster(now, host);
+            }
+        }
+    }
+
+    fn apply_view(&mut self, now: Now, host: &mut dyn Host, view: Arc<ClusterView>, orders: Vec<NodeOrder>) {
+        let version = view.version;
+        if let Some(side) = &mut self.cluster {
+            side.view = Some(view);
+        }
+        for order in orders {
+            match order {
+                NodeOrder::Follow { host: address, port, .. } => self.follow(now, host, &address, port),
+                NodeOrder::BecomePrimary => self.become_primary(now, host),
+                NodeOrder::DropSlots { slots } => self.drop_slots(&slots),
+                NodeOrder::DropAllKeys => {
+                    self.changes_since_save += self.keyspace.len() as u64;
+                    self.keyspace.clear_all();
+                }
+            }
+        }
+        self.free_garbage(host);
+        host.tell_cluster(NodeMessage::Applied { version });
+        self.report_to_cluster(now, host);
+    }
+
+    /// Deletes the keys of slots that belong to others now; replicas hear of it key by key.
+    fn drop_slots(&mut self, slots: &SlotRanges) {
+        for slot in slots.iter() {
+            let mut keys = Vec::new();
+            let database = self.keyspace.database_mut(0);
+            database.slot_entries(slot, usize::MAX, |entry| keys.push(entry.key().to_vec()));
+            let garbage = database.clear_slot(slot);
+            self.keyspace.discard(garbage);
+            self.changes_since_save += keys.len() as u64;
+            for key in keys {
+                self.propagate_own(0, [b"DEL".as_slice(), &key]);
+            }
+        }
+    }
+
+    /// Tells the machine how replication stands, if that is new or due.
+    pub(crate) fn report_to_cluster(&mut self, now: Now, host: &mut dyn Host) {
+        if self.cluster.is_none() {
+            return;
+        }
+        let status = self.replication_status(now);
+        let interval_ms = STATUS_INTERVAL_MS.min(self.config.cluster_node_timeout_ms / 4);
+        let Some(side) = &mut self.cluster else { return };
+        let has_reached = side.report_at_offset.is_some_and(|offset| status.replication_offset >= offset);
+        let is_wanted = match side.reported {
+            None => true,
+            Some((last, at)) => {
+                let age_ms = now.monotonic.ms_since(at);
+                has_reached || age_ms >= interval_ms || last != status && age_ms >= REPORT_MIN_INTERVAL_MS
+            }
+        };
+        if is_wanted {
+            side.reported = Some((status, now.monotonic));
+            if has_reached {
+                side.report_at_offset = None;
+            }
+            host.tell_cluster(NodeMessage::Status(status));
+        }
+    }
+
+    /// Carries out a CLUSTER command that changes state, and what the machine says meanwhile.
+    pub(crate) fn run_cluster_command(
+        &mut self,
+        now: Now,
+        host: &mut dyn Host,
+        command: ClusterCommand,
+    ) -> CommandResult {
+        let ticket = host.begin_cluster_command(command);
+        loop {
+            match host.wait_for_cluster(ticket) {
+                ClusterAnswer::First(message) => self.cluster_message(now, host, *message),
+                ClusterAnswer::Done(result) => return result,
+            }
+        }
+    }
+
+    /// The part of the configuration that the machine needs.
+    pub fn cluster_config(&self) -> ClusterConfig {
+        let config = &self.config;
+        let text = |text: &str| (!text.is_empty()).then(|| Arc::from(text));
+        ClusterConfig {
+            port: config.port,
+            tls_port: config.tls_port,
+            tls_cluster: config.tls_cluster,
+            bus_port: config.cluster_port,
+            announce_host: text(&config.cluster_announce_ip),
+            announce_port: config.cluster_announce_port,
+            announce_tls_port: config.cluster_announce_tls_port,
+            announce_bus_port: config.cluster_announce_bus_port,
+            announce_hostname: text(&config.cluster_announce_hostname),
+            announce_human_name: text(&config.cluster_announce_human_nodename),
+            preferred_endpoint: match config.cluster_preferred_endpoint_type {
+                EndpointType::Ip => EndpointKind::Ip,
+                EndpointType::Hostname => EndpointKind::Hostname,
+                EndpointType::UnknownEndpoint => EndpointKind::Unknown,
+            },
+            node_timeout_ms: config.cluster_node_timeout_ms,
+            ping_interval_ms: u64::from(config.cluster_ping_interval_ms),
+            replica_validity_factor: u64::from(config.cluster_replica_validity_factor),
+            replication_ping_period_s: u64::from(config.repl_ping_replica_period_seconds),
+            migration_barrier: config.cluster_migration_barrier as usize,
+            allow_replica_migration: config.cluster_allow_replica_migration,
+            require_full_coverage: config.cluster_require_full_coverage,
+            replica_no_failover: config.cluster_replica_no_failover,
+            allow_reads_when_down: config.cluster_allow_reads_when_down,
+            allow_shard_publish_when_down: config.cluster_allow_pubsubshard_when_down,
+            nodes_conf_without_auxiliary: config.rdb_version_compat < 11,
+            drop_packet_filter: self.cluster.as_ref().map_or(-1, |side| side.drop_packet_filter),
+        }
+    }
+
+    /// Tells the machine that its part of the configuration has changed.
+    pub(crate) fn cluster_configuration_changed(&mut self, host: &mut dyn Host) {
+        if self.cluster.is_some() {
+            host.tell_cluster(NodeMessage::ConfigChanged(Arc::new(self.cluster_config())));
+        }
+    }
+
+    /// The data set is loaded: the machine checks that it fits the slots.
+    pub fn cluster_data_loaded(&mut self, host: &mut dyn Host) {
+        if self.cluster.is_none() {
+            return;
+        }
+        let mut slots = SlotSet::default();
+        let database = self.keyspace.database(0);
+        for slot in (0..SLOT_COUNT).filter(|&slot| database.slot_len(slot) > 0) {
+            slots.insert(slot);
+        }
+        host.tell_cluster(NodeMessage::Loaded { slots_with_keys: Box::new(slots) });
+    }
+}
+
+impl Default for ClusterSide {
+    fn default() -> Self {
+        Self { view: None, reported: None, report_at_offset: None, drop_packet_filter: NO_PACKET_FILTER }
+    }
 }
 
 /// How a request's keys lie.
@@ -175,10 +357,4 @@ pub(crate) fn endpoint<'a>(node: &'a NodeFacts, view: &ClusterView) -> &'a str {
         EndpointKind::Hostname => node.hostname.as_deref().unwrap_or("?"),
         EndpointKind::Unknown => "",
     }
-}
-
-/// Whether the view says that this node is a replica.
-#[allow(dead_code)]
-pub(crate) fn is_replica(view: &ClusterView) -> bool {
-    matches!(view.role, ViewRole::Replica(_))
 }

@@ -26,6 +26,7 @@ mod notify;
 mod pause;
 mod propagation;
 mod replication;
+mod shutdown;
 mod slow_log;
 mod stats;
 pub mod testing;

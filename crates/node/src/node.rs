@@ -272,6 +272,11 @@ impl Node {
         session.is_watch_broken = false;
     }
 
+    /// Notes that a connection still has something to send.
+    pub fn mark_pending(&mut self, handle: Handle) {
+        self.clients.mark_pending(handle);
+    }
+
     /// The connections that have something to send or are to be closed, since the last call.
     pub fn take_pending(&mut self, handles: &mut Vec<Handle>) {
         self.clients.take_pending(handles);
@@ -296,6 +301,7 @@ impl Node {
         }
         self.close_idle_clients(now);
         self.check_crowded(now, host);
+        self.report_to_cluster(now, host);
         self.free_garbage(host);
     }
 

@@ -13,9 +13,11 @@
 use crate::action::Action;
 use crate::clients::Handle;
 use crate::dispatch::Verdict;
-use crate::host::{Crash, Host, LogLevel, ProcessFacts, SnapshotContext, SnapshotTarget};
+use crate::host::{
+    ClusterAnswer, Crash, Host, LogLevel, ProcessFacts, SnapshotContext, SnapshotStart, SnapshotTarget,
+};
 use crate::node::{Node, NodeIdentity, NodeSettings};
-use shoal_cluster::{ClusterCommand, CommandReply, CommandResult, NodeMessage};
+use shoal_cluster::{ClusterCommand, CommandReply, CommandResult, MachineMessage, NodeMessage};
 use shoal_config::{Change, Config, SetContext, SetError};
 use shoal_machine::{Monotonic, Now};
 use shoal_protocol::quoting::{quote, split_arguments};
@@ -23,7 +25,7 @@ use shoal_protocol::value::{Decoder, Value};
 use shoal_protocol::{ErrorReply, OwnedRequest};
 use shoal_session::{Close, Identity};
 use shoal_store::{Garbage, Keyspace};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 /// When the clock of a test starts: 2023-11-14 22:13:20 UTC, in microseconds.
 pub const START_UNIX_US: u64 = 1_700_000_000_000_000;
@@ -53,6 +55,8 @@ pub struct TestHost {
     pub apply_error: Option<SetError>,
     /// The CLUSTER commands that were to be carried out.
     pub cluster_commands: Vec<ClusterCommand>,
+    /// What the cluster machine says before it answers a CLUSTER command.
+    pub cluster_answers: VecDeque<MachineMessage>,
     /// What CLUSTER commands are answered.
     pub cluster_result: CommandResult,
     /// What the cluster machine was told.
@@ -87,6 +91,7 @@ impl Default for TestHost {
             applied: Vec::new(),
             apply_error: None,
             cluster_commands: Vec::new(),
+            cluster_answers: VecDeque::new(),
             cluster_result: Ok(CommandReply::Ok),
             cluster_messages: Vec::new(),
             crashes: Vec::new(),
@@ -109,9 +114,16 @@ impl Host for TestHost {
         self.log.push((level, text.to_owned()));
     }
 
-    fn cluster_command(&mut self, command: ClusterCommand) -> CommandResult {
+    fn begin_cluster_command(&mut self, command: ClusterCommand) -> u64 {
         self.cluster_commands.push(command);
-        self.cluster_result.clone()
+        self.cluster_commands.len() as u64
+    }
+
+    fn wait_for_cluster(&mut self, _ticket: u64) -> ClusterAnswer {
+        match self.cluster_answers.pop_front() {
+            Some(message) => ClusterAnswer::First(Box::new(message)),
+            None => ClusterAnswer::Done(self.cluster_result.clone()),
+        }
     }
 
     fn tell_cluster(&mut self, message: NodeMessage) {
@@ -131,12 +143,12 @@ impl Host for TestHost {
         _keyspace: &Keyspace,
         target: SnapshotTarget,
         _context: &SnapshotContext,
-    ) -> Result<(), String> {
+    ) -> Result<SnapshotStart, String> {
         if let Some(error) = &self.save_error {
             return Err(error.clone());
         }
         self.snapshots.push(target);
-        Ok(())
+        Ok(SnapshotStart { process_id: 4711, fork_us: 123 })
     }
 
     fn cancel_snapshot(&mut self) {

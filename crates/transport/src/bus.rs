@@ -123,10 +123,27 @@ impl BusHandle {
         let poll = Poll::new()?;
         let bus_waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
         let shared = Arc::new(Shared::default());
-        let mut bus =
-            Bus::new(settings, clock, log, poll, receiver, sender, Arc::clone(&executor_waker), Arc::clone(&shared))?;
+        let mut bus = Bus::new(
+            settings,
+            clock,
+            log,
+            poll,
+            receiver,
+            sender,
+            Arc::clone(&executor_waker),
+            Arc::clone(&shared),
+        )?;
         let thread = std::thread::Builder::new().name("bus".to_owned()).spawn(move || bus.run())?;
-        Ok(Self { to_bus, from_bus, bus_waker, executor_waker, shared, next_ticket: 1, deadline: Instant::now(), thread: Some(thread) })
+        Ok(Self {
+            to_bus,
+            from_bus,
+            bus_waker,
+            executor_waker,
+            shared,
+            next_ticket: 1,
+            deadline: Instant::now(),
+            thread: Some(thread),
+        })
     }
 
     /// The next message for the node, if there is one.
@@ -164,7 +181,9 @@ impl BusHandle {
         loop {
             match self.from_bus.recv_timeout(self.deadline.saturating_duration_since(Instant::now())) {
                 Ok(BusEvent::ToNode(message)) => return ClusterAnswer::First(Box::new(message)),
-                Ok(BusEvent::Reply(answered, result)) if answered == ticket => return ClusterAnswer::Done(result),
+                Ok(BusEvent::Reply(answered, result)) if answered == ticket => {
+                    return ClusterAnswer::Done(result);
+                }
                 // The answer to a command that was given up.
                 Ok(BusEvent::Reply(..)) => {}
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
@@ -454,8 +473,7 @@ impl Bus {
         self.poll.registry().register(&mut stream, Token(token), Interest::READABLE | Interest::WRITABLE)?;
         let _ = stream.set_nodelay(true);
         self.tokens.insert(id, token);
-        let link =
-            Link { stream, id, decoder: Decoder::new(), output: Vec::new(), sent: 0, is_connecting };
+        let link = Link { stream, id, decoder: Decoder::new(), output: Vec::new(), sent: 0, is_connecting };
         self.links.insert(token, link);
         Ok(())
     }
@@ -476,7 +494,11 @@ impl Bus {
             self.next_accepted += 1;
             if self.add_link(stream, link, false).is_ok() {
                 let peer = peer.ip().to_canonical().to_string();
-                self.give(Input::Accepted { link, peer: peer.into(), local: local.unwrap_or_default().into() });
+                self.give(Input::Accepted {
+                    link,
+                    peer: peer.into(),
+                    local: local.unwrap_or_default().into(),
+                });
             }
         }
     }
@@ -484,7 +506,8 @@ impl Bus {
     fn writable(&mut self, token: usize) {
         let Some(link) = self.links.get_mut(&token) else { return };
         if link.is_connecting {
-            let is_connected = matches!(link.stream.take_error(), Ok(None)) && link.stream.peer_addr().is_ok();
+            let is_connected =
+                matches!(link.stream.take_error(), Ok(None)) && link.stream.peer_addr().is_ok();
             let id = link.id;
             if is_connected {
                 link.is_connecting = false;

@@ -29,6 +29,9 @@ impl Clock {
     /// Both clocks.
     pub fn now(&self) -> Now {
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Now { monotonic: self.monotonic(), unix_us: u64::try_from(since_epoch.as_micros()).unwrap_or(u64::MAX) }
+        Now {
+            monotonic: self.monotonic(),
+            unix_us: u64::try_from(since_epoch.as_micros()).unwrap_or(u64::MAX),
+        }
     }
 }

@@ -107,6 +107,27 @@ fn is_loopback(address: IpAddr) -> bool {
     }
 }
 
+/// Begins to connect from a given local address.
+///
+/// # Errors
+/// The system's, or the address is none.
+pub fn connect_from(source: &str, target: std::net::SocketAddr) -> io::Result<TcpStream> {
+    let source: IpAddr = source.parse().map_err(|_| io::ErrorKind::InvalidInput)?;
+    let socket = socket2::Socket::new(
+        socket2::Domain::for_address(target),
+        socket2::Type::STREAM,
+        Some(socket2::Protocol::TCP),
+    )?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&socket2::SockAddr::from(std::net::SocketAddr::new(source, 0)))?;
+    match socket.connect(&socket2::SockAddr::from(target)) {
+        Ok(()) => {}
+        Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => {}
+        Err(error) => return Err(error),
+    }
+    Ok(TcpStream::from_std(socket.into()))
+}
+
 /// What a connection is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {

@@ -11,7 +11,9 @@ use mio::{Interest, Registry, Token};
 use shoal_cluster::{ClusterCommand, NodeMessage};
 use shoal_config::{Change, Config, SetError};
 use shoal_machine::Now;
-use shoal_node::{ClusterAnswer, Crash, Host, LogLevel, ProcessFacts, SnapshotContext, SnapshotTarget};
+use shoal_node::{
+    ClusterAnswer, Crash, Host, LogLevel, ProcessFacts, SnapshotContext, SnapshotStart, SnapshotTarget,
+};
 use shoal_store::{Garbage, Keyspace};
 use std::path::Path;
 use std::sync::Arc;
@@ -111,7 +113,7 @@ impl Host for ShellHost {
         keyspace: &Keyspace,
         target: SnapshotTarget,
         context: &SnapshotContext,
-    ) -> Result<(), String> {
+    ) -> Result<SnapshotStart, String> {
         self.snapshots.begin(&self.registry, keyspace, target, context)
     }
 

@@ -11,6 +11,7 @@
 //! Everything that touches the world is here and decides nothing: which command may run, what goes to whom and when
 //! a connection ends is the node's word.
 
+mod bus;
 mod clock;
 mod connection;
 mod facts;
@@ -21,6 +22,8 @@ mod listener;
 mod server;
 mod snapshot;
 
+pub use bus::BusSettings;
 pub use clock::Clock;
+pub use host::ApplyConfiguration;
 pub use listener::{ListenError, Listeners};
-pub use server::{Log, Server, ServerSettings, StopReason};
+pub use server::{Log, Server, ServerSettings, SignalRequests, StopReason, TakeSignals};

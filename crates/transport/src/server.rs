@@ -4,7 +4,7 @@
 //! actions; a slice of expiry; timers; write all output. Sockets are watched edge by edge, so a connection that was not
 //! read empty stands in a list and is read on in the next turn.
 
-use crate::bus::{BusEvent, BusHandle};
+use crate::bus::BusHandle;
 use crate::clock::Clock;
 use crate::connection::{Connection, Purpose, Stream};
 use crate::freeing::Freeing;
@@ -225,8 +225,7 @@ impl Server {
     }
 
     fn take_bus_messages(&mut self) {
-        while let Some(event) = self.host.bus.as_mut().and_then(BusHandle::try_event) {
-            let BusEvent::ToNode(message) = event;
+        while let Some(message) = self.host.bus.as_mut().and_then(BusHandle::try_event) {
             let now = self.host.clock.now();
             self.node.cluster_message(now, &mut self.host, message);
         }
@@ -251,7 +250,11 @@ impl Server {
     fn accept(&mut self, token: usize) {
         for _ in 0..ACCEPTS_PER_TURN {
             let accepted = if token == FIRST_LISTENER {
-                self.host.listeners.unix.as_ref().map(|listener| listener.accept().map(|(s, _)| Stream::Unix(s)))
+                self.host
+                    .listeners
+                    .unix
+                    .as_ref()
+                    .map(|listener| listener.accept().map(|(s, _)| Stream::Unix(s)))
             } else {
                 let listener = self.host.listeners.tcp.get(token - FIRST_LISTENER - 1);
                 listener.map(|listener| listener.accept().map(|(stream, _)| Stream::Tcp(stream)))
@@ -493,7 +496,8 @@ impl Server {
     }
 
     fn write_output(&mut self, handle: Handle) {
-        let Some(connection) = self.connections.get_mut(handle.0 as usize).and_then(Option::as_deref_mut) else {
+        let Some(connection) = self.connections.get_mut(handle.0 as usize).and_then(Option::as_deref_mut)
+        else {
             return;
         };
         let mut written = 0;
@@ -606,15 +610,12 @@ impl Server {
         if let Some(mut stream) = self.connecting.take() {
             let _ = self.host.registry.deregister(stream.source());
         }
-        let primaries: Vec<Handle> = self
-            .connections
-            .iter()
-            .flatten()
-            .filter(|connection| connection.purpose == Purpose::Primary)
-            .map(|connection| connection.handle)
-            .collect();
-        for handle in primaries {
-            self.close_connection(handle);
+        // The node has forgotten the connection already.
+        for place in &mut self.connections {
+            if let Some(connection) = place.take_if(|connection| connection.purpose == Purpose::Primary) {
+                let mut connection = connection;
+                let _ = self.host.registry.deregister(connection.stream.source());
+            }
         }
     }
 
@@ -649,7 +650,7 @@ impl Server {
         if !is_due && !deadline_passed {
             return;
         }
-        self.host.snapshots.poll_file_sends(&mut self.node, now);
+        self.send_files();
         self.reap_snapshot();
         self.node.tick(now, &mut self.host);
         if is_due {
@@ -660,6 +661,19 @@ impl Server {
     }
 
     // Snapshots
+
+    /// Gives replicas that wait for a snapshot file more of it.
+    fn send_files(&mut self) {
+        if !self.host.snapshots.is_sending() {
+            return;
+        }
+        let mut ended = Vec::new();
+        self.host.snapshots.poll_file_sends(&mut self.node, &mut ended);
+        let now = self.host.clock.now();
+        for (handle, result) in ended {
+            self.node.file_sent(now, &mut self.host, handle, result);
+        }
+    }
 
     fn read_snapshot(&mut self) {
         self.host.snapshots.mark_readable();

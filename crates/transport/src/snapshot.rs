@@ -15,10 +15,8 @@ use crate::files;
 use crate::server::SNAPSHOT;
 use mio::unix::pipe;
 use mio::{Interest, Registry};
-use shoal_machine::Now;
-use shoal_node::{Handle, Node, SnapshotContext, SnapshotReport, SnapshotTarget};
+use shoal_node::{Handle, Node, SnapshotContext, SnapshotReport, SnapshotStart, SnapshotTarget};
 use shoal_store::Keyspace;
-use shoal_store::snapshot::{Snapshot, SnapshotOptions};
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
@@ -32,6 +30,8 @@ const SYNC_EVERY_BYTES: usize = 4 * 1024 * 1024;
 const REASON_MAX_BYTES: usize = 4096;
 /// Bytes of a file that are given to a replica at once.
 const FILE_CHUNK_BYTES: usize = 64 * 1024;
+/// A replica gets more of the file while less than this waits to be sent to it.
+const FILE_SEND_LOW_BYTES: usize = 1024 * 1024;
 
 /// What the child has to say.
 pub enum Progress {
@@ -75,9 +75,7 @@ impl SnapshotWriter {
     pub fn save(&self, keyspace: &Keyspace, context: &SnapshotContext) -> Result<u64, String> {
         let path = Path::new(&self.file_name);
         let temporary = files::temporary_beside(path);
-        write_file(keyspace, context, &temporary, path, |_| {}).inspect_err(|_| {
-            let _ = fs::remove_file(&temporary);
-        })
+        write_file(keyspace, context, &temporary, path)
     }
 
     /// Forks a child that writes.
@@ -166,15 +164,150 @@ impl SnapshotWriter {
         self.sends.push(FileSend { handle, file: File::open(&self.file_name).ok() });
     }
 
-    /// Gives replicas more of the file as their output empties.
-    pub fn poll_file_sends(&mut self, node: &mut Node, now: Now, host: &mut dyn shoal_node::Host) {
-        let _ = (node, now, host);
+    /// Gives replicas more of the file as far as `wants` it: the replica's output is low.
+    /// Those that are done, or cannot go on, are put into `ended`.
+    pub fn poll_file_sends(&mut self, node: &mut Node, ended: &mut Vec<(Handle, Result<(), String>)>) {
+        let mut buffer = vec![0; FILE_CHUNK_BYTES];
+        self.sends.retain_mut(|send| {
+            loop {
+                match node.output_mut(send.handle).map(|output| output.len()) {
+                    // The replica has gone.
+                    None => return false,
+                    Some(waiting) if waiting >= FILE_SEND_LOW_BYTES => return true,
+                    Some(_) => {}
+                }
+                let Some(file) = &mut send.file else {
+                    ended.push((send.handle, Err("the snapshot file cannot be opened".to_owned())));
+                    return false;
+                };
+                match file.read(&mut buffer) {
+                    Ok(0) => {
+                        ended.push((send.handle, Ok(())));
+                        return false;
+                    }
+                    Ok(count) => node.file_chunk(send.handle, &buffer[..count]),
+                    Err(error) => {
+                        ended.push((send.handle, Err(error.to_string())));
+                        return false;
+                    }
+                }
+            }
+        });
+    }
+
+    /// Whether files are being given to replicas.
+    pub fn is_sending(&self) -> bool {
+        !self.sends.is_empty()
     }
 }
 
-/// What is known of a child at once.
-#[derive(Clone, Copy, Debug)]
-pub struct SnapshotStart {
-    pub process_id: u32,
-    pub fork_us: u64,
+fn run_child(
+    keyspace: &Keyspace,
+    context: &SnapshotContext,
+    target: SnapshotTarget,
+    path: &Path,
+    mut pipe: pipe::Sender,
+) -> i32 {
+    // The executor's signals are not the child's; by default USR1 ends it.
+    let written = match target {
+        SnapshotTarget::Stream => write_stream(keyspace, context, &mut pipe),
+        SnapshotTarget::File => {
+            let temporary = path.with_file_name(format!(
+                "temp-{}-{}",
+                std::process::id(),
+                path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default()
+            ));
+            write_file(keyspace, context, &temporary, path)
+        }
+    };
+    match written {
+        Ok(_) => 0,
+        Err(reason) => {
+            if target == SnapshotTarget::File {
+                let _ = pipe.write_all(reason.as_bytes());
+            }
+            1
+        }
+    }
+}
+
+/// Writes into the pipe, waiting when it is full.
+fn write_stream(
+    keyspace: &Keyspace,
+    context: &SnapshotContext,
+    pipe: &mut pipe::Sender,
+) -> Result<u64, String> {
+    let blocking = pipe.set_nonblocking(false);
+    blocking.map_err(|error| error.to_string())?;
+    write_keys(keyspace, context, &mut BufWriter::with_capacity(FILE_CHUNK_BYTES, pipe), |_| Ok(()))
+}
+
+/// Writes a file beside the final one and puts it in its place.
+fn write_file(
+    keyspace: &Keyspace,
+    context: &SnapshotContext,
+    temporary: &Path,
+    path: &Path,
+) -> Result<u64, String> {
+    let attempt = || -> Result<u64, String> {
+        let text = |error: io::Error| error.to_string();
+        let file = File::create(temporary).map_err(text)?;
+        let mut unsynced = 0;
+        let sync = file.try_clone().map_err(text)?;
+        let mut writer = BufWriter::with_capacity(WRITE_BUFFER_BYTES, file);
+        let size = write_keys(keyspace, context, &mut writer, |count| {
+            unsynced += count;
+            if unsynced >= SYNC_EVERY_BYTES {
+                unsynced = 0;
+                sync.sync_data()?;
+            }
+            Ok(())
+        })?;
+        sync.sync_all().map_err(text)?;
+        fs::rename(temporary, path).map_err(text)?;
+        files::sync_directory(path).map_err(text)?;
+        Ok(size)
+    };
+    attempt().inspect_err(|_| {
+        let _ = fs::remove_file(temporary);
+    })
+}
+
+fn write_keys(
+    keyspace: &Keyspace,
+    context: &SnapshotContext,
+    writer: &mut dyn Write,
+    mut written: impl FnMut(usize) -> io::Result<()>,
+) -> Result<u64, String> {
+    let _ = (keyspace, context, writer, &mut written);
+    Err("snapshots cannot be written yet".to_owned())
+}
+
+/// Waits for a child that has closed its pipe, and says how it went.
+fn finish(child: Child) -> Result<SnapshotReport, String> {
+    let mut status = 0;
+    // SAFETY: the process is a child of this one that has not been waited for; it has closed its pipe as the last thing.
+    let waited = unsafe { libc::waitpid(child.process_id, &raw mut status, 0) };
+    let is_good = waited == child.process_id && libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0;
+    if is_good {
+        return Ok(SnapshotReport::default());
+    }
+    let _ = fs::remove_file(&child.temporary);
+    if libc::WIFSIGNALED(status) {
+        return Err(format!("terminated by signal {}", libc::WTERMSIG(status)));
+    }
+    let reason = String::from_utf8_lossy(&child.reason).into_owned();
+    Err(if reason.is_empty() { "the child failed".to_owned() } else { reason })
+}
+
+/// Ends the process without running anything else.
+pub fn exit_at_once(code: i32) -> ! {
+    // SAFETY: the call does not return.
+    unsafe { libc::_exit(code) }
+}
+
+/// Sends a signal to this process itself.
+pub fn raise(signal: i32) {
+    // SAFETY: raising a signal touches no memory.
+    unsafe { libc::raise(signal) };
 }

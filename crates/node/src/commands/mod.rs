@@ -1,6 +1,7 @@
 //! The bodies of commands that need more than the keyspace, one file per family.
 
 mod client;
+mod cluster;
 mod config;
 mod connection;
 mod debug;
@@ -33,6 +34,7 @@ static BODIES: [Option<NodeBody>; CommandId::COUNT] = {
     let mut bodies: [Option<NodeBody>; CommandId::COUNT] = [None; CommandId::COUNT];
     let families: &[&[(CommandId, NodeBody)]] = &[
         client::BODIES,
+        cluster::BODIES,
         config::BODIES,
         connection::BODIES,
         debug::BODIES,
