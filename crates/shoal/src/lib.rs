@@ -1,5 +1,6 @@
 //! The programs of the `shoal` binary: the server, the launcher, and the names under which they go.
 
+pub mod allocator;
 pub mod launcher;
 pub mod links;
 pub mod logging;

@@ -54,6 +54,15 @@ impl Supervisor {
         }
     }
 
+    /// Its name, as INFO shows it.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::None => "no",
+            Self::Upstart => "upstart",
+            Self::Systemd(_) => "systemd",
+        }
+    }
+
     /// Whether a supervisor watches this process; it must then stay in the foreground.
     pub fn is_present(&self) -> bool {
         *self != Self::None

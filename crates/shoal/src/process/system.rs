@@ -106,6 +106,20 @@ pub fn fork() -> io::Result<Fork> {
     }
 }
 
+/// The system's name, release and machine: `Linux 6.1.0 x86_64`.
+pub fn description() -> String {
+    let mut name = std::mem::MaybeUninit::<libc::utsname>::zeroed();
+    // SAFETY: the structure is large enough and zeroed, so it is initialised whether or not the call succeeds.
+    let name = unsafe {
+        libc::uname(name.as_mut_ptr());
+        name.assume_init()
+    };
+    let text = |field: &[libc::c_char]| -> String {
+        field.iter().take_while(|&&byte| byte != 0).map(|&byte| char::from(byte as u8)).collect()
+    };
+    format!("{} {} {}", text(&name.sysname), text(&name.release), text(&name.machine))
+}
+
 /// Leaves the process at once, without destructors and exit handlers.
 pub fn exit_immediately(code: i32) -> ! {
     // SAFETY: ends the process; no memory is touched.

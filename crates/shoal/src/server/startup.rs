@@ -24,7 +24,6 @@ use shoal_config::{
 use crate::log_line;
 use crate::logging::{self, LogSettings, Role};
 use crate::process::daemon::{self, PidFile};
-use crate::process::signals::Signals;
 use crate::process::supervisor::Supervisor;
 use crate::process::{crash, limits, system, title, warnings};
 
@@ -354,33 +353,9 @@ fn reason(error: &io::Error) -> String {
 
 /// Runs a server, or what else `arguments` ask for. Gives the exit code.
 pub fn server_main(program: &str, arguments: Vec<OsString>) -> i32 {
-    let mut prepared = match prepare(program, arguments) {
+    let prepared = match prepare(program, arguments) {
         Ok(prepared) => prepared,
         Err(code) => return code,
     };
-    let (signals, mut wakes) = match Signals::install() {
-        Ok(installed) => installed,
-        Err(error) => {
-            log_line!(Warning, "Can't take over the signals: {}", reason(&error));
-            return 1;
-        }
-    };
-    prepared.announce();
-    log_line!(Warning, "The loop of the server is not built yet: it only waits for signals.");
-    prepared.ready();
-    let mut bytes = [0; 64];
-    let stop = loop {
-        // The socket does not block, for the sake of loops that poll it; this one does.
-        let _ = wakes.set_nonblocking(false).and_then(|()| wakes.read(&mut bytes));
-        if signals.take_hangup() {
-            logging::reopen();
-        }
-        if let Some(stop) = signals.take_stop() {
-            break stop;
-        }
-    };
-    log_line!(Notice, "{}", stop.message());
-    prepared.supervisor.stopping("Stopping");
-    prepared.finish();
-    0
+    crate::server::run::serve(prepared)
 }

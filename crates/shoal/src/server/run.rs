@@ -1,0 +1,249 @@
+//! From a configured process to a serving one, and back to a clean end.
+
+use crate::log_line;
+use crate::logging;
+use crate::process::signals::{Signals, StopSignal};
+use crate::process::system;
+use crate::server::startup::{self, Prepared};
+use shoal_cluster::nodes_conf::NodesConf;
+use shoal_config::{Change, Config, LogLevel, SetError, ShutdownOptions};
+use shoal_machine::{Now, Rng};
+use shoal_node::{Node, NodeIdentity, NodeSettings, ShutdownRequest};
+use shoal_transport::{
+    BusSettings, Clock, Listeners, Log, Server, ServerSettings, SignalRequests, StopReason, TakeSignals,
+};
+use std::fs;
+use std::io::{self, Read};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// The server's log as the transport sees it.
+struct ProcessLog;
+
+impl Log for ProcessLog {
+    fn write(&self, level: LogLevel, text: &str) {
+        let level = match level {
+            LogLevel::Debug => logging::Level::Debug,
+            LogLevel::Verbose => logging::Level::Verbose,
+            LogLevel::Notice => logging::Level::Notice,
+            LogLevel::Warning | LogLevel::Nothing => logging::Level::Warning,
+        };
+        logging::write(level, format_args!("{text}"));
+    }
+}
+
+/// Random numbers of the system: the seeds of everything that is random in the process.
+struct Seeds([u8; 40]);
+
+impl Seeds {
+    fn draw() -> io::Result<Self> {
+        let mut bytes = [0; 40];
+        fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+        Ok(Self(bytes))
+    }
+
+    fn number(&self, index: usize) -> u64 {
+        let mut bytes = [0; 8];
+        bytes.copy_from_slice(&self.0[index * 8..index * 8 + 8]);
+        u64::from_le_bytes(bytes)
+    }
+}
+
+/// Serves until the process is to stop; its exit code.
+pub fn serve(mut prepared: Prepared) -> i32 {
+    match build(&mut prepared).and_then(|mut server| {
+        prepared.ready();
+        let reason = server.run().map_err(|error| format!("Waiting for events failed: {error}"))?;
+        Ok((server, reason))
+    }) {
+        Ok((server, StopReason::Shutdown)) => {
+            prepared.supervisor.stopping("Stopping");
+            drop(server);
+            prepared.finish();
+            0
+        }
+        Err(message) => {
+            log_line!(Warning, "{message}");
+            1
+        }
+    }
+}
+
+fn build(prepared: &mut Prepared) -> Result<Server, String> {
+    let config = prepared.config.clone();
+    let seeds = Seeds::draw().map_err(|error| format!("Cannot read random numbers: {error}"))?;
+    let clock = Clock::new();
+    let (signals, wakes) =
+        Signals::install().map_err(|error| format!("Can't take over the signals: {error}"))?;
+    let listeners = listen(&config)?;
+    let bus = if config.cluster_enabled { Some(prepare_bus(&config, seeds.number(3))?) } else { None };
+    let settings = NodeSettings {
+        identity: identity(&config, prepared, &listeners, seeds.number(4)),
+        config,
+        seed: seeds.number(0),
+        hash_key: (seeds.number(1), seeds.number(2)),
+    };
+    prepared.announce();
+    let mut node = Node::new(settings, clock.now())?;
+    load(&mut node, clock.now())?;
+    let bus = bus.map(|bus| BusSettings { config: node.cluster_config(), ..bus });
+    let server = Server::new(ServerSettings {
+        node,
+        clock,
+        listeners,
+        log: Arc::new(ProcessLog),
+        signals: Some((wakes, take_signals(signals, &prepared.config))),
+        apply: Box::new(apply_configuration),
+        reload: Box::new(logging::reopen),
+        bus,
+    });
+    server.map_err(|error| format!("Cannot set up the server: {error}"))
+}
+
+/// The sockets for clients.
+fn listen(config: &Config) -> Result<Listeners, String> {
+    let mut listeners = Listeners::default();
+    if config.port != 0 {
+        listeners.bind_tcp(&config.bind.0, config.port, config.tcp_backlog).map_err(|error| {
+            log_line!(
+                Warning,
+                "Warning: Could not create server TCP listening socket {}: {}",
+                error.address,
+                plain(&error.reason)
+            );
+            format!("Failed listening on port {} (tcp), aborting.", config.port)
+        })?;
+    }
+    if !config.unixsocket.is_empty() {
+        listeners.bind_unix(&config.unixsocket, config.unixsocketperm).map_err(|error| {
+            log_line!(
+                Warning,
+                "Warning: Could not create server Unix listening socket {}: {}",
+                error.address,
+                plain(&error.reason)
+            );
+            "Failed opening Unix socket: bind".to_owned()
+        })?;
+    }
+    if listeners.tcp.is_empty() && listeners.unix.is_none() {
+        return Err("Configured to not listen anywhere, exiting.".to_owned());
+    }
+    Ok(listeners)
+}
+
+/// The bus's sockets and nodes.conf. The configuration comes later, from the node.
+fn prepare_bus(config: &Config, seed: u64) -> Result<BusSettings, String> {
+    let nodes_conf = PathBuf::from(&config.cluster_config_file);
+    let saved = match fs::read_to_string(&nodes_conf) {
+        Ok(text) => NodesConf::parse(&text).map_err(|error| {
+            format!(
+                "Unrecoverable error: corrupted cluster config file \"{}\": {error}",
+                nodes_conf.display()
+            )
+        })?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => {
+            return Err(format!(
+                "Loading the cluster node config from {}: {}",
+                nodes_conf.display(),
+                plain(&error)
+            ));
+        }
+    };
+    let port = if config.cluster_port != 0 {
+        config.cluster_port
+    } else {
+        config.port.checked_add(10_000).ok_or(
+        "Redis port number too high for cluster mode: the cluster bus port is the client port plus 10000. Choose a port \
+         up to 55535, or set cluster-port.",
+    )?
+    };
+    let mut listeners = Listeners::default();
+    listeners
+        .bind_tcp(&config.bind.0, port, config.tcp_backlog)
+        .map_err(|error| format!("Failed listening on port {port} (cluster), aborting: {error}"))?;
+    Ok(BusSettings {
+        config: shoal_cluster::ClusterConfig::default(),
+        listeners,
+        nodes_conf,
+        saved,
+        seed,
+        source_address: config.bind_source_address.clone(),
+        send_buffer_limit_bytes: config.cluster_link_sendbuf_limit_bytes,
+    })
+}
+
+fn identity(config: &Config, prepared: &Prepared, listeners: &Listeners, seed: u64) -> NodeIdentity {
+    let mut shown = Vec::new();
+    if config.port != 0 {
+        shown.push(format!("name=tcp,bind={},port={}", listeners.addresses.join(",bind="), config.port));
+    }
+    if !config.unixsocket.is_empty() {
+        shown.push(format!("name=unix,bind={}", config.unixsocket));
+    }
+    NodeIdentity {
+        run_id: String::from_utf8_lossy(&Rng::new(seed).hex_id()).into_owned(),
+        process_id: std::process::id(),
+        executable: std::env::current_exe()
+            .map_or_else(|_| prepared.program.clone(), |path| path.to_string_lossy().into_owned()),
+        system: system::description(),
+        supervised: prepared.supervisor.name(),
+        listeners: shown,
+    }
+}
+
+/// Reads the data from disk.
+fn load(node: &mut Node, now: Now) -> Result<(), String> {
+    let _ = (node, now);
+    Ok(())
+}
+
+/// What signals ask for, by the configuration at start-up.
+fn take_signals(signals: Signals, config: &Config) -> TakeSignals {
+    let (on_interrupt, on_terminate) = (config.shutdown_on_sigint, config.shutdown_on_sigterm);
+    Box::new(move || {
+        let stop = signals.take_stop().map(|signal| {
+            log_line!(Notice, "{}", signal.message());
+            request(if signal == StopSignal::Interrupt { on_interrupt } else { on_terminate })
+        });
+        SignalRequests { stop, reload: signals.take_hangup() }
+    })
+}
+
+fn request(options: ShutdownOptions) -> ShutdownRequest {
+    ShutdownRequest { save: options.save, no_save: options.nosave, now: options.now, force: options.force }
+}
+
+/// What the process has to do when the configuration changes.
+fn apply_configuration(config: &Config, change: &Change) -> Result<(), SetError> {
+    if change.contains("loglevel") {
+        logging::set_level(config.loglevel);
+    }
+    if change.contains("maxclients") {
+        let possible = crate::process::limits::raise_file_limit(config.maxclients).unwrap_or(0);
+        if possible < config.maxclients {
+            return Err(SetError::failed(
+                "maxclients",
+                format!(
+                    "The operating system is not able to handle the specified number of clients, try with {possible}"
+                ),
+            ));
+        }
+    }
+    if change.contains("oom-score-adj") || change.contains("oom-score-adj-values") {
+        startup::set_oom_score(config);
+    }
+    if change.contains("dir") {
+        std::env::set_current_dir(&config.dir.0).map_err(|error| SetError::failed("dir", plain(&error)))?;
+    }
+    if change.contains("crash-log-enabled") {
+        crate::process::crash::set_signals_reported(config.crash_log_enabled);
+    }
+    Ok(())
+}
+
+/// The operating system's words without the number that the standard library adds.
+fn plain(error: &io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or_default().to_string()
+}
