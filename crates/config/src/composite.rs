@@ -278,10 +278,10 @@ impl KeyspaceEvents {
         (b'e', Self::EVICTED),
         (b't', Self::STREAM),
         (b'd', Self::MODULE),
-        (b'n', Self::NEW),
         (b'K', Self::KEYSPACE),
         (b'E', Self::KEYEVENT),
         (b'm', Self::KEY_MISS),
+        (b'n', Self::NEW),
     ];
 
     /// Whether events of the class are wanted.
