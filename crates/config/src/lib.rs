@@ -21,6 +21,7 @@ mod choices;
 mod command_line;
 mod composite;
 mod directives;
+mod documentation;
 mod kind;
 mod load;
 mod lookup;

@@ -19,7 +19,7 @@ const INCLUDE_DEPTH_MAX: usize = 32;
 
 /// Directives of old versions that are accepted and dropped. The first three are those that Redis 7.2 drops; the
 /// others stand in files of 2.x to 6.x.
-const DROPPED: &[&str] = &[
+pub(crate) const DROPPED: &[&str] = &[
     "list-max-ziplist-entries",
     "list-max-ziplist-value",
     "lua-replicate-commands",
