@@ -63,8 +63,8 @@ impl Node {
     ) -> Verdict {
         let command = match self.lookup(&request) {
             Ok(command) => command,
-            Err(error) => {
-                self.refuse(session, None, &error);
+            Err((command, error)) => {
+                self.refuse(session, command, &error);
                 return Verdict::Done;
             }
         };
@@ -88,31 +88,35 @@ impl Node {
         if session.is_blocked { Verdict::Blocked } else { Verdict::Done }
     }
 
-    /// Finds the command and checks its number of words.
-    fn lookup(&self, request: &Request<'_>) -> Result<&'static Command, ErrorReply> {
+    /// Finds the command and checks its number of words. An error comes with the command if that was found.
+    fn lookup(
+        &self,
+        request: &Request<'_>,
+    ) -> Result<&'static Command, (Option<&'static Command>, ErrorReply)> {
         let name = request.argument(0);
         let unknown = || {
             let arguments: Vec<&[u8]> = request.iter().skip(1).collect();
-            errors::unknown_command(name, &arguments)
+            (None, errors::unknown_command(name, &arguments))
         };
         let mut command = self.names.lookup(name).ok_or_else(unknown)?;
+        let wrong_arity = |command: &'static Command| (Some(command), errors::wrong_arity(command.name));
         if command.subcommand_count > 0 && request.len() > 1 {
             let word = request.argument(1);
             let subcommand = command.subcommand(word).filter(|found| commands::is_implemented(found.id));
             match subcommand {
                 Some(subcommand) => command = subcommand,
                 None if commands::is_known_container(command.id) => {
-                    return Err(errors::unknown_subcommand(command.name, word));
+                    return Err((None, errors::unknown_subcommand(command.name, word)));
                 }
                 None => return Err(unknown()),
             }
         } else if !commands::is_implemented(command.id) {
             if commands::is_known_container(command.id) {
-                return Err(errors::wrong_arity(command.name));
+                return Err(wrong_arity(command));
             }
             return Err(unknown());
         }
-        if command.arity_fits(request.len()) { Ok(command) } else { Err(errors::wrong_arity(command.name)) }
+        if command.arity_fits(request.len()) { Ok(command) } else { Err(wrong_arity(command)) }
     }
 
     /// Whether the command may run now, in the order in which Redis asks.
@@ -288,6 +292,9 @@ impl Node {
         let stats = self.stats.command(command.id);
         stats.calls += 1;
         stats.duration_us += duration_us;
+        if self.config.latency_tracking {
+            stats.latencies.record_us(duration_us);
+        }
         self.stats.total_commands += 1;
         self.stats.command_us += duration_us;
     }

@@ -6,6 +6,7 @@ use crate::cluster::ClusterSide;
 use crate::host::{Host, LogLevel};
 use crate::names::Names;
 use crate::pause::{PauseReason, Pauses};
+use crate::persistence::Persistence;
 use crate::propagation::Unit;
 use crate::replication::Replication;
 use crate::slow_log::SlowLog;
@@ -19,6 +20,9 @@ use shoal_store::{Effects, Hasher, Keyspace, Layout, StoreOptions};
 
 /// How often rates are sampled.
 const SAMPLE_INTERVAL_MS: u64 = 100;
+
+/// How often the used memory is looked at, for its peak.
+const MEMORY_SAMPLE_INTERVAL_MS: u64 = 1000;
 
 /// What identifies a running node.
 #[derive(Clone, Debug)]
@@ -81,11 +85,17 @@ pub struct Node {
     /// Clients in MONITOR.
     pub(crate) monitors: Vec<Handle>,
     pub(crate) slow_log: SlowLog,
+    pub(crate) persistence: Persistence,
+    /// The most memory that was ever used.
+    pub(crate) memory_peak_bytes: u64,
+    /// The memory that was used when the node started; none before it was first asked for.
+    pub(crate) memory_at_start_bytes: Option<u64>,
     pub(crate) is_loading: bool,
     /// DEBUG PAUSE-CRON: ticks do nothing.
     pub(crate) is_housekeeping_paused: bool,
     pub(crate) active_expire_enabled: bool,
     next_sample_at: Monotonic,
+    next_memory_sample_at: Monotonic,
 }
 
 impl Node {
@@ -125,6 +135,10 @@ impl Node {
             crowded: Vec::new(),
             monitors: Vec::new(),
             slow_log: SlowLog::default(),
+            persistence: Persistence::new(now),
+            memory_peak_bytes: 0,
+            memory_at_start_bytes: None,
+            next_memory_sample_at: now.monotonic,
             is_loading: false,
             is_housekeeping_paused: false,
             active_expire_enabled: true,
@@ -298,6 +312,11 @@ impl Node {
         if now.monotonic >= self.next_sample_at {
             self.next_sample_at = now.monotonic.plus_ms(SAMPLE_INTERVAL_MS);
             self.stats.sample(now.monotonic.as_ms());
+        }
+        if now.monotonic >= self.next_memory_sample_at {
+            self.next_memory_sample_at = now.monotonic.plus_ms(MEMORY_SAMPLE_INTERVAL_MS);
+            let used_bytes = host.facts().used_memory_bytes;
+            self.note_memory(used_bytes);
         }
         self.close_idle_clients(now);
         self.check_crowded(now, host);

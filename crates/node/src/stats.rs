@@ -1,10 +1,11 @@
 //! Counters.
 
+use crate::histogram::Histogram;
 use shoal_protocol::CommandId;
 use std::collections::BTreeMap;
 
 /// What one command has cost.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct CommandStats {
     /// How often it ran.
     pub calls: u64,
@@ -14,6 +15,8 @@ pub struct CommandStats {
     pub rejected_calls: u64,
     /// How often it ran and failed.
     pub failed_calls: u64,
+    /// How long single runs took, with `latency-tracking`.
+    pub latencies: Histogram,
 }
 
 /// Different error codes that are counted; more would be an attack on memory.

@@ -5,6 +5,7 @@ mod cluster;
 mod config;
 mod connection;
 mod debug;
+mod info;
 mod pubsub;
 mod slowlog;
 mod transaction;
@@ -38,6 +39,7 @@ static BODIES: [Option<NodeBody>; CommandId::COUNT] = {
         config::BODIES,
         connection::BODIES,
         debug::BODIES,
+        info::BODIES,
         pubsub::BODIES,
         slowlog::BODIES,
         transaction::BODIES,
