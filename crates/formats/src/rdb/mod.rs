@@ -1,0 +1,179 @@
+//! RDB, the snapshot format of Redis: what it is made of, a writer and an incremental reader.
+//!
+//! ```text
+//! REDIS0011                                  nine bytes: magic and version
+//! FA name value                              AUX: a remark about the file, any number of them
+//! F5 code                                    FUNCTION2: a function library
+//! FE n                                       SELECTDB: what follows is in database n
+//! FB keys expiring                           RESIZEDB: how much that is
+//! F4 slot keys expiring                      SLOT_INFO: the same of a hash slot
+//! [FC ms | FD s] [F8 idle | F9 frequency]    what is known of the next key beside its value
+//! type key value                             a key
+//! F7 module …                                MODULE_AUX: data of a module
+//! FF checksum                                EOF: CRC-64 of everything before, eight bytes
+//! ```
+//!
+//! Source of the format: files that Redis 7.0 and 7.2 write, versions 10 and 11; version 12 is read as far as it is
+//! the same.
+
+mod cursor;
+mod fuzz;
+pub mod length;
+mod reader;
+pub mod string;
+mod writer;
+
+pub use fuzz::fuzz_rdb;
+pub use reader::{RdbEntry, RdbEvent, RdbReader};
+pub use string::RdbString;
+pub use writer::{EntryNotes, RdbWriter};
+
+pub(crate) use cursor::Cursor;
+pub(crate) use string::read_string;
+pub(crate) use writer::write_value;
+
+use std::fmt;
+
+/// The newest version that is read.
+pub const VERSION_MAX: u16 = 12;
+/// The version that is written, unless an older one is asked for.
+pub const VERSION: u16 = 11;
+/// The longest string. A longer one is taken for damage.
+pub const STRING_MAX_BYTES: u64 = 1 << 32;
+
+/// Bytes of magic and version.
+pub(crate) const HEADER_BYTES: usize = 9;
+/// The first version with a checksum at the end.
+pub(crate) const CHECKSUM_SINCE: u16 = 5;
+
+/// What the bytes before values mean.
+pub mod opcode {
+    /// Size of a hash slot.
+    pub const SLOT_INFO: u8 = 244;
+    /// A function library.
+    pub const FUNCTION2: u8 = 245;
+    /// A function library of a preview of Redis 7.0.
+    pub const FUNCTION_PREVIEW: u8 = 246;
+    /// Data of a module that belongs to no key.
+    pub const MODULE_AUX: u8 = 247;
+    /// Seconds since the next key was accessed.
+    pub const IDLE: u8 = 248;
+    /// How often the next key was accessed.
+    pub const FREQUENCY: u8 = 249;
+    /// A remark about the file.
+    pub const AUX: u8 = 250;
+    /// Size of the database.
+    pub const RESIZE_DATABASE: u8 = 251;
+    /// Expiry of the next key in milliseconds.
+    pub const EXPIRY_MS: u8 = 252;
+    /// Expiry of the next key in seconds.
+    pub const EXPIRY_S: u8 = 253;
+    /// The database of what follows.
+    pub const SELECT_DATABASE: u8 = 254;
+    /// The end.
+    pub const END: u8 = 255;
+}
+
+/// The type byte of a string.
+pub const TYPE_STRING: u8 = 0;
+
+/// A value. Other types than strings are to come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RdbValue<'a> {
+    /// A string.
+    String(RdbString<'a>),
+}
+
+impl RdbValue<'_> {
+    /// The byte that names the type and its layout.
+    pub const fn type_byte(&self) -> u8 {
+        match self {
+            Self::String(_) => TYPE_STRING,
+        }
+    }
+}
+
+/// The name of the type that a type byte stands for, if it is one.
+pub const fn type_name(byte: u8) -> Option<&'static str> {
+    match byte {
+        0 => Some("string"),
+        1 | 10 | 14 | 18 => Some("list"),
+        2 | 11 | 20 => Some("set"),
+        3 | 5 | 12 | 17 => Some("zset"),
+        4 | 9 | 13 | 16 | 22..=25 => Some("hash"),
+        6 | 7 => Some("module"),
+        15 | 19 | 21 => Some("stream"),
+        _ => None,
+    }
+}
+
+/// What is wrong with a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RdbProblem {
+    /// It does not begin with `REDIS` and four digits.
+    WrongSignature,
+    /// A version that is not known.
+    UnsupportedVersion(u16),
+    /// A byte where a type or opcode is expected.
+    UnknownType(u8),
+    /// A value of a type that cannot be loaded yet.
+    UnsupportedType(&'static str),
+    /// A length in a form that is not known.
+    MalformedLength,
+    /// A string that is longer than any can be.
+    StringTooLong,
+    /// A string in a form that is not known, or badly compressed.
+    MalformedString,
+    /// A function library of a preview of Redis 7.0.
+    PreviewFunction,
+    /// Data of a module that does not follow the rules for such data.
+    MalformedModuleData,
+    /// The checksum at the end is another.
+    WrongChecksum {
+        /// The checksum at the end.
+        stored: u64,
+        /// The checksum of the bytes.
+        computed: u64,
+    },
+}
+
+impl fmt::Display for RdbProblem {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::WrongSignature => formatter.write_str("wrong signature"),
+            Self::UnsupportedVersion(version) => write!(formatter, "cannot read RDB version {version}"),
+            Self::UnknownType(byte) => write!(formatter, "unknown type or opcode {byte}"),
+            Self::UnsupportedType(name) => write!(formatter, "cannot load a value of type {name} yet"),
+            Self::MalformedLength => formatter.write_str("malformed length"),
+            Self::StringTooLong => formatter.write_str("a string is too long"),
+            Self::MalformedString => formatter.write_str("malformed string"),
+            Self::PreviewFunction => {
+                formatter.write_str("a function library in the format of a Redis 7.0 preview")
+            }
+            Self::MalformedModuleData => formatter.write_str("malformed module data"),
+            Self::WrongChecksum { stored, computed } => {
+                write!(
+                    formatter,
+                    "wrong checksum: the file says {stored:016x}, its bytes give {computed:016x}"
+                )
+            }
+        }
+    }
+}
+
+/// What is wrong, and where: the offset of the record in which it was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RdbError {
+    /// Bytes before the record.
+    pub offset: u64,
+    /// What is wrong.
+    pub problem: RdbProblem,
+}
+
+impl fmt::Display for RdbError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} at offset {}", self.problem, self.offset)
+    }
+}
+
+impl std::error::Error for RdbError {}
