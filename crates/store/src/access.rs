@@ -42,6 +42,19 @@ pub fn lfu_after_access(access: u32, now: Now, options: &StoreOptions, rng: &mut
     minutes(now) << 8 | (counter + u32::from(raise))
 }
 
+/// The clock of an entry that comes from a file or payload: what that says of it if the policy in force can use it, else
+/// that of a new entry.
+pub fn restored(now: Now, lfu: bool, idle_s: Option<u64>, frequency: Option<u8>) -> u32 {
+    match (lfu, idle_s, frequency) {
+        (true, _, Some(frequency)) => minutes(now) << 8 | u32::from(frequency),
+        (true, _, None) => lfu_initial(now),
+        (false, Some(idle_s), _) => {
+            lru_clock(now).wrapping_sub((idle_s.min(CLOCK_MASK)) as u32) & CLOCK_MASK as u32
+        }
+        (false, None, _) => lru_clock(now),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

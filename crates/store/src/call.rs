@@ -296,6 +296,14 @@ impl Call<'_, '_> {
         database.insert(place, entry)
     }
 
+    /// Puts an entry into a database that has no key of its name.
+    pub fn put(&mut self, database_index: usize, entry: Entry) -> Found {
+        self.event_in(database_index, EventClass::New, "new", entry.key());
+        let database = self.keyspace.database_mut(database_index);
+        let place = database.place(entry.key());
+        database.insert(place, entry)
+    }
+
     /// Gives a key of the selected database a value, whether it is there (`found`) or not. `expiry` keeps the one it has
     /// if it is `None`, else sets or removes it.
     pub fn store(

@@ -4,10 +4,13 @@ pub mod access;
 pub mod call;
 pub mod commands;
 pub mod database;
+pub mod digest;
 pub mod entry;
 pub mod hasher;
 pub mod keyspace;
 mod long_double;
+pub mod populate;
+pub mod snapshot;
 pub mod table;
 pub mod testing;
 

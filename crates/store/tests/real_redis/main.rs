@@ -3,6 +3,6 @@
 // These tests start processes and talk over sockets; the laws of the pure crate are for its own code.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, clippy::unwrap_used)]
 
+mod files;
 mod numbers;
-#[allow(dead_code)]
 mod server;

@@ -1,5 +1,6 @@
 //! Commands on keys of any type, and on databases as a whole.
 
+mod dump;
 mod expire;
 mod keys;
 mod object;
@@ -15,6 +16,7 @@ pub(super) const BODIES: &[(CommandId, Body)] = &[
     (CommandId::Copy, relocate::copy),
     (CommandId::Dbsize, keys::dbsize),
     (CommandId::Del, keys::del),
+    (CommandId::Dump, dump::dump),
     (CommandId::Exists, keys::exists),
     (CommandId::Expire, expire::expire),
     (CommandId::Expireat, expire::expireat),
@@ -37,6 +39,8 @@ pub(super) const BODIES: &[(CommandId, Body)] = &[
     (CommandId::Randomkey, scan::randomkey),
     (CommandId::Rename, relocate::rename),
     (CommandId::Renamenx, relocate::renamenx),
+    (CommandId::Restore, dump::restore),
+    (CommandId::RestoreAsking, dump::restore),
     (CommandId::Scan, scan::scan),
     (CommandId::Swapdb, keys::swapdb),
     (CommandId::Touch, keys::touch),

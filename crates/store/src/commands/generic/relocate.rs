@@ -3,7 +3,6 @@
 use super::{database_number, is_clustered};
 use crate::call::{Call, EventClass, Outcome};
 use crate::entry::Entry;
-use crate::table::Item;
 use shoal_protocol::{Arguments, ErrorReply, errors};
 
 const COPY_IN_CLUSTER: ErrorReply =
@@ -41,7 +40,7 @@ fn rename_key(
         call.remove(taken);
     }
     if let Some(entry) = take(call, from) {
-        put(call, call.database_index, entry.renamed(to));
+        call.put(call.database_index, entry.renamed(to));
     }
     call.changed(from);
     call.touched_in(call.database_index, to);
@@ -56,14 +55,6 @@ fn take(call: &mut Call<'_, '_>, key: &[u8]) -> Option<Entry> {
     let database = call.database_mut();
     let found = database.find(key)?;
     Some(database.remove(found, keep_size))
-}
-
-/// Puts an entry into a database that has no key of its name.
-fn put(call: &mut Call<'_, '_>, database_index: usize, entry: Entry) {
-    call.event_in(database_index, EventClass::New, "new", entry.key());
-    let database = call.keyspace.database_mut(database_index);
-    let place = database.place(entry.key());
-    database.insert(place, entry);
 }
 
 pub(super) fn copy(call: &mut Call<'_, '_>, mut arguments: Arguments<'_>) -> Outcome {
@@ -100,7 +91,7 @@ pub(super) fn copy(call: &mut Call<'_, '_>, mut arguments: Arguments<'_>) -> Out
     if let Some(found) = call.find(from) {
         let mut entry = call.database().entry(found).copied(to);
         entry.set_access(clock);
-        put(call, target, entry);
+        call.put(target, entry);
     }
     call.touched_in(target, to);
     call.event_in(target, EventClass::Generic, "copy_to", to);
@@ -124,7 +115,7 @@ pub(super) fn move_key(call: &mut Call<'_, '_>, mut arguments: Arguments<'_>) ->
         call.reply.integer(0);
         return Ok(());
     };
-    put(call, target, entry);
+    call.put(target, entry);
     call.changed(key);
     call.touched_in(target, key);
     call.event(EventClass::Generic, "move_from", key);

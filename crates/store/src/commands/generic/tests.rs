@@ -284,3 +284,65 @@ fn effects_are_the_same_everywhere() {
     fixture.run("FLUSHALL");
     assert_eq!((fixture.effects.dirty, &fixture.effects.touched_databases[..]), (2, &[0][..]));
 }
+
+/// A payload in a form that command lines can hold.
+fn quoted(payload: &[u8]) -> String {
+    shoal_protocol::quoting::quote(payload)
+}
+
+#[test]
+fn values_travel() {
+    let mut fixture = Fixture::default();
+    fixture.run("MSET n 10 s hello");
+    // As Redis 7.0 dumps them.
+    fixture.options.rdb_version = 10;
+    let number = quoted(b"\x00\xc0\n\n\x00n\x9fWE\x0e\xaec\xbb");
+    fixture.check("DUMP n", &number);
+    fixture.check("DUMP none", "nil");
+    fixture.options.rdb_version = 11;
+    let text = fixture.run("DUMP s");
+    fixture.check_all(&[
+        (&format!("RESTORE n 0 {text}"), "-BUSYKEY Target key name already exists."),
+        (&format!("RESTORE r 0 {number}"), "+OK"),
+        ("GET r", "\"10\""),
+        ("OBJECT ENCODING r", "\"int\""),
+        (&format!("RESTORE r 5000 {text} REPLACE"), "+OK"),
+        ("GET r", "\"hello\""),
+        ("PTTL r", ":5000"),
+        (&format!("RESTORE r 1700000009000 {text} replace absttl idletime 100"), "+OK"),
+        ("PTTL r", ":9000"),
+        ("OBJECT IDLETIME r", ":100"),
+        (&format!("RESTORE r 1 {text} replace absttl"), "+OK"),
+        ("EXISTS r", ":0"),
+        (&format!("RESTORE r x {text}"), "-ERR value is not an integer or out of range"),
+        (&format!("RESTORE r -1 {text}"), "-ERR Invalid TTL value, must be >= 0"),
+        (&format!("RESTORE r 0 {text} IDLETIME -1"), "-ERR Invalid IDLETIME value, must be >= 0"),
+        (&format!("RESTORE r 0 {text} FREQ 256"), "-ERR Invalid FREQ value, must be >= 0 and <= 255"),
+        (&format!("RESTORE r 0 {text} FREQ 1 IDLETIME 1"), "-ERR syntax error"),
+        (&format!("RESTORE r 0 {text} FREQ"), "-ERR syntax error"),
+        ("RESTORE r 0 junk", "-ERR DUMP payload version or checksum are wrong"),
+        ("RESTORE r 0 \"0123456789abc\"", "-ERR DUMP payload version or checksum are wrong"),
+    ]);
+    fixture.options.skip_checksum = true;
+    fixture.check("RESTORE r 0 \"\\x12\\x01\\x0b\\x0012345678\"", "-ERR Bad data format");
+    fixture.check("RESTORE r 0 \"\\x00\\x01x\\x0b\\x0012345678\"", "+OK");
+    fixture.check("GET r", "\"x\"");
+    fixture.options.skip_checksum = false;
+    for (line, propagated) in [
+        (format!("RESTORE p 0 {number}"), None),
+        (format!("RESTORE p 5000 {number} replace"), Some("1700000005000")),
+        (format!("RESTORE p 1700000005000 {number} replace absttl"), None),
+    ] {
+        fixture.run(&line);
+        let sent = fixture.propagated(&line);
+        let expected = propagated.map_or(vec![line.clone()], |at| {
+            let payload = String::from_utf8_lossy(b"\x00\xc0\n\n\x00n\x9fWE\x0e\xaec\xbb").into_owned();
+            vec![format!("RESTORE p {at} {payload} replace ABSTTL")]
+        });
+        assert_eq!(sent, expected);
+    }
+    fixture.run(&format!("RESTORE p 1 {number} replace absttl"));
+    assert_eq!(fixture.propagated(""), ["DEL p"]);
+    fixture.run(&format!("RESTORE p 1 {number} replace absttl"));
+    assert!(fixture.propagated("").is_empty());
+}
