@@ -230,9 +230,9 @@ impl Node {
             Keys::Several => return Err(errors::CROSS_SLOT),
             Keys::Slot(slot) => slot,
         };
-        self.check_view(&view, now, command)?;
         let route = view.route(slot);
         let Some(owner) = route.owner else { return Err(errors::CLUSTER_DOWN_UNBOUND) };
+        self.check_view(&view, now, command)?;
         if route.is_mine && route.migrating_to.is_none() {
             return Ok(());
         }
