@@ -43,6 +43,8 @@ pub struct Node {
     pub accepted_link: Option<LinkId>,
     /// When the unanswered ping left.
     pub ping_sent: Option<Monotonic>,
+    /// When any ping last left, answered or not.
+    pub last_ping: Option<Monotonic>,
     /// When the last pong came, by our own or others' account.
     pub pong_received: Option<Monotonic>,
     /// When anything came from it.
@@ -81,6 +83,7 @@ impl Node {
             link: None,
             accepted_link: None,
             ping_sent: None,
+            last_ping: None,
             pong_received: None,
             data_received: None,
             failed_at: Monotonic(0),

@@ -1,1 +1,28 @@
-//! Virtual time, a faulty network and disk, checkers and the seed runner.
+//! The shipped cluster machine of many nodes in virtual time, under faults that a seed decides.
+//!
+//! ```text
+//!   Scenario + seed --> World: event queue in virtual time
+//!                         |-- SimulatedNode: ClusterMachine, NodeModel (its executor), Disk
+//!                         |-- Network: delay, loss, duplication, refused connections, partitions
+//!                         '-- Checkers: one file per invariant
+//! ```
+//!
+//! A run has three parts: the cluster stands, faults come for a while, faults end and the cluster must heal. Safety is
+//! checked all the time, healing at the end. The same seed gives the same run, event by event; [`Options::log`] keeps
+//! the events as text.
+
+mod checkers;
+mod disk;
+mod faults;
+mod network;
+mod node_model;
+mod queue;
+mod runner;
+mod scenario;
+#[cfg(test)]
+mod tests;
+mod world;
+
+pub use faults::{Fault, TimedFault};
+pub use runner::{Failure, Options, RangeReport, Report, run, simulate_range};
+pub use scenario::{FaultRates, Formation, Sabotage, Scenario};

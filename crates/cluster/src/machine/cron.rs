@@ -89,6 +89,7 @@ impl ClusterMachine {
         let ping_age_ms = node.ping_sent.map(|at| self.ms_since(Some(at)));
         let data_age_ms = self.ms_since(node.data_received);
         let pong_age_ms = self.ms_since(node.pong_received);
+        let last_ping = node.last_ping;
         let mut link = node.link;
         if let Some(id) = link
             && let Some(link_age_ms) = self.links.get(&id).map(|link| self.ms_since(Some(link.created)))
@@ -105,6 +106,10 @@ impl ClusterMachine {
             }
             return;
         };
+        // The ping or its pong may be lost while other messages come: ask again.
+        if self.is_open(link) && ping_age_ms > timeout_ms / 2 && self.ms_since(last_ping) > timeout_ms / 2 {
+            self.send_ping(key);
+        }
         // Any data proves that the node is alive; under load pongs may be late.
         let is_overdue = ping_age_ms.min(data_age_ms) > timeout_ms;
         let is_known = self.table.get(key).is_some_and(|node| node.is_suspected() || node.is_failed());

@@ -63,11 +63,10 @@ impl ClusterMachine {
         let Some(key) = link.node else { return };
         let Some(node) = self.table.get_mut(key) else { return };
         let is_meet = node.flags.has(NodeFlags::MEET);
-        // A ping that was under way before keeps its time, so that broken links do not hide a dead node.
-        let ping_sent = node.ping_sent;
+        // If nothing may be sent now, the MEET goes out with the next link.
+        let is_silent = self.is_silent();
         self.send_ping_on(id, is_meet);
-        if let Some(node) = self.table.get_mut(key) {
-            node.ping_sent = ping_sent.or(node.ping_sent);
+        if let Some(node) = self.table.get_mut(key).filter(|_| !is_silent) {
             node.flags.clear(NodeFlags::MEET);
         }
     }

@@ -110,10 +110,12 @@ impl ClusterMachine {
             return;
         }
         let target = self.links.get(&link).and_then(|link| link.node);
-        if !link.is_accepted() && !is_meet {
+        if !link.is_accepted() {
             let now = self.monotonic();
             if let Some(node) = target.and_then(|key| self.table.get_mut(key)) {
-                node.ping_sent = Some(now);
+                // A ping that is not answered yet keeps its time.
+                node.ping_sent.get_or_insert(now);
+                node.last_ping = Some(now);
             }
         }
         let gossip = self.gossip_for(target);

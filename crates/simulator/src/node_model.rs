@@ -1,0 +1,153 @@
+//! The executor of a simulated node, as far as its messages with the machine go: role, replicated offset, pause, and
+//! which writes it acknowledges.
+
+use shoal_cluster::view::ViewRole;
+use shoal_cluster::{ClusterView, MachineMessage, NodeId, NodeMessage, NodeOrder, NodeStatus, PrimaryLink};
+use shoal_machine::Monotonic;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// The executor says how it stands this often even if nothing changed.
+const STATUS_INTERVAL_US: u64 = 500_000;
+
+/// See the module's comment.
+#[derive(Debug)]
+pub(crate) struct NodeModel {
+    pub view: Option<Arc<ClusterView>>,
+    pub following: Option<NodeId>,
+    pub offset: u64,
+    pub hung_until_us: u64,
+    pub busy_until_us: u64,
+    pub acknowledged: u64,
+    inbox: VecDeque<MachineMessage>,
+    paused_until_us: u64,
+    report_at: Option<u64>,
+    link_up: bool,
+    link_changed_us: u64,
+    last_status: Option<(NodeStatus, u64)>,
+}
+
+impl NodeModel {
+    pub(crate) fn starting(now_us: u64, offset: u64) -> Self {
+        Self {
+            view: None,
+            following: None,
+            offset,
+            hung_until_us: 0,
+            busy_until_us: 0,
+            acknowledged: 0,
+            inbox: VecDeque::new(),
+            paused_until_us: 0,
+            report_at: None,
+            link_up: false,
+            link_changed_us: now_us,
+            last_status: None,
+        }
+    }
+
+    pub(crate) fn can_work(&self, now_us: u64) -> bool {
+        now_us >= self.hung_until_us && now_us >= self.busy_until_us
+    }
+
+    /// A message of the machine arrives; it waits while the executor does something else.
+    pub(crate) fn receive(&mut self, now_us: u64, message: MachineMessage, replies: &mut Vec<NodeMessage>) {
+        self.inbox.push_back(message);
+        if self.can_work(now_us) {
+            self.drain(now_us, replies);
+        }
+    }
+
+    /// Takes all waiting messages of the machine, as an executor does before it runs commands.
+    pub(crate) fn drain(&mut self, now_us: u64, replies: &mut Vec<NodeMessage>) {
+        while let Some(message) = self.inbox.pop_front() {
+            match message {
+                MachineMessage::View { view, orders } => {
+                    for order in orders {
+                        self.obey(now_us, order);
+                    }
+                    replies.push(NodeMessage::Applied { version: view.version });
+                    self.view = Some(view);
+                }
+                MachineMessage::PauseWrites { ticket, for_ms } => {
+                    self.paused_until_us = now_us + for_ms * 1000;
+                    replies.push(NodeMessage::Paused { ticket, offset: self.offset });
+                }
+                MachineMessage::Unpause => self.paused_until_us = 0,
+                MachineMessage::ReportOffset { reach } => self.report_at = Some(reach),
+                MachineMessage::DeliverPublish { .. } => {}
+            }
+        }
+    }
+
+    fn obey(&mut self, now_us: u64, order: NodeOrder) {
+        match order {
+            NodeOrder::Follow { primary, .. } => {
+                self.following = Some(primary);
+                self.set_link(now_us, false);
+            }
+            NodeOrder::BecomePrimary => self.following = None,
+            NodeOrder::DropSlots { .. } => {}
+            NodeOrder::DropAllKeys => self.offset = 0,
+        }
+    }
+
+    /// Replicates: `primary_offset` is that of the primary if it can be reached.
+    pub(crate) fn replicate(&mut self, now_us: u64, primary_offset: Option<u64>) {
+        if self.following.is_none() {
+            return;
+        }
+        self.set_link(now_us, primary_offset.is_some());
+        if let Some(offset) = primary_offset {
+            self.offset = offset;
+        }
+    }
+
+    fn set_link(&mut self, now_us: u64, up: bool) {
+        if self.link_up != up {
+            self.link_up = up;
+            self.link_changed_us = now_us;
+        }
+    }
+
+    /// The status, if it is due.
+    pub(crate) fn status(&mut self, now_us: u64) -> Option<NodeMessage> {
+        let status = NodeStatus {
+            replication_offset: self.offset,
+            primary_link: if self.link_up {
+                PrimaryLink::Up { last_interaction_ms: 0 }
+            } else {
+                PrimaryLink::Down { since_ms: (now_us - self.link_changed_us) / 1000 }
+            },
+        };
+        let is_reached = self.report_at.is_some_and(|reach| self.offset >= reach);
+        let is_due = self.last_status.is_none_or(|(last, at_us)| {
+            last.replication_offset != status.replication_offset || now_us - at_us >= STATUS_INTERVAL_US
+        });
+        if !is_due && !is_reached {
+            return None;
+        }
+        if is_reached {
+            self.report_at = None;
+        }
+        self.last_status = Some((status, now_us));
+        Some(NodeMessage::Status(status))
+    }
+
+    /// Whether a write to `slot` would be acknowledged now.
+    pub(crate) fn accepts_write(&self, now_us: u64, slot: u16) -> bool {
+        let Some(view) = &self.view else { return false };
+        self.can_work(now_us)
+            && self.inbox.is_empty()
+            && self.following.is_none()
+            && view.role == ViewRole::Primary
+            && view.owns(slot)
+            && view.is_ok
+            && now_us >= self.paused_until_us
+            && !view.is_stale(Monotonic(now_us))
+    }
+
+    pub(crate) fn acknowledge(&mut self) {
+        self.offset += 1;
+        self.acknowledged += 1;
+    }
+}
