@@ -33,10 +33,12 @@ pub enum Fault {
         /// Until it starts again.
         down_ms: u64,
     },
-    /// Messages between a group and the rest are lost.
+    /// Messages between a group and others are lost.
     Partition {
         /// The group.
         group: BTreeSet<usize>,
+        /// The others; `None` for all the rest.
+        others: Option<BTreeSet<usize>>,
         /// Only those from the group are lost.
         one_way: bool,
         /// How long it lasts.
@@ -130,7 +132,7 @@ fn partition(scenario: &Scenario, rng: &mut Rng) -> Fault {
     rng.shuffle(&mut nodes);
     nodes.truncate(size);
     let group = nodes.into_iter().collect();
-    Fault::Partition { group, one_way: rng.chance(1, 3), for_ms: 100 + rng.below(12_000) }
+    Fault::Partition { group, others: None, one_way: rng.chance(1, 3), for_ms: 100 + rng.below(12_000) }
 }
 
 fn storm(_: &Scenario, rng: &mut Rng) -> Fault {

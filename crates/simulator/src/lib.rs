@@ -24,5 +24,5 @@ mod tests;
 mod world;
 
 pub use faults::{Fault, TimedFault};
-pub use runner::{Failure, Options, RangeReport, Report, run, simulate_range};
+pub use runner::{Failure, Options, RangeReport, Report, run, run_with_options, simulate_range};
 pub use scenario::{FaultRates, Formation, Sabotage, Scenario};

@@ -70,10 +70,16 @@ impl Network {
         self.blocked.contains_key(&(from, to))
     }
 
-    /// Begins (or ends) a partition between a group and the rest.
-    pub(crate) fn partition(&mut self, nodes: usize, group: &BTreeSet<usize>, one_way: bool, begins: bool) {
+    /// Begins (or ends) a partition between a group and others.
+    pub(crate) fn partition(
+        &mut self,
+        group: &BTreeSet<usize>,
+        others: &BTreeSet<usize>,
+        one_way: bool,
+        begins: bool,
+    ) {
         for inside in group.iter().copied() {
-            for outside in (0..nodes).filter(|node| !group.contains(node)) {
+            for outside in others.difference(group).copied() {
                 self.block(inside, outside, begins);
                 if !one_way {
                     self.block(outside, inside, begins);

@@ -26,12 +26,16 @@ pub struct Report {
     pub votes: u64,
     /// Elections won.
     pub promotions: u64,
-    /// Nodes agreed to have failed.
+    /// Times a node suspected another.
+    pub suspicions: u64,
+    /// Nodes agreed to have failed, by each that found the agreement.
     pub failures: u64,
     /// Crashes.
     pub crashes: u64,
     /// Writes acknowledged.
     pub acknowledged: u64,
+    /// The longest time in which no write to some primary's share of the slots was acknowledged, in milliseconds.
+    pub longest_outage_ms: u64,
     /// How long healing took after the last fault, in milliseconds.
     pub heal_ms: u64,
     /// Every event as text, if asked for.
@@ -86,7 +90,7 @@ pub fn simulate_range(seeds: Range<u64>, options: Options) -> RangeReport {
     let mut range = RangeReport::default();
     for seed in seeds {
         let scenario = Scenario::random(seed, options.nodes);
-        match run_with(seed, &scenario, options.log) {
+        match run_with_options(seed, &scenario, options) {
             Ok(report) => {
                 range.passed += 1;
                 range.total.add(&report);
@@ -99,11 +103,12 @@ pub fn simulate_range(seeds: Range<u64>, options: Options) -> RangeReport {
 
 /// Runs one scenario without a log.
 pub fn run(seed: u64, scenario: &Scenario) -> Result<Report, Failure> {
-    run_with(seed, scenario, false)
+    run_with_options(seed, scenario, Options::default())
 }
 
-fn run_with(seed: u64, scenario: &Scenario, keeps_log: bool) -> Result<Report, Failure> {
-    let mut world = World::new(seed, scenario, keeps_log);
+/// Runs one scenario; [`Options::nodes`] is without effect, the scenario says it.
+pub fn run_with_options(seed: u64, scenario: &Scenario, options: Options) -> Result<Report, Failure> {
+    let mut world = World::new(seed, scenario, options.log);
     let result = play(&mut world, seed, scenario);
     let log = world.log.take();
     match result {
@@ -115,9 +120,11 @@ fn run_with(seed: u64, scenario: &Scenario, keeps_log: bool) -> Result<Report, F
             messages: world.counts.messages,
             votes: world.counts.votes,
             promotions: world.counts.promotions,
+            suspicions: world.counts.suspicions,
             failures: world.counts.failures,
             crashes: world.counts.crashes,
             acknowledged: world.counts.acknowledged,
+            longest_outage_ms: world.counts.longest_outage_us / 1000,
             heal_ms,
             log,
         }),
@@ -135,6 +142,7 @@ fn play(world: &mut World, seed: u64, scenario: &Scenario) -> Result<u64, String
     world.run_until_healed(FORMATION_MS).map_err(|text| format!("while forming: {text}"))?;
     world.note(|| "the cluster stands".to_owned());
 
+    world.watch_writes();
     world.set_quality(Quality::of(&scenario.rates));
     let mut rng = Rng::new(seed ^ 0x6661_756c_7473);
     let mut faults = random_faults(scenario, &mut rng);
@@ -209,9 +217,11 @@ impl Report {
         self.messages += other.messages;
         self.votes += other.votes;
         self.promotions += other.promotions;
+        self.suspicions += other.suspicions;
         self.failures += other.failures;
         self.crashes += other.crashes;
         self.acknowledged += other.acknowledged;
+        self.longest_outage_ms = self.longest_outage_ms.max(other.longest_outage_ms);
         self.heal_ms = self.heal_ms.max(other.heal_ms);
     }
 }

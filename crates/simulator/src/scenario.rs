@@ -1,6 +1,6 @@
 //! What a run is made of.
 
-use crate::faults::TimedFault;
+use crate::faults::{Fault, TimedFault};
 use crate::world::{PORT, address};
 use shoal_cluster::config::BUS_PORT_OFFSET;
 use shoal_cluster::nodes_conf::{NodesConf, SavedNode};
@@ -124,6 +124,28 @@ impl Scenario {
         };
         scenario.rates.reorder = rng.chance(1, 3);
         scenario.heal_ms = 60_000 + scenario.config.node_timeout_ms * 20;
+        scenario
+    }
+
+    /// Two primaries die at once, their replicas stand for election without hearing of each other, and every voter
+    /// crashes right after its vote and is back at once. With [`Sabotage::DoubleVote`] some voters vote twice.
+    pub fn two_elections_in_one_epoch(sabotage: Option<Sabotage>) -> Self {
+        let mut scenario = Self::calm(5, 1);
+        scenario.config.node_timeout_ms = 1000;
+        scenario.faults_ms = 8000;
+        scenario.sabotage = sabotage;
+        let mut at = |at_ms, fault| scenario.script.push(TimedFault { at_ms, fault });
+        for primary in [0, 1] {
+            at(1000, Fault::Crash { node: primary, down_ms: None, noticed: true });
+        }
+        // Once the failures are agreed on, the candidates hear neither of each other nor of the other replicas.
+        for (candidate, deaf_to) in [(5, 6..10), (6, 7..10)] {
+            let (group, others) = ([candidate].into(), Some(deaf_to.collect()));
+            at(2300, Fault::Partition { group, others, one_way: false, for_ms: 3000 });
+        }
+        for voter in 2..5 {
+            at(900, Fault::CrashAfterVote { node: voter, down_ms: 5 });
+        }
         scenario
     }
 

@@ -1,6 +1,15 @@
 //! Seeds that must pass, scenarios that must show something, and a bug that must be caught.
 
 use crate::*;
+use shoal_cluster::FailoverKind;
+
+fn script(scenario: &mut Scenario, faults: impl IntoIterator<Item = (u64, Fault)>) {
+    scenario.script.extend(faults.into_iter().map(|(at_ms, fault)| TimedFault { at_ms, fault }));
+}
+
+fn passes(seed: u64, scenario: &Scenario) -> Report {
+    run(seed, scenario).unwrap_or_else(|failure| panic!("{failure}"))
+}
 
 #[test]
 fn two_hundred_seeds() {
@@ -11,4 +20,140 @@ fn two_hundred_seeds() {
     println!("{:?}", report.total);
     assert!(report.failures.is_empty());
     assert_eq!(report.passed, 200);
+    let total = &report.total;
+    assert!(total.promotions > 100 && total.votes > 300 && total.crashes > 300, "the faults are too mild");
+}
+
+#[test]
+fn the_same_seed_gives_the_same_run() {
+    let options = Options { log: true, ..Options::default() };
+    let scenario = Scenario::random(7, None);
+    let [first, second] = [(); 2].map(|()| run_with_options(7, &scenario, options).unwrap().log.unwrap());
+    assert!(first.len() > 10_000);
+    assert!(first == second);
+    let other = run_with_options(8, &scenario, options).unwrap().log.unwrap();
+    assert!(first != other);
+}
+
+/// The deliberate bug is found by the checker of votes, and without the bug the same runs are clean.
+#[test]
+fn a_double_vote_is_caught() {
+    let sabotaged = Scenario::two_elections_in_one_epoch(Some(Sabotage::DoubleVote));
+    let honest = Scenario::two_elections_in_one_epoch(None);
+    let mut caught = 0;
+    for seed in 0..80 {
+        if let Err(failure) = run(seed, &sabotaged) {
+            assert!(failure.text.starts_with("one vote per epoch"), "{failure}");
+            caught += 1;
+        }
+        passes(seed, &honest);
+    }
+    assert!(caught > 0);
+    println!("caught in {caught} of 80 runs");
+}
+
+#[test]
+fn a_killed_primary_is_replaced_within_four_seconds() {
+    for seed in 0..20 {
+        let mut scenario = Scenario::calm(3, 1);
+        scenario.config.require_full_coverage = false;
+        scenario.faults_ms = 8000;
+        // A dead machine, unlike a dead process, does not break its connections: that costs up to half of node-timeout.
+        let noticed = seed % 2 == 0;
+        let kill = Fault::Crash { node: seed as usize % 3, down_ms: None, noticed };
+        script(&mut scenario, [(1000, kill)]);
+        let report = passes(seed, &scenario);
+        assert_eq!(report.promotions, 1, "seed {seed}");
+        let allowed_ms = if noticed { 3500 } else { 4500 };
+        assert!(report.longest_outage_ms < allowed_ms, "seed {seed}: {} ms", report.longest_outage_ms);
+    }
+}
+
+#[test]
+fn a_hung_executor_is_failed_over() {
+    for seed in 0..10 {
+        let mut scenario = Scenario::calm(3, 1);
+        scenario.config.node_timeout_ms = 5000;
+        scenario.faults_ms = 32_000;
+        script(&mut scenario, [(1000, Fault::Hang { node: 0, for_ms: 30_000 })]);
+        let report = passes(seed, &scenario);
+        assert_eq!(report.promotions, 1, "seed {seed}");
+    }
+}
+
+#[test]
+fn a_long_command_raises_no_suspicion() {
+    for seed in 0..10 {
+        let mut scenario = Scenario::calm(3, 1);
+        scenario.config.node_timeout_ms = 5000;
+        scenario.faults_ms = 10_000;
+        script(&mut scenario, (0..6).map(|node| (1000, Fault::LongCommand { node, for_ms: 6000 })));
+        let report = passes(seed, &scenario);
+        assert_eq!((report.suspicions, report.failures, report.promotions), (0, 0, 0), "seed {seed}");
+    }
+}
+
+#[test]
+fn a_short_cut_causes_no_failover() {
+    for seed in 0..10 {
+        let mut scenario = Scenario::calm(3, 1);
+        scenario.faults_ms = 10_000;
+        let cut = Fault::Partition { group: [0].into(), others: None, one_way: false, for_ms: 900 };
+        script(&mut scenario, [(1000, cut)]);
+        let report = passes(seed, &scenario);
+        assert_eq!((report.failures, report.promotions), (0, 0), "seed {seed}");
+    }
+}
+
+#[test]
+fn the_smaller_side_of_a_partition_elects_nobody() {
+    for seed in 0..10 {
+        let mut scenario = Scenario::calm(3, 1);
+        scenario.faults_ms = 20_000;
+        // Two primaries of three are gone: the third and all replicas cannot elect.
+        script(
+            &mut scenario,
+            (0..2).map(|node| (1000, Fault::Crash { node, down_ms: Some(15_000), noticed: true })),
+        );
+        assert_eq!(passes(seed, &scenario).promotions, 0, "seed {seed}");
+    }
+}
+
+#[test]
+fn a_manual_failover_takes_no_time_and_no_failure() {
+    for kind in [FailoverKind::Coordinated, FailoverKind::Force] {
+        for seed in 0..10 {
+            let mut scenario = Scenario::calm(3, 1);
+            scenario.faults_ms = 5000;
+            script(&mut scenario, [(1000, Fault::ManualFailover { node: 3, kind })]);
+            let report = passes(seed, &scenario);
+            assert_eq!((report.promotions, report.suspicions), (1, 0), "{kind:?}, seed {seed}");
+            assert!(report.longest_outage_ms < 1000, "{kind:?}, seed {seed}: {}", report.longest_outage_ms);
+        }
+    }
+}
+
+#[test]
+fn a_replica_migrates_to_an_orphaned_primary() {
+    let mut scenario = Scenario::calm(3, 2);
+    scenario.faults_ms = 30_000;
+    let crash = |node| Fault::Crash { node, down_ms: None, noticed: true };
+    script(&mut scenario, [(1000, crash(3)), (1500, crash(6))]);
+    let log =
+        run_with_options(1, &scenario, Options { log: true, ..Options::default() }).unwrap().log.unwrap();
+    assert_eq!(log.matches("Migrating to orphaned master").count(), 1);
+}
+
+#[test]
+fn a_hundred_nodes() {
+    let mut scenario = Scenario::calm(50, 1);
+    scenario.formation = Formation::Commands;
+    scenario.faults_ms = 10_000;
+    script(
+        &mut scenario,
+        (0..5).map(|node| (1000, Fault::Crash { node, down_ms: None, noticed: node % 2 == 0 })),
+    );
+    let report = passes(1, &scenario);
+    println!("{report:?}");
+    assert_eq!(report.promotions, 5);
 }

@@ -84,6 +84,8 @@ pub(crate) struct Counts {
     pub failures: u64,
     pub crashes: u64,
     pub acknowledged: u64,
+    pub suspicions: u64,
+    pub longest_outage_us: u64,
 }
 
 /// See the module's comment.
@@ -101,6 +103,8 @@ pub(crate) struct World {
     outputs: Vec<Output>,
     next_ticket: u64,
     faults_are_over: bool,
+    /// When a write to each share of the slots was last acknowledged.
+    last_write_us: Vec<u64>,
 }
 
 impl World {
@@ -142,6 +146,7 @@ impl World {
             outputs: Vec::new(),
             next_ticket: 0,
             faults_are_over: false,
+            last_write_us: Vec::new(),
         };
         world.queue.schedule(world.now_us + WRITE_US, Event::Write);
         world
@@ -178,6 +183,13 @@ impl World {
                 Err(_) => self.run_until(self.now_us + 500_000)?,
             }
         }
+    }
+
+    /// From now on the time without writes counts.
+    pub(crate) fn watch_writes(&mut self) {
+        self.last_write_us = vec![self.now_us; self.scenario.primaries];
+        self.counts =
+            Counts { events: self.counts.events, messages: self.counts.messages, ..Counts::default() };
     }
 
     pub(crate) fn schedule_faults(&mut self, faults: &[TimedFault]) {
@@ -252,9 +264,7 @@ impl World {
             Event::Fault(fault) => self.fault(fault),
             Event::Restart { node } => self.start(node),
             Event::PartitionEnds(fault) => {
-                if let Fault::Partition { group, one_way, .. } = fault {
-                    self.network.partition(self.nodes.len(), &group, one_way, false);
-                }
+                self.partition(&fault, false);
                 Ok(())
             }
             Event::StormEnds => {
@@ -421,6 +431,7 @@ impl World {
             Output::Log { text, .. } => {
                 self.counts.promotions += u64::from(text.starts_with("Failover election won"));
                 self.counts.failures += u64::from(text.starts_with("Marking node"));
+                self.counts.suspicions += u64::from(text.starts_with("*** NODE"));
                 self.note(|| format!("n{index} # {text}"));
             }
             Output::Fatal { text } => return Err(format!("n{index}: {text}")),
@@ -531,11 +542,26 @@ impl World {
             }
             model.acknowledge();
             self.counts.acknowledged += 1;
+            let share = usize::from(slot) * self.scenario.primaries / 16384;
+            if let Some(last_us) = self.last_write_us.get_mut(share) {
+                let outage_us = self.now_us - std::mem::replace(last_us, self.now_us);
+                self.counts.longest_outage_us = self.counts.longest_outage_us.max(outage_us);
+            }
             if let Some(view) = model.view.clone() {
                 self.checkers.on_acknowledged(index, slot, &view)?;
             }
         }
         Ok(())
+    }
+
+    fn partition(&mut self, fault: &Fault, begins: bool) {
+        let Fault::Partition { group, others, one_way, .. } = fault else { return };
+        let all = || (0..self.nodes.len()).collect();
+        let others = others.clone().unwrap_or_else(all);
+        // When all faults are over the network is whole already.
+        if begins || !self.faults_are_over {
+            self.network.partition(group, &others, *one_way, begins);
+        }
     }
 
     fn fault(&mut self, fault: Fault) -> Result<(), String> {
@@ -549,8 +575,8 @@ impl World {
                 }
             }
             Fault::CrashAfterVote { node, down_ms } => self.nodes[node].dies_after_vote_ms = Some(down_ms),
-            Fault::Partition { ref group, one_way, for_ms } => {
-                self.network.partition(self.nodes.len(), group, one_way, true);
+            Fault::Partition { for_ms, .. } => {
+                self.partition(&fault, true);
                 self.queue.schedule(now_us + for_ms * 1000, Event::PartitionEnds(fault));
             }
             Fault::Hang { node, for_ms } => {

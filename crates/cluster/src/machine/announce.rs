@@ -129,6 +129,11 @@ impl ClusterMachine {
         self.announcements.image.clone().unwrap_or_else(|| self.self_image())
     }
 
+    /// Whether what is announced is what the tables say.
+    pub(super) fn is_image_current(&self) -> bool {
+        self.announcements.image.as_ref() == Some(&self.self_image())
+    }
+
     /// Lets `action` happen once everything decided so far is saved and in force.
     pub(super) fn when_safe(&mut self, action: Action) {
         self.announcements.fresh.push((action, true));

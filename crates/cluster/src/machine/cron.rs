@@ -7,6 +7,8 @@ use crate::view::NodeKey;
 
 /// A node in handshake is given up after node-timeout, and not before this.
 const MIN_HANDSHAKE_TIMEOUT_MS: u64 = 1000;
+/// A link over which pings are not answered is renewed after this many node-timeouts, whatever else comes in.
+const DEAD_LINK_TIMEOUTS: u64 = 2;
 /// Of so many random nodes the one with the oldest pong is pinged.
 const PING_SAMPLE: usize = 5;
 
@@ -32,6 +34,7 @@ impl ClusterMachine {
         self.manual_failover_cron();
         if self.me().is_replica() {
             self.todo.election = true;
+            self.leave_replica_of_replica();
             self.run_migration();
         }
         if !self.health.is_ok {
@@ -94,8 +97,7 @@ impl ClusterMachine {
         if let Some(id) = link
             && let Some(link_age_ms) = self.links.get(&id).map(|link| self.ms_since(Some(link.created)))
             && link_age_ms > timeout_ms
-            && ping_age_ms.is_some_and(|age_ms| age_ms > timeout_ms / 2)
-            && data_age_ms > timeout_ms / 2
+            && ping_age_ms.is_some_and(|age_ms| is_link_dead(age_ms, data_age_ms, timeout_ms))
         {
             self.close_link(id);
             link = None;
@@ -117,4 +119,11 @@ impl ClusterMachine {
             self.suspect(key);
         }
     }
+}
+
+/// Whether a link over which a ping was not answered for so long should be renewed: at once if nothing else comes from
+/// the node either, and in the end even if its own link to us still works.
+fn is_link_dead(ping_age_ms: u64, data_age_ms: u64, timeout_ms: u64) -> bool {
+    (ping_age_ms > timeout_ms / 2 && data_age_ms > timeout_ms / 2)
+        || ping_age_ms > timeout_ms.saturating_mul(DEAD_LINK_TIMEOUTS)
 }

@@ -9,7 +9,30 @@ use std::collections::BTreeMap;
 /// A primary must be without replicas for this long: after a failover its replicas come back by themselves.
 const MIGRATION_DELAY_MS: u64 = 5000;
 
+/// What is logged by a replica of a replica.
+pub(super) const SUB_REPLICA: &str = "I'm a sub-replica! Reconfiguring myself as a replica of grandmaster";
+
 impl ClusterMachine {
+    /// A primary may become a replica without its replicas seeing its slots go (a message was lost): they follow its
+    /// own primary once that has been so for half of node-timeout.
+    pub(super) fn leave_replica_of_replica(&mut self) {
+        let grand_primary = self
+            .my_primary()
+            .and_then(|key| self.table.get(key))
+            .and_then(|node| node.primary)
+            .filter(|&key| key != self.myself && self.table.get(key).is_some_and(Node::is_primary));
+        let Some(grand_primary) = grand_primary else {
+            self.sub_replica_since = None;
+            return;
+        };
+        let since = *self.sub_replica_since.get_or_insert(self.now.monotonic);
+        if self.ms_since(Some(since)) > self.config.node_timeout_ms / 2 {
+            self.sub_replica_since = None;
+            self.log_follow(SUB_REPLICA, grand_primary);
+            self.follow(grand_primary);
+        }
+    }
+
     /// Looks for orphaned primaries, and moves if this node is the one to move.
     pub(super) fn run_migration(&mut self) {
         let Some(my_primary) = self.my_primary() else { return };

@@ -176,8 +176,13 @@ impl ClusterMachine {
         }
     }
 
-    /// Tells the node behind `receiver` what `about` serves, as far as `about` still claims it.
+    /// Tells the node behind `receiver` what `about` serves, as far as `about` still claims it. About this node itself
+    /// nothing is told that is not yet safe to announce: a promotion that a crash undoes would leave the slots with
+    /// nobody.
     pub(super) fn send_update(&mut self, receiver: NodeKey, about: NodeKey) {
+        if about == self.myself && !self.is_image_current() {
+            return;
+        }
         let Some(link) = self.open_link(receiver) else { return };
         let slots = self.table.claimed_slots(about);
         let Some(node) = self.table.get(about) else { return };

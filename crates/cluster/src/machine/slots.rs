@@ -164,10 +164,7 @@ impl ClusterMachine {
             self.log_follow("Configuration change detected. Reconfiguring myself as a replica of", claimant);
             self.follow(claimant);
         } else if let Some(grand_primary) = grand_primary.filter(|&key| key != self.myself) {
-            self.log_follow(
-                "I'm a sub-replica! Reconfiguring myself as a replica of grandmaster",
-                grand_primary,
-            );
+            self.log_follow(super::migration::SUB_REPLICA, grand_primary);
             self.follow(grand_primary);
         } else if !lost.is_empty() {
             self.orders.push(NodeOrder::DropSlots { slots: lost.iter().copied().collect::<SlotRanges>() });
