@@ -10,21 +10,35 @@
 //! byte for byte, what it has applied of its primary's stream. So the end of the stream is the offset that is
 //! acknowledged, the offset that a partial synchronisation asks for, and what sub-replicas are fed from.
 
+mod cron;
+mod info;
+mod loading;
 mod output;
+mod peers;
 mod primary;
 mod replica;
+mod role;
+mod wait;
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) use peers::Stage;
+pub(crate) use role::Reason;
+pub(crate) use wait::Wait;
 
 use crate::clients::Handle;
 use crate::node::Node;
-use primary::Peers;
-use replica::Upstream;
+use peers::Peers;
+use replica::{Link, Upstream};
 use shoal_machine::{Monotonic, Rng};
-use shoal_protocol::{Command, ErrorReply};
-use shoal_replication::Stream;
-use shoal_session::Session;
+use shoal_protocol::command::Flags;
+use shoal_protocol::{Command, CommandId, ErrorReply, errors};
+use shoal_replication::{History, ReplicationId, Resume, Stream};
+use shoal_session::{ClientKind, Close, Session};
 
-/// A name of a stream's history: 40 hexadecimal characters.
-pub(crate) type ReplicationId = [u8; 40];
+/// How many bytes are appended between two looks at the backlog's size and the replicas' limits.
+const FEED_CHECK_BYTES: u64 = 64 * 1024;
 
 /// What a node keeps for replication.
 #[derive(Debug)]
@@ -35,43 +49,103 @@ pub(crate) struct Replication {
     pub id: ReplicationId,
     /// The name that the history had before, and the first offset that does not belong to it.
     pub second_id: Option<(ReplicationId, u64)>,
-    /// Since when somebody has wanted the stream; writes are appended from then on.
+    /// Somebody has wanted the stream: everything is appended from then on.
     pub has_backlog: bool,
     /// The replicas of this node, and clients that are about to become one.
     pub peers: Peers,
+    /// Since when there have been no replicas.
+    pub no_replicas_since: Monotonic,
+    /// How many replicas count for `min-replicas-to-write`; kept by the housekeeping.
+    pub good_replicas: usize,
     /// The primary that this node follows.
     pub upstream: Option<Upstream>,
-    /// When the housekeeping of every second is due.
+    /// The data and the stream's end belong together, so that a primary can go on from there.
+    pub can_resume: bool,
+    /// The database that the stream of the last primary had selected.
+    pub resume_database: usize,
+    /// Clients in WAIT.
+    pub waits: Vec<Wait>,
+    /// The end of the stream after replicas were last asked how far they are.
+    pub asked_at: u64,
+    /// The mark that ends the snapshot that is being streamed.
+    pub mark: [u8; shoal_replication::MARK_BYTES],
+    /// When the housekeeping of every second is due, and how often it has been done.
     pub next_cron_at: Monotonic,
+    pub cron_count: u64,
+    /// The end of the stream at which sizes are looked at again.
+    next_check_at: u64,
 }
 
 impl Replication {
-    /// A stream without a history.
-    pub fn new(rng: &mut Rng, now: Monotonic) -> Self {
+    /// A stream without a history. `primary` is the directive `replicaof`.
+    pub fn new(rng: &mut Rng, now: Monotonic, primary: Option<&(String, u16)>) -> Self {
         Self {
             stream: Stream::new(1),
-            id: rng.hex_id(),
+            id: ReplicationId::random(rng),
             second_id: None,
             has_backlog: false,
             peers: Peers::default(),
-            upstream: None,
+            no_replicas_since: now,
+            good_replicas: 0,
+            upstream: primary.map(|(host, port)| Upstream::new(host, *port, now)),
+            can_resume: false,
+            resume_database: 0,
+            waits: Vec::new(),
+            asked_at: 0,
+            mark: [0; shoal_replication::MARK_BYTES],
             next_cron_at: now,
+            cron_count: 0,
+            next_check_at: 0,
         }
+    }
+
+    /// Where a primary could go on.
+    pub fn resume(&self) -> Option<Resume> {
+        self.can_resume.then(|| Resume { id: self.id, next_offset: self.stream.end() })
+    }
+
+    /// What is known of the stream. Of what is kept, `backlog_bytes` count.
+    pub fn history(&self, backlog_bytes: u64) -> History {
+        let end = self.stream.end();
+        let first = self.stream.kept_from().max(end.saturating_sub(backlog_bytes));
+        History { id: self.id, second: self.second_id, first: self.has_backlog.then_some(first), end }
+    }
+
+    /// Begins a history of its own, with nothing before it.
+    pub fn begin_history(&mut self, rng: &mut Rng) {
+        self.id = ReplicationId::random(rng);
+        self.second_id = None;
+        self.stream.clear();
+        self.asked_at = 0;
+    }
+
+    /// Goes on under another name; what is there keeps the old one as its second.
+    pub fn rename_history(&mut self, id: ReplicationId) {
+        self.second_id = Some((self.id, self.stream.end()));
+        self.id = id;
+    }
+
+    /// Whether the link to the primary is up; true for a primary.
+    pub fn is_link_up(&self) -> bool {
+        self.upstream.as_ref().is_none_or(|upstream| matches!(upstream.link, Link::Up { .. }))
     }
 }
 
 impl Node {
     /// Whether this node follows a primary.
+    #[inline]
     pub(crate) fn is_replica(&self) -> bool {
         self.replication.upstream.is_some()
     }
 
     /// Whether effects have to go into the stream.
+    #[inline]
     pub(crate) fn replication_is_active(&self) -> bool {
         self.replication.has_backlog && self.replication.upstream.is_none()
     }
 
     /// The offset of the stream's last byte.
+    #[inline]
     pub(crate) fn replication_offset(&self) -> u64 {
         self.replication.stream.end() - 1
     }
@@ -79,23 +153,105 @@ impl Node {
     /// Appends bytes to the stream, and wakes the replicas that are fed from it.
     pub(crate) fn feed_stream(&mut self, bytes: &[u8]) {
         self.replication.stream.append(bytes);
-        for &handle in &self.replication.peers.online {
+        for &handle in self.replication.peers.online() {
             self.clients.mark_pending(handle);
+        }
+        if self.replication.stream.end() >= self.replication.next_check_at {
+            self.trim_stream();
+            self.close_replicas_over_hard_limit();
         }
     }
 
-    /// Whether replication lets this command run.
+    /// Forgets what is beyond the backlog's size and needed by no replica.
+    pub(crate) fn trim_stream(&mut self) {
+        let replication = &mut self.replication;
+        let end = replication.stream.end();
+        replication.next_check_at = end + FEED_CHECK_BYTES;
+        let backlog_start = end.saturating_sub(self.config.repl_backlog_size_bytes).max(1);
+        let needed = replication.peers.oldest_position().unwrap_or(end);
+        replication.stream.trim(backlog_start.min(needed));
+    }
+
+    /// The database that the stream's reader is in.
+    pub(crate) fn stream_database(&self) -> usize {
+        match self.replication.upstream.as_ref().map(|upstream| &upstream.link) {
+            None => self.unit.selected_database.unwrap_or(0),
+            Some(Link::Up(up)) => {
+                self.clients.session(up.handle).map_or(self.replication.resume_database, |session| session.database)
+            }
+            Some(_) => self.replication.resume_database,
+        }
+    }
+
+    /// Whether replication lets this command run: enough replicas, and no writes to a replica.
     pub(crate) fn check_replication(
         &self,
-        _session: &Session,
-        _command: &Command,
-        _writes: bool,
+        session: &Session,
+        command: &Command,
+        writes: bool,
     ) -> Result<(), ErrorReply> {
+        if session.kind == ClientKind::Replica
+            && (writes || command.flags.contains(Flags::READONLY) || crate::pause::may_write(command))
+            && command.id != CommandId::Exec
+        {
+            return Err(ErrorReply::new("ERR Replica can't interact with the keyspace"));
+        }
+        if !writes {
+            return Ok(());
+        }
+        if self.is_replica() {
+            return if self.config.replica_read_only { Err(errors::READ_ONLY) } else { Ok(()) };
+        }
+        let wanted = self.config.min_replicas_to_write as usize;
+        let is_asked_for = wanted > 0 && self.config.min_replicas_max_lag_seconds > 0;
+        if is_asked_for && self.replication.good_replicas < wanted {
+            return Err(errors::NO_REPLICAS);
+        }
         Ok(())
     }
 
-    /// A connection that replication knows has ended.
-    pub(crate) fn forget_peer(&mut self, handle: Handle) {
-        self.replication.peers.remove(handle);
+    /// Whether a command may run on data that may be old, because the link to the primary is down.
+    pub(crate) fn check_stale(&self, session: &Session, command: &Command) -> Result<(), ErrorReply> {
+        if self.config.replica_serve_stale_data || self.replication.is_link_up() {
+            return Ok(());
+        }
+        let is_fine = |command: &Command| command.flags.contains(Flags::STALE);
+        let queue_is_fine = command.id != CommandId::Exec
+            || session
+                .transaction
+                .as_ref()
+                .is_none_or(|transaction| transaction.queue.iter().all(|(queued, _)| is_fine(queued)));
+        if is_fine(command) && queue_is_fine { Ok(()) } else { Err(errors::MASTER_DOWN) }
+    }
+
+    /// Counts the replicas that were heard of lately.
+    pub(crate) fn count_good_replicas(&mut self, now: Monotonic) {
+        let lag_ms = u64::from(self.config.min_replicas_max_lag_seconds).saturating_mul(1000);
+        // A lag counts in whole seconds, as users see it.
+        let oldest = Monotonic(now.0.saturating_sub(lag_ms.saturating_add(999).saturating_mul(1000)));
+        self.replication.good_replicas = self.replication.peers.heard_since(oldest);
+    }
+
+    /// Ends the connections of all replicas; they come back and find out what has changed.
+    pub(crate) fn disconnect_replicas(&mut self, now: Monotonic) {
+        for handle in self.replication.peers.in_stage(|_| true) {
+            self.replication.peers.remove(handle);
+            self.close(handle, Close::Now);
+        }
+        self.replication.no_replicas_since = now;
+        self.replication.good_replicas = 0;
+    }
+
+    /// Writes bytes into the output of a client, which may be the one whose command is running.
+    fn write_to(&mut self, handle: Handle, own: &mut Option<(Handle, &mut Session)>, bytes: &[u8]) {
+        match own {
+            Some((own_handle, session)) if *own_handle == handle => session.output.extend(bytes),
+            _ => {
+                if let Some(session) = self.clients.session_mut(handle) {
+                    session.output.extend(bytes);
+                    self.clients.mark_pending(handle);
+                }
+            }
+        }
     }
 }

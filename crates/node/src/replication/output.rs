@@ -8,11 +8,9 @@ impl Node {
     /// Whether something waits to be sent to a client.
     pub fn has_output(&self, handle: Handle) -> bool {
         let Some(session) = self.clients.session(handle) else { return false };
-        if !session.output.is_empty() {
-            return true;
-        }
         let replication = &self.replication;
-        replication.peers.stream_position(handle).is_some_and(|offset| offset < replication.stream.end())
+        !session.output.is_empty()
+            || replication.peers.stream_position(handle).is_some_and(|offset| offset < replication.stream.end())
     }
 
     /// What waits for a client, as at most `limit` slices for one vectored write. A replica's bytes of the stream are
@@ -20,17 +18,18 @@ impl Node {
     pub fn output_slices(&self, handle: Handle, limit: usize) -> Vec<IoSlice<'_>> {
         let Some(session) = self.clients.session(handle) else { return Vec::new() };
         let position = self.replication.peers.stream_position(handle);
-        if !session.output.is_empty() {
-            let mut slices = session.output.slices(limit);
-            // The stream follows only if nothing of the output is left out.
-            if let Some(offset) = position
-                && slices.iter().map(|slice| slice.len()).sum::<usize>() == session.output.len()
-            {
-                slices.extend(self.replication.stream.slices(offset, limit.saturating_sub(slices.len())));
-            }
-            return slices;
+        let stream = &self.replication.stream;
+        if session.output.is_empty() {
+            return position.map(|offset| stream.slices(offset, limit)).unwrap_or_default();
         }
-        position.map(|offset| self.replication.stream.slices(offset, limit)).unwrap_or_default()
+        let mut slices = session.output.slices(limit);
+        // The stream follows only if nothing of the output is left out.
+        if let Some(offset) = position
+            && slices.iter().map(|slice| slice.len()).sum::<usize>() == session.output.len()
+        {
+            slices.extend(stream.slices(offset, limit.saturating_sub(slices.len())));
+        }
+        slices
     }
 
     /// The first `count` bytes of [`Node::output_slices`] have been sent.
@@ -40,9 +39,8 @@ impl Node {
         session.output.consume(own);
         self.stats.writes += 1;
         self.stats.output_bytes += count as u64;
-        if self.replication.peers.is_replica(handle) {
+        if self.replication.peers.sent(handle, count as u64, (count - own) as u64) {
             self.stats.replication_output_bytes += count as u64;
         }
-        self.replication.peers.advance(handle, (count - own) as u64);
     }
 }

@@ -1,0 +1,185 @@
+//! REPLICAOF, ROLE, WAIT, and what replicas and primaries say to each other: REPLCONF, PSYNC, SYNC.
+
+use crate::call::{NodeBody, NodeCall};
+use crate::client_line::write_line;
+use crate::host::LogLevel;
+use crate::replication::{Reason, Stage, Wait};
+use shoal_protocol::number::parse_i64;
+use shoal_protocol::{Arguments, CommandId, ErrorReply, errors};
+use shoal_session::ClientKind;
+use shoal_store::Outcome;
+
+pub(super) const BODIES: &[(CommandId, NodeBody)] = &[
+    (CommandId::Replicaof, replicaof),
+    (CommandId::Slaveof, replicaof),
+    (CommandId::Role, role),
+    (CommandId::Wait, wait),
+    (CommandId::Replconf, replconf),
+    (CommandId::Psync, psync),
+    (CommandId::Sync, sync),
+];
+
+/// The longest address that a replica may announce.
+const ADDRESS_MAX_BYTES: usize = 255;
+
+fn replicaof(call: &mut NodeCall<'_>, mut arguments: Arguments<'_>) -> Outcome {
+    if call.node.cluster.is_some() {
+        return Err(ErrorReply::new("ERR REPLICAOF not allowed in cluster mode."));
+    }
+    let (address, port) = (arguments.take()?, arguments.take()?);
+    if address.eq_ignore_ascii_case(b"no") && port.eq_ignore_ascii_case(b"one") {
+        if call.node.unset_primary(call.now, call.host, Reason::User) {
+            let client = describe(call);
+            call.host.log(LogLevel::Notice, &format!("MASTER MODE enabled (user request from '{client}')"));
+        }
+        call.reply().ok();
+        return Ok(());
+    }
+    if call.session.kind == ClientKind::Replica {
+        return Err(ErrorReply::new("ERR Command is not valid when client is a replica."));
+    }
+    let port = parse_i64(port)
+        .and_then(|port| u16::try_from(port).ok())
+        .ok_or(ErrorReply::new("ERR Invalid master port"))?;
+    let address = std::str::from_utf8(address).map_err(|_| ErrorReply::new("ERR Invalid master address"))?;
+    if call.node.follows(address, port) {
+        let text = "REPLICAOF would result into synchronization with the master we are already connected with. No \
+                    operation performed.";
+        call.host.log(LogLevel::Notice, text);
+        call.reply().simple("OK Already connected to specified master");
+        return Ok(());
+    }
+    call.node.set_primary(call.now, call.host, address, port, Reason::User);
+    let client = describe(call);
+    let text = format!("REPLICAOF {address}:{port} enabled (user request from '{client}')");
+    call.host.log(LogLevel::Notice, &text);
+    call.reply().ok();
+    Ok(())
+}
+
+/// The client as the log shows it.
+fn describe(call: &NodeCall<'_>) -> String {
+    let mut line = String::new();
+    write_line(&mut line, call.session, call.now, None);
+    line.trim_end().to_owned()
+}
+
+fn role(call: &mut NodeCall<'_>, _: Arguments<'_>) -> Outcome {
+    let mut reply = call.session.reply();
+    call.node.reply_role(&mut reply);
+    Ok(())
+}
+
+fn wait(call: &mut NodeCall<'_>, mut arguments: Arguments<'_>) -> Outcome {
+    if call.node.is_replica() {
+        return Err(ErrorReply::new(
+            "ERR WAIT cannot be used with replica instances. Please also note that since Redis 4.0 if a replica is \
+             configured to be writable (which is not the default) writes to replicas are just local and are not \
+             propagated.",
+        ));
+    }
+    let count = arguments.take_i64()?;
+    let timeout = parse_i64(arguments.take()?)
+        .ok_or(ErrorReply::new("ERR timeout is not an integer or out of range"))?;
+    let timeout_ms = u64::try_from(timeout).map_err(|_| ErrorReply::new("ERR timeout is negative"))?;
+    let offset = call.session.last_write_offset;
+    let acknowledged = call.node.replication.peers.acknowledged(offset);
+    let count = usize::try_from(count).unwrap_or(0);
+    // Nobody can be waited for in the middle of a transaction.
+    if acknowledged >= count || call.node.unit.is_open {
+        call.reply().integer(acknowledged as i64);
+        return Ok(());
+    }
+    let deadline = (timeout_ms > 0).then(|| call.now.monotonic.plus_ms(timeout_ms));
+    call.session.is_blocked = true;
+    call.node.replication.waits.push(Wait { handle: call.handle, offset, count, deadline });
+    call.node.ask_replicas();
+    Ok(())
+}
+
+fn replconf(call: &mut NodeCall<'_>, mut arguments: Arguments<'_>) -> Outcome {
+    if !arguments.remaining().is_multiple_of(2) {
+        return Err(errors::SYNTAX);
+    }
+    while let Some(option) = arguments.take_optional() {
+        let value = arguments.take()?;
+        match option.to_ascii_lowercase().as_slice() {
+            b"listening-port" => {
+                let port = parse_i64(value).ok_or(errors::NOT_AN_INTEGER)?;
+                call.node.replication.peers.entry(call.handle).port = u16::try_from(port).unwrap_or(0);
+            }
+            b"ip-address" => {
+                let address = String::from_utf8_lossy(value);
+                if value.len() > ADDRESS_MAX_BYTES {
+                    return Err(ErrorReply::from(format!(
+                        "ERR REPLCONF ip-address provided by replica instance is too long: {} bytes",
+                        value.len()
+                    )));
+                }
+                let address = Some(address.into_owned()).filter(|address| !address.is_empty());
+                call.node.replication.peers.entry(call.handle).address = address;
+            }
+            b"capa" => {
+                let peer = call.node.replication.peers.entry(call.handle);
+                peer.has_eof |= value.eq_ignore_ascii_case(b"eof");
+                peer.has_psync2 |= value.eq_ignore_ascii_case(b"psync2");
+            }
+            // Neither of these two is answered here.
+            b"ack" => {
+                let offset = parse_i64(value).and_then(|offset| u64::try_from(offset).ok());
+                if let Some(offset) = offset.filter(|_| call.session.kind == ClientKind::Replica) {
+                    call.node.acknowledged(call.now, call.handle, call.session, offset);
+                }
+                return Ok(());
+            }
+            b"getack" => return Ok(()),
+            b"rdb-only" => {
+                let is_wanted = parse_i64(value).filter(|value| (0..=1).contains(value));
+                let is_wanted = is_wanted.ok_or(errors::OUT_OF_RANGE)?;
+                call.node.replication.peers.entry(call.handle).is_snapshot_only = is_wanted == 1;
+            }
+            b"rdb-filter-only" => {
+                return Err(ErrorReply::from(format!(
+                    "ERR Unsupported rdb-filter-only option: {}",
+                    String::from_utf8_lossy(value)
+                )));
+            }
+            _ => {
+                return Err(ErrorReply::from(format!(
+                    "ERR Unrecognized REPLCONF option: {}",
+                    String::from_utf8_lossy(option)
+                )));
+            }
+        }
+    }
+    call.reply().ok();
+    Ok(())
+}
+
+fn psync(call: &mut NodeCall<'_>, mut arguments: Arguments<'_>) -> Outcome {
+    let (id, offset) = (arguments.take()?, arguments.take()?);
+    begin_synchronisation(call, Some((id, offset)))
+}
+
+fn sync(call: &mut NodeCall<'_>, _: Arguments<'_>) -> Outcome {
+    begin_synchronisation(call, None)
+}
+
+fn begin_synchronisation(call: &mut NodeCall<'_>, asked: Option<(&[u8], &[u8])>) -> Outcome {
+    let stage = call.node.replication.peers.get(call.handle).map(|peer| peer.stage);
+    if call.session.is_monitor || stage.is_some_and(|stage| stage != Stage::Greeting) {
+        return Ok(());
+    }
+    if !call.node.replication.is_link_up() {
+        return Err(ErrorReply::new("NOMASTERLINK Can't SYNC while not connected with my master"));
+    }
+    if !call.session.output.is_empty() {
+        return Err(ErrorReply::new("ERR SYNC and PSYNC are invalid with pending output"));
+    }
+    let asked = match asked {
+        Some((id, offset)) => Some((id, parse_i64(offset).ok_or(errors::NOT_AN_INTEGER)?)),
+        None => None,
+    };
+    call.node.synchronise(call.now, call.host, (call.handle, call.session), asked);
+    Ok(())
+}

@@ -1,0 +1,110 @@
+//! Changes of role: becoming a replica, changing the primary, becoming a primary.
+
+use super::replica::{Link, Upstream};
+use crate::host::{Host, LogLevel};
+use crate::node::Node;
+use shoal_cluster::{NodeStatus, PrimaryLink};
+use shoal_machine::Now;
+use shoal_replication::ReplicationId;
+
+/// Who wants the change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reason {
+    /// A user, by command: the configuration changes with it.
+    User,
+    /// The cluster machine.
+    Cluster,
+}
+
+impl Node {
+    /// Follows a primary, from the cluster machine's orders. Nothing happens if it is followed already.
+    pub fn follow(&mut self, now: Now, host: &mut dyn Host, primary_host: &str, port: u16) {
+        if !self.follows(primary_host, port) {
+            self.set_primary(now, host, primary_host, port, Reason::Cluster);
+        }
+    }
+
+    /// Stops following a primary, from the cluster machine's orders. Nothing happens if this node is one already.
+    pub fn become_primary(&mut self, now: Now, host: &mut dyn Host) {
+        self.unset_primary(now, host, Reason::Cluster);
+    }
+
+    /// The facts of replication that the cluster machine wants to know.
+    pub fn replication_status(&self, now: Now) -> NodeStatus {
+        let since = |point| now.monotonic.ms_since(point);
+        let primary_link = match &self.replication.upstream {
+            Some(upstream) if matches!(upstream.link, Link::Up(_)) => {
+                PrimaryLink::Up { last_interaction_ms: since(upstream.last_io) }
+            }
+            Some(upstream) => PrimaryLink::Down {
+                since_ms: since(upstream.down_since.unwrap_or(self.started_at.monotonic)),
+            },
+            None => PrimaryLink::Down { since_ms: since(self.started_at.monotonic) },
+        };
+        NodeStatus { replication_offset: self.replication_offset(), primary_link }
+    }
+
+    /// Whether this node follows that primary.
+    pub(crate) fn follows(&self, primary_host: &str, port: u16) -> bool {
+        let upstream = self.replication.upstream.as_ref();
+        upstream.is_some_and(|upstream| upstream.host.eq_ignore_ascii_case(primary_host) && upstream.port == port)
+    }
+
+    /// Follows a primary, or another one than before. A primary's own data may be a beginning of the other's.
+    pub(crate) fn set_primary(
+        &mut self,
+        now: Now,
+        host: &mut dyn Host,
+        primary_host: &str,
+        port: u16,
+        reason: Reason,
+    ) {
+        let was_primary = !self.is_replica();
+        self.drop_link(now, host);
+        self.abort_waits();
+        let mut upstream = Upstream::new(primary_host, port, now.monotonic);
+        upstream.down_since = None;
+        self.replication.upstream = Some(upstream);
+        if was_primary {
+            host.log(
+                LogLevel::Notice,
+                "Before turning into a replica, using my own master parameters to synthesize a cached master: I may be \
+                 able to synchronize with the new master with just a partial transfer.",
+            );
+            self.replication.can_resume = true;
+            // The new primary begins with a SELECT.
+            self.replication.resume_database = 0;
+        }
+        if reason == Reason::User {
+            self.config.replica_of.0 = Some((primary_host.to_owned(), port));
+        }
+        host.log(LogLevel::Notice, &format!("Connecting to MASTER {primary_host}:{port}"));
+        self.connect(now, host);
+    }
+
+    /// Becomes a primary. The history goes on under a new name; the old one is kept as the second, so that siblings can
+    /// go on from here. Returns whether anything changed.
+    pub(crate) fn unset_primary(&mut self, now: Now, host: &mut dyn Host, reason: Reason) -> bool {
+        if !self.is_replica() {
+            return false;
+        }
+        self.drop_link(now, host);
+        self.abort_waits();
+        self.replication.upstream = None;
+        self.replication.can_resume = false;
+        let id = ReplicationId::random(&mut self.rng);
+        self.replication.rename_history(id);
+        if let Some((old, end)) = self.replication.second_id {
+            let text = format!(
+                "Setting secondary replication ID to {old}, valid up to offset: {end}. New replication ID is {id}"
+            );
+            host.log(LogLevel::Warning, &text);
+        }
+        self.disconnect_replicas(now.monotonic);
+        self.unit.selected_database = None;
+        if reason == Reason::User {
+            self.config.replica_of.0 = None;
+        }
+        true
+    }
+}
