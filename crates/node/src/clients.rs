@@ -79,6 +79,14 @@ impl Clients {
         })
     }
 
+    /// Notes that the connection whose command is running will have something to send, beside its output.
+    pub fn mark_running_pending(&mut self, handle: Handle, session: &mut Session) {
+        if !session.has_pending_output {
+            session.has_pending_output = true;
+            self.pending.push(handle);
+        }
+    }
+
     /// Visits all connections but the one whose command is running.
     pub fn for_each_mut(&mut self, mut visit: impl FnMut(&mut Session)) {
         for place in &mut self.places {

@@ -148,6 +148,7 @@ impl Node {
                 command.name
             )));
         }
+        self.check_stale(session, command)?;
         if self.is_loading && !flags.contains(Flags::LOADING) {
             return Err(errors::LOADING);
         }

@@ -31,6 +31,7 @@ mod propagation;
 mod replication;
 mod shutdown;
 mod slow_log;
+mod snapshot;
 mod stats;
 pub mod testing;
 mod watch;

@@ -10,6 +10,7 @@ use crate::persistence::Persistence;
 use crate::propagation::Unit;
 use crate::replication::Replication;
 use crate::slow_log::SlowLog;
+use crate::snapshot::RunningSnapshot;
 use crate::stats::Stats;
 use crate::watch::Watchers;
 use shoal_config::Config;
@@ -70,6 +71,8 @@ pub struct Node {
     pub(crate) pauses: Pauses,
     pub(crate) unit: Unit,
     pub(crate) replication: Replication,
+    /// The snapshot that is being written in the background.
+    pub(crate) snapshot: Option<RunningSnapshot>,
     pub(crate) cluster: Option<ClusterSide>,
     pub(crate) actions: Vec<Action>,
     pub(crate) started_at: Now,
@@ -112,6 +115,7 @@ impl Node {
             (Layout::Single, config.databases as usize)
         };
         let mut rng = Rng::new(seed);
+        let primary = config.replica_of.0.as_ref();
         let mut node = Self {
             options: StoreOptions::default(),
             keyspace: Keyspace::new(databases, layout, Hasher::new(hash_key.0, hash_key.1)),
@@ -123,7 +127,8 @@ impl Node {
             subscribers: Subscribers::default(),
             pauses: Pauses::default(),
             unit: Unit::default(),
-            replication: Replication::new(&mut rng, now.monotonic),
+            replication: Replication::new(&mut rng, now.monotonic, primary),
+            snapshot: None,
             rng,
             cluster: config.cluster_enabled.then(ClusterSide::default),
             actions: Vec::new(),
@@ -227,6 +232,9 @@ impl Node {
             session.last_input_at = now.monotonic;
             session.input_bytes = buffered_bytes;
             session.input_free_bytes = free_bytes;
+            if session.kind == shoal_session::ClientKind::Replica {
+                self.heard_from_replica(now.monotonic, handle);
+            }
         }
     }
 
@@ -268,12 +276,14 @@ impl Node {
     }
 
     /// A connection has ended, by whoever's will.
-    pub fn disconnected(&mut self, _now: Now, _host: &mut dyn Host, handle: Handle) {
+    pub fn disconnected(&mut self, now: Now, host: &mut dyn Host, handle: Handle) {
         let Some(mut session) = self.clients.remove(handle) else { return };
         self.forget_watches(handle, &mut session);
         self.subscribers.remove(handle, &mut session.subscriptions);
         self.postponed.retain(|&other| other != handle);
-        self.forget_peer(handle);
+        if !self.primary_disconnected(now, host, handle, &session) {
+            self.forget_peer(now, host, handle, &session);
+        }
         self.crowded.retain(|&other| other != handle);
         self.monitors.retain(|&other| other != handle);
     }
@@ -320,13 +330,15 @@ impl Node {
         }
         self.close_idle_clients(now);
         self.check_crowded(now, host);
+        self.replication_tick(now, host);
         self.report_to_cluster(now, host);
         self.free_garbage(host);
     }
 
     /// When a tick is wanted earlier than `hz` asks for.
     pub fn next_deadline(&self) -> Option<Monotonic> {
-        self.pauses.next_deadline()
+        let waits = self.replication.waits.iter().filter_map(|wait| wait.deadline);
+        waits.chain(self.pauses.next_deadline()).min()
     }
 
     /// Hands memory that takes long to free to the shell.

@@ -106,7 +106,8 @@ impl Node {
 /// Capacity that the scratch buffer keeps.
 const SCRATCH_KEPT_BYTES: usize = 64 * 1024;
 
-fn encode(request: &Request<'_>, bytes: &mut Vec<u8>) {
+/// Appends a command in the form in which clients send it.
+pub(crate) fn encode(request: &Request<'_>, bytes: &mut Vec<u8>) {
     let mut digits = itoa::Buffer::new();
     bytes.push(b'*');
     bytes.extend_from_slice(digits.format(request.len()).as_bytes());

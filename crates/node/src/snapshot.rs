@@ -26,7 +26,9 @@ impl Node {
             return Err("a snapshot is being written already".to_owned());
         }
         let context = self.snapshot_context(now, host);
-        host.begin_snapshot(&self.keyspace, target, &context)?;
+        let start = host.begin_snapshot(&self.keyspace, target, &context)?;
+        self.stats.forks += 1;
+        self.stats.last_fork_us = start.fork_us;
         self.keyspace.frozen_pages = true;
         self.snapshot = Some(RunningSnapshot { target });
         Ok(())
@@ -56,12 +58,7 @@ impl Node {
     }
 
     /// A snapshot has been written, or could not be.
-    pub fn snapshot_ended(
-        &mut self,
-        now: Now,
-        host: &mut dyn Host,
-        result: Result<SnapshotReport, String>,
-    ) {
+    pub fn snapshot_ended(&mut self, now: Now, host: &mut dyn Host, result: Result<SnapshotReport, String>) {
         let Some(snapshot) = self.snapshot.take() else { return };
         self.keyspace.frozen_pages = false;
         self.serve_ended_snapshot(now, host, snapshot.target, &result);

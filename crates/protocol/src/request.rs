@@ -439,8 +439,8 @@ impl RequestReader {
         }
     }
 
-    /// Forgets the request that `next` returned last.
-    fn release(&mut self) {
+    /// Forgets the request that `next` returned last; what is buffered then has not been returned yet.
+    pub fn release(&mut self) {
         if self.complete {
             self.complete = false;
             self.start += self.position;

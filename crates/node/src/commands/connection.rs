@@ -21,7 +21,7 @@ pub(super) const BODIES: &[(CommandId, NodeBody)] = &[
 ];
 
 /// What clients are told; `shoal_version` in INFO is for people.
-const REDIS_VERSION: &str = "7.2.4";
+pub(crate) const REDIS_VERSION: &str = "7.2.4";
 
 fn ping(call: &mut NodeCall<'_>, mut arguments: Arguments<'_>) -> Outcome {
     let text = arguments.take_optional();

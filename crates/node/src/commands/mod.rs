@@ -7,8 +7,11 @@ mod connection;
 mod debug;
 mod info;
 mod pubsub;
+mod replication;
 mod slowlog;
 mod transaction;
+
+pub(crate) use connection::REDIS_VERSION;
 
 use crate::call::NodeBody;
 use shoal_protocol::CommandId;
@@ -41,6 +44,7 @@ static BODIES: [Option<NodeBody>; CommandId::COUNT] = {
         debug::BODIES,
         info::BODIES,
         pubsub::BODIES,
+        replication::BODIES,
         slowlog::BODIES,
         transaction::BODIES,
     ];

@@ -20,9 +20,6 @@ mod replica;
 mod role;
 mod wait;
 
-#[cfg(test)]
-mod tests;
-
 pub(crate) use peers::Stage;
 pub(crate) use role::Reason;
 pub(crate) use wait::Wait;
@@ -127,7 +124,7 @@ impl Replication {
 
     /// Whether the link to the primary is up; true for a primary.
     pub fn is_link_up(&self) -> bool {
-        self.upstream.as_ref().is_none_or(|upstream| matches!(upstream.link, Link::Up { .. }))
+        self.upstream.as_ref().is_none_or(|upstream| matches!(upstream.link, Link::Up(_)))
     }
 }
 
@@ -176,9 +173,10 @@ impl Node {
     pub(crate) fn stream_database(&self) -> usize {
         match self.replication.upstream.as_ref().map(|upstream| &upstream.link) {
             None => self.unit.selected_database.unwrap_or(0),
-            Some(Link::Up(up)) => {
-                self.clients.session(up.handle).map_or(self.replication.resume_database, |session| session.database)
-            }
+            Some(Link::Up(up)) => self
+                .clients
+                .session(up.handle)
+                .map_or(self.replication.resume_database, |session| session.database),
             Some(_) => self.replication.resume_database,
         }
     }

@@ -10,7 +10,10 @@ impl Node {
         let Some(session) = self.clients.session(handle) else { return false };
         let replication = &self.replication;
         !session.output.is_empty()
-            || replication.peers.stream_position(handle).is_some_and(|offset| offset < replication.stream.end())
+            || replication
+                .peers
+                .stream_position(handle)
+                .is_some_and(|offset| offset < replication.stream.end())
     }
 
     /// What waits for a client, as at most `limit` slices for one vectored write. A replica's bytes of the stream are

@@ -185,8 +185,7 @@ impl Node {
             matches!(peer.stage, Stage::InSnapshot { .. })
                 && (!peer.is_snapshot_only || joining.is_snapshot_only)
         })?;
-        let is_able =
-            (joining.has_eof || !other.has_eof) && (joining.has_psync2 || !other.has_psync2);
+        let is_able = (joining.has_eof || !other.has_eof) && (joining.has_psync2 || !other.has_psync2);
         match other.stage {
             Stage::InSnapshot { origin, .. } if is_able => Some(origin),
             _ => None,
@@ -195,7 +194,8 @@ impl Node {
 
     fn is_enough_for_snapshot(&self) -> bool {
         let wanted = self.config.repl_diskless_sync_max_replicas as usize;
-        let waiting = self.replication.peers.in_stage(|peer| matches!(peer.stage, Stage::AwaitSnapshot { .. }));
+        let waiting =
+            self.replication.peers.in_stage(|peer| matches!(peer.stage, Stage::AwaitSnapshot { .. }));
         wanted > 0 && waiting.len() >= wanted
     }
 
@@ -220,7 +220,8 @@ impl Node {
 
     /// Begins a snapshot for all replicas that wait for one.
     fn begin_replica_snapshot(&mut self, now: Now, host: &mut dyn Host, mut own: Own<'_>) {
-        let waiting = self.replication.peers.in_stage(|peer| matches!(peer.stage, Stage::AwaitSnapshot { .. }));
+        let waiting =
+            self.replication.peers.in_stage(|peer| matches!(peer.stage, Stage::AwaitSnapshot { .. }));
         let all_have_eof =
             waiting.iter().all(|&handle| self.replication.peers.get(handle).is_some_and(|peer| peer.has_eof));
         let target = if self.config.repl_diskless_sync && all_have_eof {
@@ -253,13 +254,7 @@ impl Node {
     }
 
     /// Tells a replica where its stream will begin. From there on the stream has to say its database again.
-    fn enter_snapshot(
-        &mut self,
-        handle: Handle,
-        origin: u64,
-        target: SnapshotTarget,
-        own: &mut Own<'_>,
-    ) {
+    fn enter_snapshot(&mut self, handle: Handle, origin: u64, target: SnapshotTarget, own: &mut Own<'_>) {
         self.unit.selected_database = None;
         let id = self.replication.id;
         let Some(peer) = self.replication.peers.get_mut(handle) else { return };
@@ -372,13 +367,7 @@ impl Node {
     }
 
     /// The snapshot file has been given to [`Node::file_chunk`] completely, or could not be read.
-    pub fn file_sent(
-        &mut self,
-        now: Now,
-        host: &mut dyn Host,
-        handle: Handle,
-        result: Result<(), String>,
-    ) {
+    pub fn file_sent(&mut self, now: Now, host: &mut dyn Host, handle: Handle, result: Result<(), String>) {
         if self.replication.peers.get(handle).is_none_or(|peer| peer.stage != Stage::SendFile) {
             return;
         }
@@ -420,8 +409,7 @@ impl Node {
         let address = peer.address.as_deref().unwrap_or_else(|| without_port(&session.identity.address));
         let name = name_of(address, peer.port);
         if peer.is_over_limit {
-            let text =
-                format!("Replica {name} is disconnected for overcoming of output buffer limits.");
+            let text = format!("Replica {name} is disconnected for overcoming of output buffer limits.");
             host.log(LogLevel::Warning, &text);
         }
         host.log(LogLevel::Notice, &format!("Connection with replica {name} lost."));
@@ -431,7 +419,10 @@ impl Node {
         self.count_good_replicas(now.monotonic);
         // A snapshot that goes to nobody any more is not worth its work.
         let is_streaming = self.snapshot.is_some_and(|snapshot| snapshot.target == SnapshotTarget::Stream);
-        if is_streaming && self.snapshot_receivers().is_empty() && matches!(peer.stage, Stage::InSnapshot { .. }) {
+        if is_streaming
+            && self.snapshot_receivers().is_empty()
+            && matches!(peer.stage, Stage::InSnapshot { .. })
+        {
             host.log(LogLevel::Warning, "Diskless rdb transfer, last replica dropped, killing fork child.");
             host.cancel_snapshot();
         }

@@ -17,9 +17,7 @@ use crate::node::Node;
 use shoal_machine::{Monotonic, Now};
 use shoal_protocol::request::{Limits, RequestReader};
 use shoal_protocol::{CommandId, OwnedRequest};
-use shoal_replication::{
-    Framing, Handshake, HandshakeSettings, Note, Output, ReplicationId, Transfer,
-};
+use shoal_replication::{Framing, Handshake, HandshakeSettings, Note, Output, ReplicationId, Transfer};
 use shoal_session::{ClientKind, Close, Identity, ReplyMode, Session};
 
 /// The primary that this node follows.
@@ -149,7 +147,8 @@ impl Node {
 
     fn handshake_settings(&self) -> HandshakeSettings {
         let config = &self.config;
-        let own_port = if config.tls_replication && config.tls_port != 0 { config.tls_port } else { config.port };
+        let own_port =
+            if config.tls_replication && config.tls_port != 0 { config.tls_port } else { config.port };
         HandshakeSettings {
             user: config.primary_user.clone(),
             password: config.primary_auth.clone(),
@@ -247,10 +246,7 @@ impl Node {
             session.database = self.replication.resume_database;
         }
         self.link_is_up(handle, false);
-        host.log(
-            LogLevel::Notice,
-            "MASTER <-> REPLICA sync: Master accepted a Partial Resynchronization.",
-        );
+        host.log(LogLevel::Notice, "MASTER <-> REPLICA sync: Master accepted a Partial Resynchronization.");
     }
 
     fn link_is_up(&mut self, handle: Handle, is_pre_psync: bool) {
@@ -336,7 +332,8 @@ impl Node {
         self.keyspace.frozen_pages = old.frozen_pages;
         for database in 0..self.keyspace.database_count() {
             let exists = |key: &[u8]| {
-                old.database(database).find(key).is_some() || self.keyspace.database(database).find(key).is_some()
+                old.database(database).find(key).is_some()
+                    || self.keyspace.database(database).find(key).is_some()
             };
             let keys = self.watchers.keys_of_database(database);
             let touched: Vec<Handle> =
@@ -362,7 +359,7 @@ impl Node {
         up.unapplied.extend_from_slice(bytes);
         reader.feed(bytes);
         let limits = Limits {
-            max_bulk_bytes: self.config.proto_max_bulk_len_bytes,
+            max_bulk_bytes: i64::try_from(self.config.proto_max_bulk_len_bytes).unwrap_or(i64::MAX),
             max_buffer_bytes: usize::MAX,
             authenticated: true,
         };
@@ -396,7 +393,8 @@ impl Node {
             host.log(LogLevel::Warning, &format!("Protocol error from master: {error}"));
             self.replication.can_resume = false;
             self.drop_link(now, host);
-        } else if let Some(Link::Up(up)) = self.replication.upstream.as_mut().map(|upstream| &mut upstream.link)
+        } else if let Some(Link::Up(up)) =
+            self.replication.upstream.as_mut().map(|upstream| &mut upstream.link)
             && up.handle == handle
         {
             up.reader = reader;
@@ -421,7 +419,9 @@ impl Node {
 
     /// Tells the primary how far this node is.
     pub(super) fn send_ack(&mut self) {
-        let Some(Link::Up(up)) = self.replication.upstream.as_ref().map(|upstream| &upstream.link) else { return };
+        let Some(Link::Up(up)) = self.replication.upstream.as_ref().map(|upstream| &upstream.link) else {
+            return;
+        };
         if up.is_pre_psync {
             return;
         }
@@ -433,7 +433,7 @@ impl Node {
     }
 
     /// Asks for the connection.
-    pub(super) fn connect(&mut self, now: Now, host: &mut dyn Host) {
+    pub(super) fn connect_to_primary(&mut self, now: Now, host: &mut dyn Host) {
         let Some(upstream) = &mut self.replication.upstream else { return };
         upstream.link = Link::Connecting;
         upstream.last_io = now.monotonic;
@@ -446,7 +446,7 @@ impl Node {
         let Some(upstream) = &self.replication.upstream else { return };
         if matches!(upstream.link, Link::Waiting) {
             host.log(LogLevel::Notice, &format!("Connecting to MASTER {}:{}", upstream.host, upstream.port));
-            self.connect(now, host);
+            self.connect_to_primary(now, host);
         }
     }
 
@@ -454,7 +454,7 @@ impl Node {
     pub(super) fn reconnect(&mut self, now: Now, host: &mut dyn Host) {
         let Some(upstream) = &self.replication.upstream else { return };
         host.log(LogLevel::Notice, &format!("Reconnecting to MASTER {}:{}", upstream.host, upstream.port));
-        self.connect(now, host);
+        self.connect_to_primary(now, host);
     }
 
     /// Gives up the connection, by this node's will.
@@ -519,10 +519,7 @@ impl Node {
             }
             Link::Handshake { .. } | Link::Connecting | Link::Waiting => {
                 host.log(LogLevel::Warning, "Failed to read response from the server: connection lost");
-                host.log(
-                    LogLevel::Warning,
-                    "Master did not respond to command during SYNC handshake",
-                );
+                host.log(LogLevel::Warning, "Master did not respond to command during SYNC handshake");
             }
         }
         true

@@ -47,7 +47,8 @@ impl Node {
     /// Whether this node follows that primary.
     pub(crate) fn follows(&self, primary_host: &str, port: u16) -> bool {
         let upstream = self.replication.upstream.as_ref();
-        upstream.is_some_and(|upstream| upstream.host.eq_ignore_ascii_case(primary_host) && upstream.port == port)
+        upstream
+            .is_some_and(|upstream| upstream.host.eq_ignore_ascii_case(primary_host) && upstream.port == port)
     }
 
     /// Follows a primary, or another one than before. A primary's own data may be a beginning of the other's.
@@ -79,7 +80,7 @@ impl Node {
             self.config.replica_of.0 = Some((primary_host.to_owned(), port));
         }
         host.log(LogLevel::Notice, &format!("Connecting to MASTER {primary_host}:{port}"));
-        self.connect(now, host);
+        self.connect_to_primary(now, host);
     }
 
     /// Becomes a primary. The history goes on under a new name; the old one is kept as the second, so that siblings can
