@@ -1,6 +1,7 @@
 //! Turns `commands.json`, the facts of Redis 7.2's command table, into static Rust data.
 
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::{env, fs, path::Path};
 
@@ -9,9 +10,13 @@ const NAME_SLOTS: usize = 1024;
 
 fn main() {
     println!("cargo::rerun-if-changed=commands.json");
+    println!("cargo::rerun-if-changed=command-summaries.tsv");
     println!("cargo::rerun-if-changed=build.rs");
     let text = fs::read_to_string("commands.json").expect("commands.json is part of the crate");
     let table: Value = serde_json::from_str(&text).expect("commands.json is JSON");
+    let summaries = fs::read_to_string("command-summaries.tsv").expect("the summaries are part of the crate");
+    let summaries: BTreeMap<&str, &str> =
+        summaries.lines().filter_map(|line| line.split_once('\t')).collect();
     let mut rows = Vec::new();
     for command in list(&table) {
         let parent = rows.len();
@@ -23,7 +28,7 @@ fn main() {
     }
     let mut out = String::new();
     write_ids(&mut out, &rows);
-    write_commands(&mut out, &rows);
+    write_commands(&mut out, &rows, &summaries);
     write_names(&mut out, &rows);
     let directory = env::var("OUT_DIR").expect("cargo sets OUT_DIR");
     fs::write(Path::new(&directory).join("commands.rs"), out).expect("OUT_DIR is writable");
@@ -72,7 +77,7 @@ fn write_ids(out: &mut String, rows: &[Row]) {
     out.push_str("}\n");
 }
 
-fn write_commands(out: &mut String, rows: &[Row]) {
+fn write_commands(out: &mut String, rows: &[Row], summaries: &BTreeMap<&str, &str>) {
     let _ = writeln!(
         out,
         "/// The table. A container's subcommands follow it directly.\npub static COMMANDS: [Command; {}] = [",
@@ -90,7 +95,7 @@ fn write_commands(out: &mut String, rows: &[Row]) {
             out,
             "Command {{ id: CommandId::{}, name: {name:?}, parent: {parent}, arity: {}, flags: Flags({flags}), \
              categories: Categories({categories}), first_key: {}, last_key: {}, key_step: {}, tips: &{:?}, since: {:?}, \
-             group: {:?}, complexity: {:?}, doc_flags: &{:?}, deprecated_since: {:?}, replaced_by: {:?}, \
+             group: {:?}, summary: {:?}, complexity: {:?}, doc_flags: &{:?}, deprecated_since: {:?}, replaced_by: {:?}, \
              subcommand_count: {}, key_specs: &[{}], arguments: &{} }}, // {index}",
             row.variant(),
             number(&json["arity"]),
@@ -100,6 +105,7 @@ fn write_commands(out: &mut String, rows: &[Row]) {
             strings(&json["tips"]),
             text(&json["since"]),
             text(&json["group"]),
+            summaries.get(name).unwrap_or_else(|| panic!("{name} has no summary")),
             text(&json["complexity"]),
             strings(&json["doc_flags"]),
             text(&json["deprecated_since"]),

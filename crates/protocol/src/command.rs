@@ -243,6 +243,8 @@ pub struct Command {
     pub since: &'static str,
     /// The group in the documentation.
     pub group: &'static str,
+    /// What it does, in one sentence.
+    pub summary: &'static str,
     /// Its cost.
     pub complexity: &'static str,
     /// `deprecated`, `syscmd`.

@@ -2,6 +2,7 @@
 
 mod client;
 mod cluster;
+mod command;
 mod config;
 mod connection;
 mod debug;
@@ -39,6 +40,7 @@ static BODIES: [Option<NodeBody>; CommandId::COUNT] = {
     let families: &[&[(CommandId, NodeBody)]] = &[
         client::BODIES,
         cluster::BODIES,
+        command::BODIES,
         config::BODIES,
         connection::BODIES,
         debug::BODIES,
