@@ -206,7 +206,11 @@ pub struct Directory(pub String);
 
 impl Value for Directory {
     fn assign(&mut self, kind: &Kind, arguments: &[Vec<u8>], source: Source) -> Result<(), String> {
-        self.0.assign(kind, arguments, source)
+        let mut path = String::new();
+        path.assign(kind, arguments, source)?;
+        // A file's directory becomes absolute when the loader enters it.
+        self.0 = if source == Source::Command { join(&self.0, &path) } else { path };
+        Ok(())
     }
 
     fn show(&self, _kind: &Kind) -> Vec<u8> {
@@ -219,6 +223,21 @@ impl Value for Directory {
         }
         vec![RewrittenLine { text: format!("{name} {}", quote(self.0.as_bytes())), is_forced: true }]
     }
+}
+
+/// Where `path` leads from the absolute directory `base`, without `.` and `..` as far as they can be told without the
+/// file system.
+fn join(base: &str, path: &str) -> String {
+    let base = if path.starts_with('/') { "" } else { base };
+    let mut parts: Vec<&str> = Vec::new();
+    for part in base.split('/').chain(path.split('/')) {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()),
+            name => parts.push(name),
+        }
+    }
+    format!("/{}", parts.join("/"))
 }
 
 /// The directive `notify-keyspace-events`: a set of event classes, one bit per letter.
@@ -528,5 +547,24 @@ impl Value for ShutdownOptions {
         let words = [(self.save, "save"), (self.nosave, "nosave"), (self.now, "now"), (self.force, "force")];
         let set: Vec<_> = words.into_iter().filter_map(|(is_set, word)| is_set.then_some(word)).collect();
         if set.is_empty() { b"default".to_vec() } else { set.join(" ").into_bytes() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn directories_are_joined() {
+        let cases = [
+            ("/data", "/tmp/x/", "/tmp/x"),
+            ("/data/a", "b", "/data/a/b"),
+            ("/data/a", "../b/./c", "/data/b/c"),
+            ("/data", "../../..", "/"),
+            ("/data", ".", "/data"),
+        ];
+        for (base, path, expected) in cases {
+            assert_eq!(join(base, path), expected, "{base} {path}");
+        }
     }
 }

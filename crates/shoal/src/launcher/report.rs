@@ -112,7 +112,10 @@ fn row(report: &NodeReport) -> [String; 5] {
                 answer.replica_of.clone().or(answer.primary_id.clone()).unwrap_or_else(|| "-".into());
             [address(report), role(answer.is_primary).into(), slots, replica_of, process]
         }
-        Err(reason) => [address(report), reason.clone(), "-".into(), "-".into(), process],
+        Err(_) => {
+            let state = if report.process.is_none() { "not running" } else { "no answer" };
+            [address(report), state.into(), "-".into(), "-".into(), process]
+        }
     }
 }
 
