@@ -198,9 +198,6 @@ impl Options {
                 "Warning: Using a password with '-a' or '-u' option on the command line interface may not be safe."
             );
         }
-        if matches!(self.standard_input, StandardInput::Tag(_)) && self.cluster.command.is_some() {
-            return Ok(());
-        }
         if self.tls {
             fail!("TLS is not supported yet: use a connection without --tls and rediss://.");
         }
