@@ -3,6 +3,7 @@
 use shoal_cluster::{ClusterCommand, CommandResult, MachineMessage, NodeMessage};
 use shoal_config::{Change, Config, SetError};
 use shoal_machine::Now;
+use shoal_store::snapshot::SnapshotOptions;
 use shoal_store::{Garbage, Keyspace};
 
 pub use shoal_config::LogLevel;
@@ -53,17 +54,11 @@ pub struct SnapshotReport {
     pub copied_bytes: u64,
 }
 
-/// What goes into the header of a snapshot.
-#[derive(Clone, Debug, Default)]
+/// How a snapshot is to be written.
+#[derive(Clone, Debug)]
 pub struct SnapshotContext {
-    /// Names and values of the auxiliary fields, in their order.
-    pub auxiliary: Vec<(&'static str, String)>,
-    /// The version of the format.
-    pub version: u16,
-    /// Whether strings are compressed.
-    pub compress: bool,
-    /// Whether the file ends with a checksum (else with zeros).
-    pub checksum: bool,
+    /// What it says beside the keys.
+    pub options: SnapshotOptions,
     /// Microseconds to wait after each key; a debugging aid.
     pub key_delay_us: u64,
 }

@@ -21,6 +21,7 @@ mod histogram;
 mod host;
 mod info;
 mod limits;
+mod loading;
 mod monitor;
 mod names;
 mod node;
@@ -44,5 +45,6 @@ pub use host::{
     ClusterAnswer, Crash, Host, LogLevel, ProcessFacts, SnapshotContext, SnapshotReport, SnapshotStart,
     SnapshotTarget,
 };
+pub use loading::StartupLoad;
 pub use node::{Node, NodeIdentity, NodeSettings};
 pub use stats::Stats;

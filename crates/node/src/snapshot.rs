@@ -3,6 +3,7 @@
 use crate::host::{Host, SnapshotContext, SnapshotReport, SnapshotTarget};
 use crate::node::Node;
 use shoal_machine::Now;
+use shoal_store::snapshot::{ReplicationPoint, SnapshotOptions};
 
 /// A snapshot that is being written.
 #[derive(Clone, Copy, Debug)]
@@ -36,25 +37,16 @@ impl Node {
 
     /// What stands at the head of a snapshot that is written now.
     pub(crate) fn snapshot_context(&self, now: Now, host: &mut dyn Host) -> SnapshotContext {
-        let mut auxiliary = vec![
-            ("redis-ver", crate::commands::REDIS_VERSION.to_owned()),
-            ("redis-bits", "64".to_owned()),
-            ("ctime", now.unix_s().to_string()),
-            ("used-mem", host.facts().used_memory_bytes.to_string()),
-        ];
-        if self.replication.has_backlog {
-            auxiliary.push(("repl-stream-db", self.stream_database().to_string()));
-            auxiliary.push(("repl-id", self.replication.id.to_string()));
-            auxiliary.push(("repl-offset", self.replication_offset().to_string()));
-        }
-        auxiliary.push(("aof-base", "0".to_owned()));
-        SnapshotContext {
-            auxiliary,
-            version: self.config.rdb_version_compat,
-            compress: self.config.rdbcompression,
-            checksum: self.config.rdbchecksum,
-            key_delay_us: u64::try_from(self.config.rdb_key_save_delay_us).unwrap_or(0),
-        }
+        let mut options = SnapshotOptions::new(now, self.options);
+        options.checksum = self.config.rdbchecksum;
+        options.used_memory_bytes = host.facts().used_memory_bytes;
+        options.replication = self.replication.has_backlog.then(|| ReplicationPoint {
+            stream_database: self.stream_database() as i64,
+            id: self.replication.id.to_string(),
+            offset: self.replication_offset().cast_signed(),
+        });
+        let key_delay_us = u64::try_from(self.config.rdb_key_save_delay_us).unwrap_or(0);
+        SnapshotContext { options, key_delay_us }
     }
 
     /// A snapshot has been written, or could not be.

@@ -17,6 +17,7 @@ use mio::unix::pipe;
 use mio::{Interest, Registry};
 use shoal_node::{Handle, Node, SnapshotContext, SnapshotReport, SnapshotStart, SnapshotTarget};
 use shoal_store::Keyspace;
+use shoal_store::snapshot::Snapshot;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
@@ -273,14 +274,32 @@ fn write_file(
     })
 }
 
+/// Writes all keys; the size in bytes. `written` hears of every piece.
 fn write_keys(
     keyspace: &Keyspace,
     context: &SnapshotContext,
     writer: &mut dyn Write,
     mut written: impl FnMut(usize) -> io::Result<()>,
 ) -> Result<u64, String> {
-    let _ = (keyspace, context, writer, &mut written);
-    Err("snapshots cannot be written yet".to_owned())
+    let mut failure = None;
+    let mut keys = 0;
+    let outcome = Snapshot::new(keyspace, &context.options).write_to(&mut |chunk| {
+        let delay_us = context.key_delay_us.saturating_mul(chunk.keys - keys);
+        keys = chunk.keys;
+        if delay_us > 0 {
+            std::thread::sleep(std::time::Duration::from_micros(delay_us));
+        }
+        let result = writer.write_all(chunk.bytes).and_then(|()| written(chunk.bytes.len()));
+        failure = result.err();
+        failure.is_none()
+    });
+    match (outcome, failure) {
+        (Ok(summary), None) => {
+            writer.flush().map_err(|error| error.to_string())?;
+            Ok(summary.bytes)
+        }
+        (_, failure) => Err(failure.map_or_else(|| "interrupted".to_owned(), |error| error.to_string())),
+    }
 }
 
 /// Waits for a child that has closed its pipe, and says how it went.

@@ -7,7 +7,7 @@ use crate::process::system;
 use crate::server::startup::{self, Prepared};
 use shoal_cluster::nodes_conf::NodesConf;
 use shoal_config::{Change, Config, LogLevel, SetError, ShutdownOptions};
-use shoal_machine::{Now, Rng};
+use shoal_machine::Rng;
 use shoal_node::{Node, NodeIdentity, NodeSettings, ShutdownRequest};
 use shoal_transport::{
     BusSettings, Clock, Listeners, Log, Server, ServerSettings, SignalRequests, StopReason, TakeSignals,
@@ -85,7 +85,7 @@ fn build(prepared: &mut Prepared) -> Result<Server, String> {
     };
     prepared.announce();
     let mut node = Node::new(settings, clock.now())?;
-    load(&mut node, clock.now())?;
+    load(&mut node, clock)?;
     let bus = bus.map(|bus| BusSettings { config: node.cluster_config(), ..bus });
     let server = Server::new(ServerSettings {
         node,
@@ -192,10 +192,49 @@ fn identity(config: &Config, prepared: &Prepared, listeners: &Listeners, seed: u
     }
 }
 
+/// Bytes of the snapshot file that are read at once.
+const LOAD_BYTES: usize = 1024 * 1024;
+
 /// Reads the data from disk.
-fn load(node: &mut Node, now: Now) -> Result<(), String> {
-    let _ = (node, now);
-    Ok(())
+fn load(node: &mut Node, clock: Clock) -> Result<(), String> {
+    let path = node.config().dbfilename.clone();
+    let mut file = match fs::File::open(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => {
+            return Err(format!("Fatal error loading the DB, check server logs: {}", plain(&error)));
+        }
+    };
+    let mut buffer = vec![0; LOAD_BYTES];
+    let mut loading = node.begin_startup_load(clock.now());
+    loop {
+        let count =
+            file.read(&mut buffer).map_err(|error| format!("Cannot read {path}: {}", plain(&error)))?;
+        if count == 0 {
+            break;
+        }
+        let is_done = node.feed_startup_load(&mut loading, &buffer[..count]).map_err(|error| {
+            format!(
+                "Cannot load {path}: {error}. The file is left as it is: check it, put a good copy in its place, or move it \
+                 away to start without data."
+            )
+        })?;
+        if is_done {
+            break;
+        }
+    }
+    match node.finish_startup_load(&loading, clock.now()) {
+        Ok(lines) => {
+            for line in lines {
+                log_line!(Notice, "{line}");
+            }
+            Ok(())
+        }
+        Err(offset) => Err(format!(
+            "Cannot load {path}: it ends at byte {offset} in the middle of the data. Put a good copy in its place, or move \
+             it away to start without data."
+        )),
+    }
 }
 
 /// What signals ask for, by the configuration at start-up.
