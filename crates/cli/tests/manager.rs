@@ -178,3 +178,37 @@ fn fewer_than_three_primaries_and_plain_servers_are_refused() {
     let later = run(our_client(), &["--cluster", "reshard", &addresses[0]], b"", &[]);
     assert_eq!(later.status.code(), Some(1));
 }
+
+#[test]
+fn the_password_goes_to_every_node() {
+    let password = ["--cluster-enabled", "yes", "--requirepass", "secret", "--masterauth", "secret"];
+    let servers: Vec<_> = (0..3).map(|_| Server::start(&password)).collect();
+    let addresses = addresses(&servers);
+    let mut line = vec!["--cluster", "create"];
+    line.extend(addresses.iter().map(String::as_str));
+    let [real, ours] = run_both(&line, b"");
+    assert_eq!(real, ours);
+    assert_eq!(ours.2, Some(1));
+    line.extend(["-a", "secret", "--cluster-yes"]);
+    let output = run(our_client(), &line, b"", &[]);
+    assert_eq!(output.status.code(), Some(0));
+    assert!(String::from_utf8_lossy(&output.stderr).starts_with("Warning: Using a password with '-a'"));
+    for line in [
+        vec!["--cluster", "check", &addresses[1], "-a", "secret", "--no-auth-warning"],
+        vec![
+            "-a",
+            "secret",
+            "--no-auth-warning",
+            "--cluster",
+            "call",
+            &addresses[1],
+            "cluster",
+            "countkeysinslot",
+            "1",
+        ],
+        vec!["--cluster", "info", &addresses[1], "-a", "wrong", "--no-auth-warning"],
+    ] {
+        let [real, ours] = run_both(&line, b"");
+        assert_eq!(real, ours, "{line:?}");
+    }
+}

@@ -71,13 +71,14 @@ impl Node {
     }
 }
 
-/// Reads `host:port` or `host:port@bus-port`; the host may hold colons.
+/// Reads `host:port` or `host:port@bus-port`; the host may hold colons, and may stand in brackets if it does.
 pub(super) fn parse_address(text: &str) -> Option<(String, i64, i64)> {
     let (address, bus_port) = match text.rsplit_once('@') {
         Some((address, bus_port)) => (address, leading_integer(bus_port.as_bytes())),
         None => (text, 0),
     };
     let (host, port) = address.rsplit_once(':')?;
+    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     Some((host.to_owned(), leading_integer(port.as_bytes()), bus_port))
 }
 
@@ -183,6 +184,25 @@ e7d1eecce10fd6bb5eb35b9f99a514335d9ba9ca ::1:30001@31001 myself,master - 0 0 1 c
         assert_eq!(nodes[2].migrating.get(&77).map(String::as_str), Some("07c3"));
         assert!(nodes[3].has_flag("noaddr") && nodes[3].has_flag("disconnected"));
         assert_eq!(parse_nodes("short\n"), None);
+    }
+
+    #[test]
+    fn addresses_are_read() {
+        for (text, expected) in [
+            ("h:1", Some(("h", 1, 0))),
+            ("10.0.0.1:7000@17000,name", Some(("10.0.0.1", 7000, 17000))),
+            ("::1:7000", Some(("::1", 7000, 0))),
+            ("[::1]:7000", Some(("::1", 7000, 0))),
+            (":0@0", Some(("", 0, 0))),
+            ("host", None),
+        ] {
+            let parsed = parse_address(text);
+            assert_eq!(
+                parsed.as_ref().map(|(host, port, bus)| (host.as_str(), *port, *bus)),
+                expected,
+                "{text}"
+            );
+        }
     }
 
     #[test]
