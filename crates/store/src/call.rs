@@ -266,7 +266,10 @@ impl Call<'_, '_> {
         } else {
             crate::access::lru_clock(self.now)
         };
-        self.database_mut().entry_mut(found).set_access(clock);
+        // Most reads come within the second of the last one: those leave the memory as it is.
+        if self.database().entry(found).access() != clock {
+            self.database_mut().entry_mut(found).set_access(clock);
+        }
     }
 
     /// The access clock that a new entry begins with.

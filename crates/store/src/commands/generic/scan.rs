@@ -83,9 +83,12 @@ impl<'q> ScanOptions<'q> {
         Ok(options)
     }
 
-    fn accepts(&self, entry: &Entry) -> bool {
+    fn matches(&self, entry: &Entry) -> bool {
         self.pattern.is_none_or(|pattern| pattern.matches(entry.key()))
-            && self.type_name.is_none_or(|name| name.eq_ignore_ascii_case(entry.type_name().as_bytes()))
+    }
+
+    fn has_type(&self, entry: &Entry) -> bool {
+        self.type_name.is_none_or(|name| name.eq_ignore_ascii_case(entry.type_name().as_bytes()))
     }
 }
 
@@ -96,10 +99,12 @@ pub(super) fn scan(call: &mut Call<'_, '_>, mut arguments: Arguments<'_>) -> Out
     let mut expired = Keys::default();
     let database = call.keyspace.database(call.database_index);
     let next = database.scan(cursor, options.count, |entry| {
-        if call.is_expired(entry.expiry_ms()) {
-            expired.push(entry.key());
-        } else if options.accepts(entry) {
-            accepted.push(entry.key());
+        if options.matches(entry) {
+            match call.is_expired(entry.expiry_ms()) {
+                true => expired.push(entry.key()),
+                false if options.has_type(entry) => accepted.push(entry.key()),
+                false => {}
+            }
         }
     });
     for key in expired.iter() {
