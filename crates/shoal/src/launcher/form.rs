@@ -10,6 +10,8 @@ use super::survey::info_field;
 
 /// How long the nodes may take to get to know each other.
 const MEET_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a command that is refused for a passing reason is tried again.
+const RETRY_TIMEOUT: Duration = Duration::from_secs(10);
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Gives the primaries their slots, lets all nodes meet, and attaches the replicas.
@@ -17,14 +19,14 @@ pub(super) fn form(plan: &Plan, progress: &mut Progress, interrupt: &mut Interru
     let phase = "Forming the cluster";
     progress.show(phase, "slots");
     for (port, first, last) in plan.primary_slots() {
-        call(port, &["CLUSTER", "ADDSLOTSRANGE", &first.to_string(), &last.to_string()])?;
+        call(port, &["CLUSTER", "ADDSLOTSRANGE", &first.to_string(), &last.to_string()], interrupt)?;
     }
     // Epochs that differ from the start spare the nodes the work of making them differ.
     for (index, port) in plan.ports().enumerate() {
-        call(port, &["CLUSTER", "SET-CONFIG-EPOCH", &(index + 1).to_string()])?;
+        call(port, &["CLUSTER", "SET-CONFIG-EPOCH", &(index + 1).to_string()], interrupt)?;
     }
     for port in plan.ports().skip(1) {
-        call(plan.port, &["CLUSTER", "MEET", "127.0.0.1", &port.to_string()])?;
+        call(plan.port, &["CLUSTER", "MEET", "127.0.0.1", &port.to_string()], interrupt)?;
     }
     let start = Instant::now();
     let mut strangers: Vec<u16> = plan.ports().collect();
@@ -52,7 +54,7 @@ pub(super) fn form(plan: &Plan, progress: &mut Progress, interrupt: &mut Interru
     for (replica, primary) in plan.replica_pairs() {
         progress.show(phase, &format!("{replica} replicates {primary}"));
         let id = connect(primary)?.text(&["CLUSTER", "MYID"]).map_err(|error| refused(primary, &error))?;
-        call(replica, &["CLUSTER", "REPLICATE", &id])?;
+        call(replica, &["CLUSTER", "REPLICATE", &id], interrupt)?;
     }
     Ok(())
 }
@@ -73,11 +75,25 @@ fn connect(port: u16) -> Result<Client, Failure> {
     Client::connect(port).map_err(|error| refused(port, &error))
 }
 
-fn call(port: u16, arguments: &[&str]) -> Result<(), Failure> {
-    let answer = connect(port)?.call(arguments);
-    answer.map(|_| ()).map_err(|error| {
-        Failure::new(format!("node 127.0.0.1:{port} refuses `{}`: {error}", arguments.join(" ")))
-    })
+/// Calls a command that changes the cluster. A node whose bus is only just starting, or that has not heard of another
+/// node yet, refuses for a moment; the command is then tried again.
+fn call(port: u16, arguments: &[&str], interrupt: &mut Interrupt) -> Result<(), Failure> {
+    let start = Instant::now();
+    loop {
+        let error = match connect(port)?.call(arguments) {
+            Ok(_) => return Ok(()),
+            Err(error) => error,
+        };
+        let may_pass = matches!(&error, ClientError::Refused(text)
+            if text.starts_with("CLUSTERDOWN") || text.starts_with("ERR Unknown node"));
+        if !may_pass || start.elapsed() > RETRY_TIMEOUT {
+            return Err(Failure::new(format!(
+                "node 127.0.0.1:{port} refuses `{}`: {error}",
+                arguments.join(" ")
+            )));
+        }
+        interrupt.pause(POLL_INTERVAL)?;
+    }
 }
 
 fn refused(port: u16, error: &ClientError) -> Failure {
