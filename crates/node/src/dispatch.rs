@@ -140,6 +140,9 @@ impl Node {
         if self.cluster.is_some() {
             self.check_slot(now, session, command, request)?;
         }
+        if (writes || command.id == CommandId::Ping) && self.is_saving_broken() {
+            return Err(errors::BACKGROUND_SAVE_FAILED);
+        }
         self.check_replication(session, command, writes)?;
         if session.is_subscriber_only() && !is_allowed_for_subscribers(command.id) {
             return Err(ErrorReply::from(format!(

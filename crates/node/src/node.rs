@@ -9,6 +9,7 @@ use crate::pause::{PauseReason, Pauses};
 use crate::persistence::Persistence;
 use crate::propagation::Unit;
 use crate::replication::Replication;
+use crate::shutdown::PendingShutdown;
 use crate::slow_log::SlowLog;
 use crate::snapshot::RunningSnapshot;
 use crate::stats::Stats;
@@ -89,6 +90,8 @@ pub struct Node {
     pub(crate) monitors: Vec<Handle>,
     pub(crate) slow_log: SlowLog,
     pub(crate) persistence: Persistence,
+    /// A shutdown that waits for replicas.
+    pub(crate) shutdown: Option<PendingShutdown>,
     /// The most memory that was ever used.
     pub(crate) memory_peak_bytes: u64,
     /// The memory that was used when the node started; none before it was first asked for.
@@ -141,6 +144,7 @@ impl Node {
             monitors: Vec::new(),
             slow_log: SlowLog::default(),
             persistence: Persistence::new(now),
+            shutdown: None,
             memory_peak_bytes: 0,
             memory_at_start_bytes: None,
             next_memory_sample_at: now.monotonic,
@@ -284,6 +288,7 @@ impl Node {
         if !self.primary_disconnected(now, host, handle, &session) {
             self.forget_peer(now, host, handle, &session);
         }
+        self.forget_shutdown_client(handle);
         self.crowded.retain(|&other| other != handle);
         self.monitors.retain(|&other| other != handle);
     }
@@ -330,6 +335,8 @@ impl Node {
         }
         self.close_idle_clients(now);
         self.check_crowded(now, host);
+        self.save_if_due(now, host);
+        self.continue_shutdown(now, host);
         self.replication_tick(now, host);
         self.report_to_cluster(now, host);
         self.free_garbage(host);

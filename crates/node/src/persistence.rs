@@ -1,18 +1,31 @@
-//! Snapshots of the data: when they are made by themselves, and how they went.
+//! Snapshots of the data: when they are made by themselves, how they went, and what that means for writes.
 
+use crate::host::{Host, LogLevel, SnapshotReport, SnapshotStart, SnapshotTarget};
+use crate::node::Node;
 use shoal_machine::{Monotonic, Now};
+
+/// After a snapshot that failed the next one is not tried earlier.
+const RETRY_AFTER_MS: u64 = 5000;
 
 /// What the node knows of its snapshots.
 #[derive(Clone, Debug)]
 pub(crate) struct Persistence {
     /// When the last good snapshot was made, in seconds since 1970; at first, when the node started.
     pub last_save_unix_s: u64,
+    /// The same on the other clock.
+    last_save_at: Monotonic,
     /// Whether the last one in the background went well.
     pub is_last_good: bool,
     /// How long the last one in the background took.
     pub last_duration_s: Option<u64>,
     /// Since when one is being made in the background.
     pub running_since: Option<Monotonic>,
+    /// Changes that are in the one that is being made.
+    changes_in_running: u64,
+    /// When the last one in the background was begun.
+    last_try_at: Option<Monotonic>,
+    /// BGSAVE has asked for one that could not be begun at once.
+    pub is_scheduled: bool,
     /// How many went well.
     pub saves: u64,
     /// Memory that the last one copied because it was written to meanwhile.
@@ -28,13 +41,140 @@ impl Persistence {
     pub(crate) fn new(now: Now) -> Self {
         Self {
             last_save_unix_s: now.unix_s(),
+            last_save_at: now.monotonic,
             is_last_good: true,
             last_duration_s: None,
             running_since: None,
+            changes_in_running: 0,
+            last_try_at: None,
+            is_scheduled: false,
             saves: 0,
             last_copied_bytes: 0,
             loaded_keys: 0,
             loaded_expired_keys: 0,
         }
+    }
+
+    fn saved(&mut self, now: Now) {
+        self.last_save_unix_s = now.unix_s();
+        self.last_save_at = now.monotonic;
+        self.saves += 1;
+        self.is_last_good = true;
+    }
+}
+
+impl Node {
+    /// Writes a snapshot to the file while everybody waits.
+    ///
+    /// # Errors
+    /// What went wrong; it has been logged.
+    pub(crate) fn save_now(&mut self, now: Now, host: &mut dyn Host) -> Result<(), String> {
+        let context = self.snapshot_context(now, host);
+        match host.save(&self.keyspace, &context) {
+            Ok(_) => {
+                host.log(LogLevel::Notice, "DB saved on disk");
+                self.changes_since_save = 0;
+                self.persistence.saved(now);
+                Ok(())
+            }
+            Err(reason) => {
+                host.log(LogLevel::Warning, &format!("Failed saving the DB: {reason}"));
+                Err(reason)
+            }
+        }
+    }
+
+    /// Begins a snapshot to the file in the background.
+    ///
+    /// # Errors
+    /// What went wrong; it has been logged.
+    pub(crate) fn save_in_background(&mut self, now: Now, host: &mut dyn Host) -> Result<(), String> {
+        self.persistence.is_scheduled = false;
+        self.persistence.last_try_at = Some(now.monotonic);
+        self.begin_snapshot(now, host, SnapshotTarget::File).inspect_err(|reason| {
+            self.persistence.is_last_good = false;
+            host.log(LogLevel::Warning, &format!("Can't save in background: {reason}"));
+        })
+    }
+
+    /// A snapshot in the background has begun.
+    pub(crate) fn note_snapshot_began(
+        &mut self,
+        now: Now,
+        host: &mut dyn Host,
+        target: SnapshotTarget,
+        start: SnapshotStart,
+    ) {
+        self.persistence.running_since = Some(now.monotonic);
+        self.persistence.changes_in_running = self.changes_since_save;
+        let what = match target {
+            SnapshotTarget::File => "Background saving",
+            SnapshotTarget::Stream => "Background RDB transfer",
+        };
+        host.log(LogLevel::Notice, &format!("{what} started by pid {}", start.process_id));
+    }
+
+    /// A snapshot in the background has ended.
+    pub(crate) fn note_snapshot_ended(
+        &mut self,
+        now: Now,
+        host: &mut dyn Host,
+        target: SnapshotTarget,
+        result: &Result<SnapshotReport, String>,
+    ) {
+        let since = self.persistence.running_since.take();
+        self.persistence.last_duration_s = since.map(|since| now.monotonic.ms_since(since) / 1000);
+        match (target, result) {
+            (SnapshotTarget::File, Ok(report)) => {
+                host.log(LogLevel::Notice, "DB saved on disk");
+                host.log(LogLevel::Notice, "Background saving terminated with success");
+                self.changes_since_save =
+                    self.changes_since_save.saturating_sub(self.persistence.changes_in_running);
+                self.persistence.last_copied_bytes = report.copied_bytes;
+                self.persistence.saved(now);
+            }
+            (SnapshotTarget::File, Err(reason)) => {
+                host.log(LogLevel::Warning, &format!("Background saving error: {reason}"));
+                self.persistence.is_last_good = false;
+            }
+            (SnapshotTarget::Stream, Ok(report)) => {
+                self.persistence.last_copied_bytes = report.copied_bytes;
+                host.log(LogLevel::Notice, "Background RDB transfer terminated with success");
+            }
+            (SnapshotTarget::Stream, Err(reason)) => {
+                host.log(LogLevel::Warning, &format!("Background transfer error: {reason}"));
+            }
+        }
+    }
+
+    /// Begins a snapshot if a save point is reached, or if one has been asked for.
+    pub(crate) fn save_if_due(&mut self, now: Now, host: &mut dyn Host) {
+        if self.snapshot.is_some() || self.is_loading {
+            return;
+        }
+        let tried_ms_ago = self.persistence.last_try_at.map_or(u64::MAX, |at| now.monotonic.ms_since(at));
+        if !self.persistence.is_last_good && tried_ms_ago <= RETRY_AFTER_MS {
+            return;
+        }
+        let saved_ms_ago = now.monotonic.ms_since(self.persistence.last_save_at);
+        let due = self.config.save.0.iter().find(|point| {
+            self.changes_since_save >= point.changes && saved_ms_ago > point.seconds.saturating_mul(1000)
+        });
+        if let Some(point) = due {
+            let text = format!("{} changes in {} seconds. Saving...", point.changes, point.seconds);
+            host.log(LogLevel::Notice, &text);
+        } else if !self.persistence.is_scheduled {
+            return;
+        }
+        // A failure has been logged, and is tried again.
+        let _ = self.save_in_background(now, host);
+    }
+
+    /// Whether writes are refused because the last snapshot failed.
+    #[inline]
+    pub(crate) fn is_saving_broken(&self) -> bool {
+        !self.persistence.is_last_good
+            && self.config.stop_writes_on_bgsave_error
+            && !self.config.save.0.is_empty()
     }
 }

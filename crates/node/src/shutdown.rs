@@ -1,30 +1,181 @@
-//! Stopping the server.
+//! Stopping the server: replicas get what is still on its way to them, the data is saved, then the shell is told.
+//!
+//! ```text
+//! begin ──┬─ all replicas up to date, or not to be waited for ──▶ finish ──┬─ saved ──▶ Action::Shutdown
+//!         └─▶ waiting, writes paused ── up to date, or time over ─▶        └─ failed ─▶ the server goes on
+//!                    └── SHUTDOWN ABORT ─▶ the server goes on
+//! ```
 
 use crate::action::{Action, ShutdownRequest};
+use crate::clients::Handle;
 use crate::host::{Host, LogLevel};
 use crate::node::Node;
-use shoal_machine::Now;
+use crate::pause::{PauseKind, PauseReason};
+use shoal_machine::{Monotonic, Now};
+use shoal_protocol::ErrorReply;
+
+/// What a client is told whose SHUTDOWN came to nothing.
+pub(crate) const FAILED: ErrorReply = ErrorReply::new("ERR Errors trying to SHUTDOWN. Check logs.");
+
+/// A shutdown that waits for replicas.
+#[derive(Debug)]
+pub(crate) struct PendingShutdown {
+    request: ShutdownRequest,
+    deadline: Monotonic,
+    /// The clients whose SHUTDOWN is not answered yet.
+    clients: Vec<Handle>,
+}
+
+/// How far a shutdown has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ShutdownProgress {
+    /// The shell has been told to stop.
+    Stopping,
+    /// It waits for replicas.
+    Waiting,
+    /// It could not be carried out; the server goes on.
+    Failed,
+}
 
 impl Node {
-    /// Somebody wants the server to stop: a signal, or SHUTDOWN. The data is saved first if that is configured or asked
-    /// for; if that fails the server goes on, unless it is to stop all the same.
+    /// Somebody wants the server to stop: a signal. If the data cannot be saved the server goes on, unless it is to stop
+    /// all the same.
     pub fn begin_shutdown(&mut self, now: Now, host: &mut dyn Host, request: ShutdownRequest) {
-        host.log(LogLevel::Warning, "User requested shutdown...");
+        self.start_shutdown(now, host, request, None);
+    }
+
+    /// Begins a shutdown, or finishes the one that waits for replicas if this one does not want to wait. `client` is the
+    /// one that asked; it is blocked by the caller while the shutdown waits.
+    pub(crate) fn start_shutdown(
+        &mut self,
+        now: Now,
+        host: &mut dyn Host,
+        request: ShutdownRequest,
+        client: Option<Handle>,
+    ) -> ShutdownProgress {
+        if self.shutdown.is_none() {
+            host.log(LogLevel::Notice, "User requested shutdown...");
+        }
+        let timeout_ms = u64::from(self.config.shutdown_timeout_seconds) * 1000;
+        if request.now || timeout_ms == 0 || self.are_replicas_up_to_date() {
+            return self.finish_shutdown(now, host, request);
+        }
+        if let Some(pending) = &mut self.shutdown {
+            pending.clients.extend(client);
+            return ShutdownProgress::Waiting;
+        }
+        host.log(LogLevel::Notice, "Waiting for replicas before shutting down.");
+        let deadline = now.monotonic.plus_ms(timeout_ms);
+        // Longer than the wait itself, so that no write slips in between its end and the last snapshot.
+        self.pauses.begin(PauseReason::Shutdown, PauseKind::Writes, Monotonic(u64::MAX));
+        self.shutdown = Some(PendingShutdown { request, deadline, clients: client.into_iter().collect() });
+        self.ask_replicas();
+        ShutdownProgress::Waiting
+    }
+
+    /// Goes on with a shutdown that waits, if replicas have caught up or their time is over.
+    pub(crate) fn continue_shutdown(&mut self, now: Now, host: &mut dyn Host) {
+        let Some(pending) = &self.shutdown else { return };
+        let request = pending.request;
+        if now.monotonic >= pending.deadline || self.are_replicas_up_to_date() {
+            self.finish_shutdown(now, host, request);
+        } else {
+            self.ask_replicas();
+        }
+    }
+
+    /// Takes a shutdown back that waits for replicas. False if there is none.
+    pub(crate) fn abort_shutdown(&mut self, host: &mut dyn Host) -> bool {
+        if self.shutdown.is_none() {
+            return false;
+        }
+        host.log(LogLevel::Notice, "Shutdown manually aborted.");
+        self.resume_after_shutdown();
+        true
+    }
+
+    fn are_replicas_up_to_date(&self) -> bool {
+        let end = self.replication_offset();
+        self.is_replica()
+            || self
+                .replication
+                .peers
+                .replicas()
+                .all(|(_, peer)| !peer.is_online() || peer.is_pre_psync || peer.ack_offset >= end)
+    }
+
+    fn finish_shutdown(
+        &mut self,
+        now: Now,
+        host: &mut dyn Host,
+        request: ShutdownRequest,
+    ) -> ShutdownProgress {
+        self.log_lagging_replicas(host);
+        if self.snapshot.is_some() {
+            host.log(LogLevel::Warning, "There is a child saving an .rdb. Killing it!");
+            host.cancel_snapshot();
+        }
         let is_configured = !self.config.save.0.is_empty();
         if request.save || is_configured && !request.no_save {
             host.log(LogLevel::Notice, "Saving the final RDB snapshot before exiting.");
-            let context = self.snapshot_context(now, host);
-            match host.save(&self.keyspace, &context) {
-                Ok(_) => host.log(LogLevel::Notice, "DB saved on disk"),
-                Err(reason) => {
-                    host.log(LogLevel::Warning, &format!("Failed saving the DB: {reason}"));
-                    if !request.force {
-                        host.log(LogLevel::Warning, "Error trying to save the DB, can't exit.");
-                        return;
-                    }
+            if self.save_now(now, host).is_err() {
+                if !request.force {
+                    host.log(LogLevel::Warning, "Error trying to save the DB, can't exit.");
+                    self.resume_after_shutdown();
+                    return ShutdownProgress::Failed;
                 }
+                host.log(LogLevel::Warning, "Error trying to save the DB. Exiting anyway.");
             }
         }
+        self.shutdown = None;
         self.actions.push(Action::Shutdown(request));
+        ShutdownProgress::Stopping
+    }
+
+    fn log_lagging_replicas(&mut self, host: &mut dyn Host) {
+        let end = self.replication_offset();
+        let mut lagging = Vec::new();
+        let mut count = 0;
+        for (handle, peer) in self.replication.peers.replicas() {
+            count += 1;
+            if peer.ack_offset < end {
+                lagging.push((handle, end - peer.ack_offset, peer.state().unwrap_or("none")));
+            }
+        }
+        for (handle, behind, state) in &lagging {
+            let name = self.replica_name(*handle);
+            let text =
+                format!("Lagging replica {name} reported offset {behind} behind master, state={state}.");
+            host.log(LogLevel::Notice, &text);
+        }
+        if count > 0 {
+            let good = count - lagging.len();
+            host.log(
+                LogLevel::Notice,
+                &format!("{good} of {count} replicas are in sync when shutting down."),
+            );
+        }
+    }
+
+    /// The server goes on: writes are let through, and clients hear that their SHUTDOWN came to nothing.
+    fn resume_after_shutdown(&mut self) {
+        let Some(pending) = self.shutdown.take() else { return };
+        self.end_pause(PauseReason::Shutdown);
+        for handle in pending.clients {
+            let Some(session) = self.clients.session_mut(handle).filter(|session| session.is_blocked) else {
+                continue;
+            };
+            session.is_blocked = false;
+            session.reply().error(&FAILED);
+            self.clients.mark_pending(handle);
+            self.actions.push(Action::Resume(handle));
+        }
+    }
+
+    /// A client that waits for its SHUTDOWN has gone.
+    pub(crate) fn forget_shutdown_client(&mut self, handle: Handle) {
+        if let Some(pending) = &mut self.shutdown {
+            pending.clients.retain(|&other| other != handle);
+        }
     }
 }

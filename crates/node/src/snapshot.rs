@@ -32,6 +32,7 @@ impl Node {
         self.stats.last_fork_us = start.fork_us;
         self.keyspace.frozen_pages = true;
         self.snapshot = Some(RunningSnapshot { target });
+        self.note_snapshot_began(now, host, target, start);
         Ok(())
     }
 
@@ -53,6 +54,7 @@ impl Node {
     pub fn snapshot_ended(&mut self, now: Now, host: &mut dyn Host, result: Result<SnapshotReport, String>) {
         let Some(snapshot) = self.snapshot.take() else { return };
         self.keyspace.frozen_pages = false;
+        self.note_snapshot_ended(now, host, snapshot.target, &result);
         self.serve_ended_snapshot(now, host, snapshot.target, &result);
     }
 }

@@ -14,7 +14,8 @@ use crate::action::Action;
 use crate::clients::Handle;
 use crate::dispatch::Verdict;
 use crate::host::{
-    ClusterAnswer, Crash, Host, LogLevel, ProcessFacts, SnapshotContext, SnapshotStart, SnapshotTarget,
+    ClusterAnswer, Crash, Host, LogLevel, ProcessFacts, SnapshotContext, SnapshotReport, SnapshotStart,
+    SnapshotTarget,
 };
 use crate::node::{Node, NodeIdentity, NodeSettings};
 use shoal_cluster::{ClusterCommand, CommandReply, CommandResult, MachineMessage, NodeMessage};
@@ -425,6 +426,12 @@ impl Fixture {
     pub fn advance_ms(&mut self, duration_ms: u64) {
         self.host.advance_us(duration_ms * 1000);
         self.node.tick(self.host.clock, &mut self.host);
+        self.settle();
+    }
+
+    /// Lets the snapshot that is being made end.
+    pub fn end_snapshot(&mut self, result: Result<SnapshotReport, String>) {
+        self.node.snapshot_ended(self.host.clock, &mut self.host, result);
         self.settle();
     }
 

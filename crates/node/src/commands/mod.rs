@@ -7,6 +7,7 @@ mod config;
 mod connection;
 mod debug;
 mod info;
+mod persistence;
 mod pubsub;
 mod replication;
 mod slowlog;
@@ -45,6 +46,7 @@ static BODIES: [Option<NodeBody>; CommandId::COUNT] = {
         connection::BODIES,
         debug::BODIES,
         info::BODIES,
+        persistence::BODIES,
         pubsub::BODIES,
         replication::BODIES,
         slowlog::BODIES,

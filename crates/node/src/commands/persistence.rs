@@ -1,0 +1,251 @@
+//! SAVE, BGSAVE, LASTSAVE and SHUTDOWN.
+
+use crate::action::ShutdownRequest;
+use crate::call::{NodeBody, NodeCall};
+use crate::shutdown::{FAILED, ShutdownProgress};
+use shoal_protocol::{Arguments, CommandId, ErrorReply, errors};
+use shoal_session::Close;
+use shoal_store::Outcome;
+
+pub(super) const BODIES: &[(CommandId, NodeBody)] = &[
+    (CommandId::Save, save),
+    (CommandId::Bgsave, bgsave),
+    (CommandId::Lastsave, lastsave),
+    (CommandId::Shutdown, shutdown),
+];
+
+const IN_PROGRESS: ErrorReply = ErrorReply::new("ERR Background save already in progress");
+/// The reason stands in the log.
+const SEE_LOG: ErrorReply = ErrorReply::new("ERR");
+
+fn save(call: &mut NodeCall<'_>, _: Arguments<'_>) -> Outcome {
+    if call.node.snapshot.is_some() {
+        return Err(IN_PROGRESS);
+    }
+    call.node.save_now(call.now, call.host).map_err(|_| SEE_LOG)?;
+    call.reply().ok();
+    Ok(())
+}
+
+fn bgsave(call: &mut NodeCall<'_>, mut arguments: Arguments<'_>) -> Outcome {
+    if !arguments.is_empty() {
+        if !arguments.take_keyword("schedule") {
+            return Err(errors::SYNTAX);
+        }
+        arguments.finish()?;
+    }
+    if call.node.snapshot.is_some() {
+        return Err(IN_PROGRESS);
+    }
+    // A transaction is not interrupted by a fork.
+    if call.node.unit.is_open {
+        call.node.persistence.is_scheduled = true;
+        call.reply().simple("Background saving scheduled");
+        return Ok(());
+    }
+    call.node.save_in_background(call.now, call.host).map_err(|_| SEE_LOG)?;
+    call.reply().simple("Background saving started");
+    Ok(())
+}
+
+fn lastsave(call: &mut NodeCall<'_>, _: Arguments<'_>) -> Outcome {
+    let at = call.node.persistence.last_save_unix_s.cast_signed();
+    call.reply().integer(at);
+    Ok(())
+}
+
+fn shutdown(call: &mut NodeCall<'_>, mut arguments: Arguments<'_>) -> Outcome {
+    let mut request = ShutdownRequest::default();
+    let mut is_abort = false;
+    let count = arguments.remaining();
+    while let Some(option) = arguments.take_optional() {
+        match option.to_ascii_lowercase().as_slice() {
+            b"nosave" => request.no_save = true,
+            b"save" => request.save = true,
+            b"now" => request.now = true,
+            b"force" => request.force = true,
+            b"abort" => is_abort = true,
+            _ => return Err(errors::SYNTAX),
+        }
+    }
+    if is_abort && count > 1 || request.save && request.no_save {
+        return Err(errors::SYNTAX);
+    }
+    if is_abort {
+        if !call.node.abort_shutdown(call.host) {
+            return Err(ErrorReply::new("ERR No shutdown in progress."));
+        }
+        call.reply().ok();
+        return Ok(());
+    }
+    match call.node.start_shutdown(call.now, call.host, request, Some(call.handle)) {
+        // No reply: the connection ends with the process.
+        ShutdownProgress::Stopping => call.session.close = Close::AfterReply,
+        ShutdownProgress::Waiting => call.session.is_blocked = true,
+        ShutdownProgress::Failed => return Err(FAILED),
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::action::{Action, ShutdownRequest};
+    use crate::host::{SnapshotReport, SnapshotTarget};
+    use crate::testing::{Fixture, START_UNIX_US};
+
+    #[test]
+    fn saving_at_once() {
+        let mut fixture = Fixture::new();
+        fixture.run("SET k v");
+        let start_s = START_UNIX_US / 1_000_000;
+        fixture.check("LASTSAVE", &format!(":{start_s}"));
+        fixture.advance_ms(2000);
+        fixture.check("SAVE", "+OK");
+        fixture.check("LASTSAVE", &format!(":{}", start_s + 2));
+        assert_eq!(fixture.host.saves, [1]);
+        assert!(fixture.host.has_logged("DB saved on disk"));
+        assert!(fixture.text("INFO persistence").contains("rdb_changes_since_last_save:0\r\n"));
+        fixture.host.save_error = Some("no space".to_owned());
+        fixture.check("SAVE", "-ERR");
+        assert!(fixture.host.has_logged("Failed saving the DB: no space"));
+    }
+
+    #[test]
+    fn saving_in_the_background() {
+        let mut fixture = Fixture::new();
+        fixture.run("SET k v");
+        fixture.check_all(&[
+            ("BGSAVE", "+Background saving started"),
+            ("BGSAVE", "-ERR Background save already in progress"),
+            ("BGSAVE SCHEDULE", "-ERR Background save already in progress"),
+            ("SAVE", "-ERR Background save already in progress"),
+            ("BGSAVE what", "-ERR syntax error"),
+        ]);
+        assert_eq!(fixture.host.snapshots, [SnapshotTarget::File]);
+        assert!(fixture.host.has_logged("Background saving started by pid "));
+        fixture.advance_ms(3000);
+        let text = fixture.text("INFO persistence");
+        assert!(text.contains("rdb_bgsave_in_progress:1\r\n"), "{text}");
+        assert!(text.contains("rdb_current_bgsave_time_sec:3\r\n"), "{text}");
+        fixture.run("SET k w");
+        fixture.end_snapshot(Ok(SnapshotReport { size_bytes: 100, copied_bytes: 4096 }));
+        assert!(fixture.host.has_logged("Background saving terminated with success"));
+        let text = fixture.text("INFO persistence");
+        for line in [
+            "rdb_changes_since_last_save:1",
+            "rdb_bgsave_in_progress:0",
+            "rdb_last_bgsave_status:ok",
+            "rdb_last_bgsave_time_sec:3",
+            "rdb_current_bgsave_time_sec:-1",
+            "rdb_saves:1",
+            "rdb_last_cow_size:4096",
+        ] {
+            assert!(text.contains(&format!("\r\n{line}\r\n")), "{line} in {text}");
+        }
+        fixture.check_all(&[
+            ("MULTI", "+OK"),
+            ("BGSAVE", "+QUEUED"),
+            ("EXEC", "[+Background saving scheduled]"),
+        ]);
+        fixture.advance_ms(100);
+        assert_eq!(fixture.host.snapshots.len(), 2);
+    }
+
+    #[test]
+    fn save_points_and_failures() {
+        let mut fixture = Fixture::with_configuration(&[("save", "60 2")]);
+        fixture.run("SET a 1");
+        fixture.advance_ms(61_000);
+        assert!(fixture.host.snapshots.is_empty());
+        fixture.run("SET b 1");
+        fixture.advance_ms(1);
+        assert_eq!(fixture.host.snapshots.len(), 1);
+        assert!(fixture.host.has_logged("2 changes in 60 seconds. Saving..."));
+        fixture.end_snapshot(Err("no space".to_owned()));
+        assert!(fixture.host.has_logged("Background saving error"));
+        fixture.check_start("SET c 1", "-MISCONF Redis is configured to save RDB snapshots");
+        fixture.check_start("PING", "-MISCONF");
+        fixture.check("GET a", "\"1\"");
+        fixture.advance_ms(4000);
+        assert_eq!(fixture.host.snapshots.len(), 1);
+        fixture.advance_ms(1100);
+        assert_eq!(fixture.host.snapshots.len(), 2);
+        fixture.end_snapshot(Ok(SnapshotReport::default()));
+        fixture.check("SET c 1", "+OK");
+        fixture.run("BGSAVE");
+        fixture.end_snapshot(Err("no space".to_owned()));
+        fixture.check("CONFIG SET stop-writes-on-bgsave-error no", "+OK");
+        fixture.check("SET c 2", "+OK");
+    }
+
+    #[test]
+    fn stopping() {
+        let stop = |lines: &[(&str, &str)], save_error: bool| {
+            let mut fixture = Fixture::with_configuration(&[("save", "60 2")]);
+            fixture.host.save_error = save_error.then(|| "no space".to_owned());
+            for (line, expected) in lines {
+                fixture.check(line, expected);
+            }
+            (fixture.actions.clone(), fixture.host.saves.len())
+        };
+        let request = ShutdownRequest::default();
+        assert_eq!(stop(&[("SHUTDOWN", "")], false), (vec![Action::Shutdown(request)], 1));
+        let no_save = ShutdownRequest { no_save: true, ..request };
+        assert_eq!(stop(&[("SHUTDOWN NOSAVE", "")], false), (vec![Action::Shutdown(no_save)], 0));
+        let forced = ShutdownRequest { force: true, now: true, ..request };
+        assert_eq!(stop(&[("SHUTDOWN NOW FORCE", "")], true), (vec![Action::Shutdown(forced)], 0));
+        let refused = [
+            ("SHUTDOWN", "-ERR Errors trying to SHUTDOWN. Check logs."),
+            ("SHUTDOWN SAVE NOSAVE", "-ERR syntax error"),
+            ("SHUTDOWN ABORT NOW", "-ERR syntax error"),
+            ("SHUTDOWN what", "-ERR syntax error"),
+            ("SHUTDOWN ABORT", "-ERR No shutdown in progress."),
+            ("PING", "+PONG"),
+        ];
+        assert_eq!(stop(&refused, true), (vec![], 0));
+    }
+
+    /// A fixture with a replica that is online, and has acknowledged nothing yet.
+    fn with_replica() -> (Fixture, crate::Handle) {
+        let mut fixture = Fixture::with_configuration(&[("save", "\"\"")]);
+        let replica = fixture.connect();
+        fixture.send_as(replica, &["PSYNC", "?", "-1"]);
+        fixture.end_snapshot(Ok(SnapshotReport::default()));
+        fixture.node.file_sent(fixture.host.clock, &mut fixture.host, replica, Ok(()));
+        fixture.run("SET k v");
+        fixture.actions.clear();
+        (fixture, replica)
+    }
+
+    #[test]
+    fn stopping_waits_for_replicas() {
+        let (mut fixture, replica) = with_replica();
+        let other = fixture.connect();
+        fixture.check("SHUTDOWN", "");
+        assert!(fixture.host.has_logged("Waiting for replicas before shutting down."));
+        fixture.check_as(other, "SET k w", "");
+        fixture.advance_ms(1000);
+        assert_eq!(fixture.actions, []);
+        let end = fixture.node.replication_offset().to_string();
+        fixture.send_as(replica, &["REPLCONF", "ACK", &end]);
+        fixture.advance_ms(100);
+        assert_eq!(fixture.actions, [Action::Shutdown(ShutdownRequest::default())]);
+        assert!(fixture.host.has_logged("1 of 1 replicas are in sync when shutting down."));
+    }
+
+    #[test]
+    fn stopping_is_taken_back_or_loses_patience() {
+        let (mut fixture, _) = with_replica();
+        let other = fixture.connect();
+        fixture.check("SHUTDOWN", "");
+        fixture.check_as(other, "SET k w", "");
+        let third = fixture.connect();
+        fixture.check_as(third, "SHUTDOWN ABORT", "+OK");
+        assert_eq!(fixture.received(fixture.first()), ["-ERR Errors trying to SHUTDOWN. Check logs."]);
+        assert_eq!(fixture.received(other), ["+OK"]);
+        fixture.check("SHUTDOWN", "");
+        fixture.advance_ms(10_000);
+        assert_eq!(fixture.actions, [Action::Shutdown(ShutdownRequest::default())]);
+        assert!(fixture.host.has_logged("0 of 1 replicas are in sync when shutting down."));
+    }
+}
