@@ -38,6 +38,7 @@ fn set(call: &mut NodeCall<'_>, arguments: Arguments<'_>) -> Outcome {
         return Err(as_reply(error));
     }
     call.node.configuration_changed();
+    call.node.cluster_configuration_changed(call.host);
     admit_everybody(call, &change);
     call.reply().ok();
     Ok(())

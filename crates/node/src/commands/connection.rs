@@ -1,6 +1,7 @@
 //! Greeting, authentication, choice of database and protocol.
 
 use crate::call::{NodeBody, NodeCall};
+use shoal_config::REDIS_VERSION;
 use shoal_protocol::number::parse_i64;
 use shoal_protocol::{Arguments, CommandId, ErrorReply, errors};
 use shoal_session::{Channel, Close, ReplyMode};
@@ -19,9 +20,6 @@ pub(super) const BODIES: &[(CommandId, NodeBody)] = &[
     (CommandId::Readwrite, readwrite),
     (CommandId::Time, time),
 ];
-
-/// What clients are told; `shoal_version` in INFO is for people.
-pub(crate) const REDIS_VERSION: &str = "7.2.4";
 
 fn ping(call: &mut NodeCall<'_>, mut arguments: Arguments<'_>) -> Outcome {
     let text = arguments.take_optional();

@@ -132,7 +132,6 @@ fn object(call: &mut NodeCall<'_>, mut arguments: Arguments<'_>) -> Outcome {
         entry.access(),
         access::lru_idle_s(entry.access(), call.now)
     );
-    drop(entry);
     call.session.reply().simple(&text);
     Ok(())
 }
@@ -243,12 +242,12 @@ impl crate::node::Node {
     /// This node is in no cluster.
     fn cluster_drop_filter(
         &mut self,
-        _host: &mut dyn crate::host::Host,
-        _message_type: i64,
+        host: &mut dyn crate::host::Host,
+        message_type: i64,
     ) -> Result<(), ErrorReply> {
-        if self.cluster.is_none() {
-            return Err(ErrorReply::new(shoal_cluster::command::CLUSTER_DISABLED));
-        }
+        let side = self.cluster.as_mut().ok_or(ErrorReply::new(shoal_cluster::command::CLUSTER_DISABLED))?;
+        side.drop_packet_filter = i32::try_from(message_type).map_err(|_| errors::OUT_OF_RANGE)?;
+        self.cluster_configuration_changed(host);
         Ok(())
     }
 }

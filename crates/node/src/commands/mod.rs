@@ -13,8 +13,6 @@ mod replication;
 mod slowlog;
 mod transaction;
 
-pub(crate) use connection::REDIS_VERSION;
-
 use crate::call::NodeBody;
 use shoal_protocol::CommandId;
 
