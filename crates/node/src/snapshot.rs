@@ -2,8 +2,9 @@
 
 use crate::host::{Host, SnapshotContext, SnapshotReport, SnapshotTarget};
 use crate::node::Node;
+use shoal_config::MaxmemoryPolicy;
 use shoal_machine::Now;
-use shoal_store::snapshot::{ReplicationPoint, SnapshotOptions};
+use shoal_store::snapshot::{AccessNotes, ReplicationPoint, SnapshotOptions};
 
 /// A snapshot that is being written.
 #[derive(Clone, Copy, Debug)]
@@ -46,6 +47,11 @@ impl Node {
             id: self.replication.id.to_string(),
             offset: self.replication_offset().cast_signed(),
         });
+        options.access = match self.config.maxmemory_policy {
+            MaxmemoryPolicy::AllkeysLru | MaxmemoryPolicy::VolatileLru => AccessNotes::Idle,
+            MaxmemoryPolicy::AllkeysLfu | MaxmemoryPolicy::VolatileLfu => AccessNotes::Frequency,
+            _ => AccessNotes::None,
+        };
         let key_delay_us = u64::try_from(self.config.rdb_key_save_delay_us).unwrap_or(0);
         SnapshotContext { options, key_delay_us }
     }

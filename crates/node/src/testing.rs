@@ -25,6 +25,7 @@ use shoal_protocol::quoting::{quote, split_arguments};
 use shoal_protocol::value::{Decoder, Value};
 use shoal_protocol::{ErrorReply, OwnedRequest};
 use shoal_session::{Close, Identity};
+use shoal_store::snapshot::Snapshot;
 use shoal_store::{Garbage, Keyspace};
 use std::collections::{BTreeMap, VecDeque};
 
@@ -48,6 +49,8 @@ pub struct TestHost {
     pub saves: Vec<usize>,
     /// The snapshots that were begun.
     pub snapshots: Vec<SnapshotTarget>,
+    /// What stands in the snapshots that were begun.
+    pub images: Vec<Vec<u8>>,
     /// How many snapshots were to be cancelled.
     pub cancelled_snapshots: usize,
     /// The directives of each configuration change that was to be carried out.
@@ -88,6 +91,7 @@ impl Default for TestHost {
             save_error: None,
             saves: Vec::new(),
             snapshots: Vec::new(),
+            images: Vec::new(),
             cancelled_snapshots: 0,
             applied: Vec::new(),
             apply_error: None,
@@ -141,14 +145,15 @@ impl Host for TestHost {
 
     fn begin_snapshot(
         &mut self,
-        _keyspace: &Keyspace,
+        keyspace: &Keyspace,
         target: SnapshotTarget,
-        _context: &SnapshotContext,
+        context: &SnapshotContext,
     ) -> Result<SnapshotStart, String> {
         if let Some(error) = &self.save_error {
             return Err(error.clone());
         }
         self.snapshots.push(target);
+        self.images.push(Snapshot::new(keyspace, &context.options).to_vec());
         Ok(SnapshotStart { process_id: 4711, fork_us: 123 })
     }
 

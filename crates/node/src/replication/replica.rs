@@ -214,7 +214,7 @@ impl Node {
                         handle,
                         origin,
                         transfer: Transfer::new(framing),
-                        loading: Loading::new(&self.keyspace),
+                        loading: Loading::new(now, &self.keyspace, self.options.lfu),
                         total_bytes: match framing {
                             Framing::Length(length) => Some(length),
                             Framing::Mark(_) => None,
