@@ -160,7 +160,8 @@ impl ClusterMachine {
 
     /// Takes in further facts a known node tells of itself, and its wish to forget nodes.
     pub(super) fn learn_extensions(&mut self, sender: NodeKey, header: &Header, extensions: &Extensions) {
-        // Redis 7.0 sets the flag only together with a host name; 7.2 sets it always.
+        // Redis 7.0 sets the flag only together with a host name; 7.2 sets it always. Every message decides anew: the
+        // program behind a name may be exchanged.
         let takes_extensions = header.shoal_version > 0
             || extensions.shard_id.is_some()
             || (header.extensions_understood && extensions.hostname.is_none());
@@ -169,7 +170,7 @@ impl ClusterMachine {
             self.table.get(sender).is_some_and(|node| node.primary.is_none())
         });
         let Some(node) = self.table.get_mut(sender) else { return };
-        node.takes_extensions |= takes_extensions;
+        node.takes_extensions = takes_extensions;
         let mut has_changed = node.hostname != extensions.hostname;
         node.hostname = extensions.hostname.clone();
         if takes_extensions && node.human_name != extensions.human_name {

@@ -293,7 +293,7 @@ fn votes_are_refused() {
     type Change = fn(&mut Bench, &mut Header);
     let cases: [(&str, Change); 7] = [
         ("primary is up", |bench, _| {
-            bench.machine.table.iter_mut().for_each(|(_, node)| node.flags.clear(NodeFlags::FAILED))
+            bench.machine.table.iter_mut().for_each(|(_, node)| node.flags.clear(NodeFlags::FAILED));
         }),
         ("old epoch", |_, header| header.current_epoch = 5),
         ("voted in this epoch", |bench, _| bench.machine.last_vote_epoch = 7),
