@@ -255,6 +255,7 @@ impl Node {
             from_primary: session.kind == ClientKind::Primary,
             no_touch: session.no_touch && command.id != CommandId::Touch,
         };
+        self.effects.skip_propagation = !self.has_consumers();
         let mut reply = shoal_protocol::Reply::new(&mut session.output, session.is_resp3);
         let mut call = Call {
             now,

@@ -14,7 +14,6 @@ mod client_line;
 mod clients;
 mod cluster;
 mod commands;
-mod digest;
 mod dispatch;
 mod expiry;
 mod histogram;

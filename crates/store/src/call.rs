@@ -68,8 +68,6 @@ pub struct Effects {
     pub track_events: bool,
     /// Nobody receives what is propagated (no replicas, no append-only file): commands need not note it.
     pub skip_propagation: bool,
-    /// The command is propagated even if nothing changed: `FLUSHALL` of an empty keyspace.
-    pub forced: bool,
     /// Keys that reads found.
     pub hits: u64,
     /// Keys that reads did not find.
@@ -82,7 +80,6 @@ impl Effects {
     /// Forgets what the last command did; keeps the settings and the memory.
     pub fn reset(&mut self) {
         self.dirty = 0;
-        self.forced = false;
         if !matches!(self.propagation, Propagation::Verbatim) {
             self.propagation = Propagation::Verbatim;
         }

@@ -8,7 +8,7 @@ use crate::database::{Database, Found};
 use crate::entry::{Entry, Value};
 use crate::keyspace::Keyspace;
 use crate::table::Item;
-use sha1::{Digest as _, Sha1};
+use sha1_smol::Sha1;
 use std::fmt;
 
 /// The number that stands for strings.
@@ -22,13 +22,13 @@ pub struct Digest(pub [u8; 20]);
 
 impl Digest {
     fn xor(&mut self, bytes: &[u8]) {
-        let hash = Sha1::digest(bytes);
+        let hash = Sha1::from(bytes).digest().bytes();
         self.0.iter_mut().zip(hash).for_each(|(byte, other)| *byte ^= other);
     }
 
     fn mix(&mut self, bytes: &[u8]) {
         self.xor(bytes);
-        self.0 = Sha1::digest(self.0).into();
+        self.0 = Sha1::from(self.0).digest().bytes();
     }
 }
 

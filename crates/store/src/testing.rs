@@ -132,7 +132,7 @@ impl Fixture {
     pub fn propagated(&self, line: &str) -> Vec<String> {
         let before = self.effects.before.iter().map(|(_, request)| show_request(request));
         let own = match &self.effects.propagation {
-            _ if self.effects.dirty == 0 && !self.effects.forced => Vec::new(),
+            _ if self.effects.dirty == 0 => Vec::new(),
             Propagation::Verbatim => vec![line.to_owned()],
             Propagation::Instead(requests) => requests.iter().map(show_request).collect(),
         };

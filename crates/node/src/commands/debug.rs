@@ -1,13 +1,13 @@
 //! DEBUG: what tests and developers do to a server.
 
 use crate::call::{NodeBody, NodeCall};
-use crate::digest::Digest;
 use crate::host::{Crash, LogLevel};
 use shoal_protocol::number::{parse_f64, parse_i64};
 use shoal_protocol::{Arguments, CommandId, ErrorReply, Reply, errors};
-use shoal_store::entry::EMBEDDED_MAX_BYTES;
+use shoal_store::digest::{keyspace_digest, value_digest};
+use shoal_store::populate::{self, Populate};
 use shoal_store::table::Item;
-use shoal_store::{Entry, NewValue, Outcome, Value, access};
+use shoal_store::{Entry, Outcome, Value, access};
 
 pub(super) const BODIES: &[(CommandId, NodeBody)] = &[(CommandId::Debug, debug)];
 
@@ -28,7 +28,7 @@ const SUBCOMMANDS: &[Row] = &[
     ("OBJECT", -1, object),
     ("PANIC", 0, |call, _| crash(call, Crash::Panic)),
     ("PAUSE-CRON", 1, pause_cron),
-    ("POPULATE", -1, populate),
+    ("POPULATE", -1, populate_database),
     ("PROTOCOL", 1, protocol),
     ("QUICKLIST-PACKED-THRESHOLD", 1, quicklist_packed_threshold),
     ("REPLYBUFFER", 2, accept),
@@ -102,8 +102,8 @@ fn sleep(call: &mut NodeCall<'_>, mut arguments: Arguments<'_>) -> Outcome {
 }
 
 fn digest(call: &mut NodeCall<'_>, _: Arguments<'_>) -> Outcome {
-    let digest = Digest::of_keyspace(&call.node.keyspace);
-    call.reply().simple(&digest.to_hex());
+    let digest = keyspace_digest(&call.node.keyspace);
+    call.reply().simple(&digest.to_string());
     Ok(())
 }
 
@@ -112,9 +112,7 @@ fn digest_value(call: &mut NodeCall<'_>, arguments: Arguments<'_>) -> Outcome {
     let mut reply = call.session.reply();
     reply.array(arguments.remaining());
     for key in arguments.rest() {
-        let found = database.find(key);
-        let digest = found.map_or_else(Digest::default, |found| Digest::of_value(&database.entry(found)));
-        reply.simple(&digest.to_hex());
+        reply.simple(&value_digest(database, database.find(key)).to_string());
     }
     Ok(())
 }
@@ -155,7 +153,7 @@ fn serialized_bytes(entry: &Entry) -> usize {
     }
 }
 
-fn populate(call: &mut NodeCall<'_>, mut arguments: Arguments<'_>) -> Outcome {
+fn populate_database(call: &mut NodeCall<'_>, mut arguments: Arguments<'_>) -> Outcome {
     let count = arguments.take_i64()?;
     let count = u64::try_from(count).map_err(|_| errors::MUST_BE_POSITIVE)?;
     let prefix = arguments.take_optional().unwrap_or(b"key");
@@ -169,28 +167,9 @@ fn populate(call: &mut NodeCall<'_>, mut arguments: Arguments<'_>) -> Outcome {
     if !arguments.is_empty() || size.is_some_and(|size| size > call.node.options.max_string_bytes) {
         return Err(errors::SYNTAX);
     }
-    let clock =
-        if call.node.options.lfu { access::lfu_initial(call.now) } else { access::lru_clock(call.now) };
-    let database = call.node.keyspace.database_mut(call.session.database);
-    for number in 0..count {
-        let key = [prefix, format!(":{number}").as_bytes()].concat();
-        if database.find(&key).is_some() {
-            continue;
-        }
-        let mut value = format!("value:{number}").into_bytes();
-        if let Some(size) = size {
-            value.resize(size, 0);
-        }
-        let value = if value.len() > EMBEDDED_MAX_BYTES {
-            NewValue::RawBytes(&value)
-        } else {
-            NewValue::Bytes(&value)
-        };
-        let mut entry = Entry::new(&key, value, None);
-        entry.set_access(clock);
-        let place = database.place(&key);
-        database.insert(place, entry);
-    }
+    let keys = Populate { count, prefix, value_bytes: size.unwrap_or(0) };
+    let (index, lfu) = (call.session.database, call.node.options.lfu);
+    populate::populate(&mut call.node.keyspace, index, call.now, lfu, keys);
     call.reply().ok();
     Ok(())
 }
@@ -384,6 +363,7 @@ fn help(call: &mut NodeCall<'_>, _: Arguments<'_>) -> Outcome {
 mod tests {
     use super::*;
     use crate::testing::Fixture;
+    use shoal_store::NewValue;
 
     /// The digests were computed by a redis-server 7.0.15.
     #[test]

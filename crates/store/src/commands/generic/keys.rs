@@ -52,7 +52,7 @@ pub(super) fn dbsize(call: &mut Call<'_, '_>, _: Arguments<'_>) -> Outcome {
 pub(super) fn flushdb(call: &mut Call<'_, '_>, arguments: Arguments<'_>) -> Outcome {
     let at_once = flush_at_once(arguments)?;
     flush(call, call.database_index, at_once);
-    call.effects.forced = true;
+    propagate_flush(call);
     call.reply.ok();
     Ok(())
 }
@@ -62,7 +62,7 @@ pub(super) fn flushall(call: &mut Call<'_, '_>, arguments: Arguments<'_>) -> Out
     for index in 0..call.keyspace.database_count() {
         flush(call, index, at_once);
     }
-    call.effects.forced = true;
+    propagate_flush(call);
     call.reply.ok();
     Ok(())
 }
@@ -75,6 +75,11 @@ fn flush_at_once(mut arguments: Arguments<'_>) -> Result<bool, ErrorReply> {
     }
     arguments.finish()?;
     Ok(at_once)
+}
+
+/// Replicas are told even if nothing was there: they may hold keys that have expired here.
+fn propagate_flush(call: &mut Call<'_, '_>) {
+    call.effects.dirty = call.effects.dirty.max(1);
 }
 
 fn flush(call: &mut Call<'_, '_>, index: usize, at_once: bool) {

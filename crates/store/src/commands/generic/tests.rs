@@ -283,6 +283,8 @@ fn effects_are_the_same_everywhere() {
     }
     fixture.run("FLUSHALL");
     assert_eq!((fixture.effects.dirty, &fixture.effects.touched_databases[..]), (2, &[0][..]));
+    fixture.run("FLUSHALL");
+    assert_eq!(fixture.propagated("FLUSHALL"), ["FLUSHALL"]);
 }
 
 /// A payload in a form that command lines can hold.
