@@ -154,6 +154,9 @@ pub trait Host {
     /// Dies.
     fn crash(&mut self, crash: Crash);
 
+    /// Asks the allocator to give unused pages back to the system, if it can be asked.
+    fn purge_memory(&mut self) {}
+
     /// Frees memory elsewhere.
     fn free(&mut self, garbage: Vec<Garbage>);
 }

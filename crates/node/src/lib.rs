@@ -19,6 +19,7 @@ mod expiry;
 mod histogram;
 mod host;
 mod info;
+mod latency;
 mod limits;
 mod loading;
 mod monitor;

@@ -47,6 +47,12 @@ impl Node {
         if !self.monitors.is_empty() {
             self.feed_monitors(now, handle, session, command, request);
         }
+        let threshold_ms = self.config.latency_monitor_threshold_ms;
+        if threshold_ms > 0 && duration_us / 1000 >= threshold_ms {
+            let is_fast = command.flags.contains(Flags::FAST);
+            let event = if is_fast { "fast-command" } else { "command" };
+            self.latency.note(event, (now.unix_us + duration_us) / 1_000_000, duration_us / 1000);
+        }
         if self.config.slowlog_log_slower_than_us >= 0
             && duration_us >= self.config.slowlog_log_slower_than_us.cast_unsigned()
             && !command.flags.contains(Flags::SKIP_SLOWLOG)

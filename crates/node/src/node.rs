@@ -4,6 +4,7 @@ use crate::action::Action;
 use crate::clients::{Clients, Handle};
 use crate::cluster::ClusterSide;
 use crate::host::{Host, LogLevel};
+use crate::latency::LatencyMonitor;
 use crate::names::Names;
 use crate::pause::{PauseReason, Pauses};
 use crate::persistence::Persistence;
@@ -89,6 +90,7 @@ pub struct Node {
     /// Clients in MONITOR.
     pub(crate) monitors: Vec<Handle>,
     pub(crate) slow_log: SlowLog,
+    pub(crate) latency: LatencyMonitor,
     pub(crate) persistence: Persistence,
     /// A shutdown that waits for replicas.
     pub(crate) shutdown: Option<PendingShutdown>,
@@ -143,6 +145,7 @@ impl Node {
             crowded: Vec::new(),
             monitors: Vec::new(),
             slow_log: SlowLog::default(),
+            latency: LatencyMonitor::default(),
             persistence: Persistence::new(now),
             shutdown: None,
             memory_peak_bytes: 0,

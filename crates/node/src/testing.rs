@@ -69,6 +69,8 @@ pub struct TestHost {
     pub crashes: Vec<Crash>,
     /// How long was slept, and whether the node counted as alive meanwhile.
     pub sleeps: Vec<(u64, bool)>,
+    /// How often unused pages were to be given back.
+    pub purges: usize,
     /// How many pieces of memory were to be freed elsewhere.
     pub freed: usize,
 }
@@ -101,6 +103,7 @@ impl Default for TestHost {
             cluster_messages: Vec::new(),
             crashes: Vec::new(),
             sleeps: Vec::new(),
+            purges: 0,
             freed: 0,
         }
     }
@@ -189,6 +192,10 @@ impl Host for TestHost {
 
     fn crash(&mut self, crash: Crash) {
         self.crashes.push(crash);
+    }
+
+    fn purge_memory(&mut self) {
+        self.purges += 1;
     }
 
     fn free(&mut self, garbage: Vec<Garbage>) {

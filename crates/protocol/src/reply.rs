@@ -377,6 +377,18 @@ impl<'a> Reply<'a> {
         }
     }
 
+    /// A floating point number in its shortest form; in RESP2 a bulk string.
+    pub fn double(&mut self, value: f64) {
+        let text = value.to_string();
+        if self.resp3 {
+            self.output.extend(b",");
+            self.output.extend(text.as_bytes());
+            self.output.extend(b"\r\n");
+        } else {
+            self.bulk(text.as_bytes());
+        }
+    }
+
     /// A string with its format of three letters; in RESP2 a bulk string.
     pub fn verbatim(&mut self, format: &str, text: &[u8]) {
         if !self.resp3 {
@@ -469,6 +481,8 @@ mod tests {
             (|reply| reply.null(), "$-1\r\n", "_\r\n"),
             (|reply| reply.null_array(), "*-1\r\n", "_\r\n"),
             (|reply| reply.boolean(true), ":1\r\n", "#t\r\n"),
+            (|reply| reply.double(1.5), "$3\r\n1.5\r\n", ",1.5\r\n"),
+            (|reply| reply.double(f64::NEG_INFINITY), "$4\r\n-inf\r\n", ",-inf\r\n"),
             (|reply| reply.map(2), "*4\r\n", "%2\r\n"),
             (|reply| reply.set(2), "*2\r\n", "~2\r\n"),
             (|reply| reply.push(2), "*2\r\n", ">2\r\n"),

@@ -7,6 +7,8 @@ mod config;
 mod connection;
 mod debug;
 mod info;
+mod latency;
+mod memory;
 mod persistence;
 mod pubsub;
 mod replication;
@@ -44,6 +46,8 @@ static BODIES: [Option<NodeBody>; CommandId::COUNT] = {
         connection::BODIES,
         debug::BODIES,
         info::BODIES,
+        latency::BODIES,
+        memory::BODIES,
         persistence::BODIES,
         pubsub::BODIES,
         replication::BODIES,

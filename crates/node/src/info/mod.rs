@@ -4,6 +4,8 @@ mod memory;
 mod server;
 mod statistics;
 
+pub(crate) use memory::MemoryUse;
+
 use crate::host::Host;
 use crate::node::Node;
 use shoal_machine::Now;
