@@ -24,7 +24,36 @@ pub enum Verdict {
     Postponed,
 }
 
+/// Requests looked at ahead of their turn.
+pub const PREFETCHED_REQUESTS: usize = 16;
+
 impl Node {
+    /// Asks the processor for the memory that the client's next [`PREFETCHED_REQUESTS`] requests will probably touch, so that
+    /// the waits for it overlap.
+    pub fn prefetch(&self, handle: Handle, reader: &shoal_protocol::RequestReader) {
+        let Some(session) = self.clients.session(handle) else { return };
+        let database = self.keyspace.database(session.database);
+        let mut places = [None; PREFETCHED_REQUESTS];
+        let mut count = 0;
+        reader.upcoming(PREFETCHED_REQUESTS, |key| {
+            if let Some(place) = places.get_mut(count) {
+                *place = Some(database.place(key));
+                count += 1;
+            }
+        });
+        if count < 2 {
+            return;
+        }
+        let places = places.iter().flatten();
+        places.clone().for_each(|&place| database.prefetch(place));
+        places.for_each(|&place| database.prefetch_entry(place));
+    }
+
+    /// Requests follow that do not directly follow those before: the stopwatch is to be read anew.
+    pub fn batch_begins(&mut self) {
+        self.stopwatch_us = None;
+    }
+
     /// Carries out a client's request. Replies go to the session's output.
     pub fn execute(
         &mut self,
@@ -214,7 +243,7 @@ impl Node {
         command: &'static Command,
         request: Request<'_>,
     ) {
-        let began_us = host.stopwatch_us();
+        let began_us = self.stopwatch_us.take().unwrap_or_else(|| host.stopwatch_us());
         let is_outermost = !self.unit.is_open;
         self.effects.reset();
         self.effects.track_touched = !self.watchers.is_empty();
@@ -229,7 +258,9 @@ impl Node {
         if outcome.is_err() || error_count > 0 {
             self.stats.command(command.id).failed_calls += 1;
         }
-        let duration_us = host.stopwatch_us().saturating_sub(began_us);
+        let ended_us = host.stopwatch_us();
+        self.stopwatch_us = Some(ended_us);
+        let duration_us = ended_us.saturating_sub(began_us);
         self.account(command, duration_us);
         self.observe(now, handle, session, command, &request, duration_us);
         session.last_command = Some(command);

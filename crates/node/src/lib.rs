@@ -40,7 +40,7 @@ mod watch;
 pub use action::{Action, ShutdownRequest};
 pub use call::{NodeBody, NodeCall};
 pub use clients::Handle;
-pub use dispatch::Verdict;
+pub use dispatch::{PREFETCHED_REQUESTS, Verdict};
 pub use host::{
     ClusterAnswer, Crash, Host, LogLevel, ProcessFacts, SnapshotContext, SnapshotReport, SnapshotStart,
     SnapshotTarget,

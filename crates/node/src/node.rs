@@ -79,6 +79,8 @@ pub struct Node {
     pub(crate) actions: Vec<Action>,
     pub(crate) started_at: Now,
     pub(crate) next_client_id: u64,
+    /// When the last command of the current batch ended.
+    pub(crate) stopwatch_us: Option<u64>,
     /// Changes since the last snapshot.
     pub(crate) changes_since_save: u64,
     /// Clients whose command is put off by a pause.
@@ -139,6 +141,7 @@ impl Node {
             actions: Vec::new(),
             started_at: now,
             next_client_id: 1,
+            stopwatch_us: None,
             changes_since_save: 0,
             postponed: Vec::new(),
             own_pushes: OutputBuffer::new(),

@@ -328,6 +328,31 @@ impl RequestReader {
         }
     }
 
+    /// Shows the first argument after the name of each complete request that waits, `limit` of them at the most: probably
+    /// a key, whose place in memory can be asked for early. Stops at anything out of the ordinary.
+    pub fn upcoming(&self, limit: usize, mut visit: impl FnMut(&[u8])) {
+        let skip = if self.complete { self.position } else { 0 };
+        if self.state != State::Idle {
+            return;
+        }
+        let mut rest = &self.buffer[self.start + skip..self.filled];
+        for _ in 0..limit {
+            let Some((count, mut at)) = short_line(rest, b'*') else { return };
+            for index in 0..count {
+                let Some((length, line)) = short_line(&rest[at..], b'$') else { return };
+                let Some(argument) = rest.get(at + line..at + line + length) else { return };
+                if index == 1 {
+                    visit(argument);
+                }
+                at += line + length + 2;
+                if at > rest.len() {
+                    return;
+                }
+            }
+            rest = &rest[at..];
+        }
+    }
+
     /// Bytes that wait to become requests, and the space held for them.
     pub fn buffered_bytes(&self) -> usize {
         let large = if matches!(self.state, State::LargeBody { .. }) { self.position } else { 0 };
@@ -569,6 +594,23 @@ impl RequestReader {
     }
 }
 
+/// A line of `kind` and a number of at most seven digits: the number, and where the next line begins.
+fn short_line(bytes: &[u8], kind: u8) -> Option<(usize, usize)> {
+    const DIGITS_MAX: usize = 7;
+    if bytes.first() != Some(&kind) {
+        return None;
+    }
+    let mut value = 0;
+    for (index, byte) in bytes.iter().enumerate().skip(1).take(DIGITS_MAX + 1) {
+        match byte {
+            b'0'..=b'9' => value = value * 10 + usize::from(byte - b'0'),
+            b'\r' if index > 1 => return Some((value, index + 2)),
+            _ => return None,
+        }
+    }
+    None
+}
+
 enum Inline {
     Incomplete,
     Empty,
@@ -678,6 +720,24 @@ mod tests {
     }
 
     #[test]
+    fn upcoming_requests_show_their_first_argument() {
+        let mut reader = RequestReader::new();
+        reader.feed(b"*2\r\n$3\r\nGET\r\n$1\r\na\r\n*1\r\n$4\r\nPING\r\n*3\r\n$3\r\nSET\r\n$2\r\nbb\r\n$1\r\n1\r\n*2\r\n$3\r\nGET\r\n$5\r\nc");
+        let keys = |reader: &RequestReader, limit| {
+            let mut keys = Vec::new();
+            reader.upcoming(limit, |key| keys.push(String::from_utf8_lossy(key).into_owned()));
+            keys
+        };
+        assert_eq!(keys(&reader, 16), ["a", "bb"]);
+        assert_eq!(keys(&reader, 2), ["a"]);
+        assert!(reader.next(&Limits::default()).unwrap().is_some());
+        assert_eq!(keys(&reader, 16), ["bb"]);
+        let mut broken = RequestReader::new();
+        broken.feed(b"*2\r\n$99999999\r\nx");
+        assert!(keys(&broken, 16).is_empty());
+    }
+
+    #[test]
     fn a_request_can_be_put_back() {
         let mut reader = RequestReader::new();
         reader.feed(b"*2\r\n$3\r\nGET\r\n$1\r\na\r\nPING 1\r\n");
@@ -738,6 +798,9 @@ mod tests {
         ) {
             let whole = read(&input, &[usize::MAX], &Limits::default());
             prop_assert_eq!(&read(&input, &sizes, &Limits::default()), &whole);
+            let mut reader = RequestReader::new();
+            reader.feed(&input);
+            reader.upcoming(16, |_| {});
             if input.len() < 3000 {
                 prop_assert_eq!(&read(&input, &[1], &Limits::default()), &whole);
             }

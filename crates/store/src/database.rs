@@ -111,6 +111,22 @@ impl Database {
         Place { hash: self.hasher.hash(key), slot }
     }
 
+    /// Asks the processor for what a look-up of this place will touch first.
+    #[inline]
+    pub fn prefetch(&self, place: Place) {
+        if let Some(table) = self.table(place.slot) {
+            table.prefetch(place.hash);
+        }
+    }
+
+    /// Asks the processor for the entry that is probably at this place; some time after [`Database::prefetch`].
+    #[inline]
+    pub fn prefetch_entry(&self, place: Place) {
+        if let Some(table) = self.table(place.slot) {
+            table.prefetch_item(place.hash);
+        }
+    }
+
     /// Finds a key.
     #[inline]
     pub fn find(&self, key: &[u8]) -> Option<Found> {

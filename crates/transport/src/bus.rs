@@ -158,6 +158,14 @@ impl BusHandle {
         }
     }
 
+    /// Waits for the first message for the node.
+    pub fn first_event(&mut self, longest: Duration) -> Option<MachineMessage> {
+        match self.from_bus.recv_timeout(longest) {
+            Ok(BusEvent::ToNode(message)) => Some(message),
+            _ => None,
+        }
+    }
+
     /// Tells the machine something.
     pub fn tell(&self, message: NodeMessage) {
         if self.to_bus.send(ToBus::Message(message)).is_ok() {

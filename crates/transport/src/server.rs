@@ -14,7 +14,7 @@ use crate::snapshot::SnapshotWriter;
 use mio::net::{TcpStream, UnixStream};
 use mio::{Events, Interest, Poll, Token, Waker};
 use shoal_machine::Monotonic;
-use shoal_node::{Action, Handle, Host, LogLevel, Node, ShutdownRequest, Verdict};
+use shoal_node::{Action, Handle, Host, LogLevel, Node, PREFETCHED_REQUESTS, ShutdownRequest, Verdict};
 use shoal_protocol::request::Limits;
 use shoal_session::Close;
 use std::io::{self, Read, Write};
@@ -169,6 +169,7 @@ impl Server {
     /// # Errors
     /// Waiting for events fails, which leaves nothing to do.
     pub fn run(&mut self) -> io::Result<StopReason> {
+        self.wait_for_cluster();
         let mut events = Events::with_capacity(EVENTS_PER_TURN);
         while self.stop.is_none() {
             let timeout = self.timeout();
@@ -180,6 +181,16 @@ impl Server {
         }
         self.host.listeners.close();
         Ok(self.stop.unwrap_or(StopReason::Shutdown))
+    }
+
+    /// A cluster node serves nobody before it has its first view.
+    fn wait_for_cluster(&mut self) {
+        const FIRST_VIEW: Duration = Duration::from_secs(5);
+        if let Some(message) = self.host.bus.as_mut().and_then(|bus| bus.first_event(FIRST_VIEW)) {
+            let now = self.host.clock.now();
+            self.node.cluster_message(now, &mut self.host, message);
+        }
+        self.node.cluster_data_loaded(&mut self.host);
     }
 
     fn timeout(&self) -> Duration {
@@ -421,7 +432,11 @@ impl Server {
         if let Some(bus) = &self.host.bus {
             bus.command_begins();
         }
-        for _ in 0..COMMANDS_PER_TURN {
+        self.node.batch_begins();
+        for number in 0..COMMANDS_PER_TURN {
+            if number % PREFETCHED_REQUESTS == 0 {
+                self.node.prefetch(handle, &connection.reader);
+            }
             let verdict = match connection.reader.next(&limits) {
                 Ok(Some(request)) => self.node.execute(now, &mut self.host, handle, request),
                 Ok(None) => break,

@@ -141,6 +141,20 @@ impl Bucket {
         None
     }
 
+    /// Where the item is that probably has these hash bits.
+    #[inline]
+    pub fn likely_item(&self, fingerprint: u32) -> Option<*const u8> {
+        let mut candidates = self.tag_matches(fingerprint as u8);
+        while candidates != 0 {
+            let pointer = self.slots[candidates.trailing_zeros() as usize / 8];
+            candidates &= candidates - 1;
+            if hash_bits(pointer) == (fingerprint >> 8) as u16 {
+                return untagged(pointer).map(|item| item.as_ptr().cast_const());
+            }
+        }
+        None
+    }
+
     /// A word with the top bit of byte `n` set where tag `n` is (perhaps) `tag`; false positives are possible.
     #[inline]
     fn tag_matches(&self, tag: u8) -> u64 {

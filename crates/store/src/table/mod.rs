@@ -23,13 +23,15 @@
 //! The design is of its own; its parents are extendible hashing (Fagin et al., 1979) and linear probing by buckets.
 //! `unsafe` is confined to `bucket` (items behind tagged pointers) and `segment` (which knows their type).
 
+#![allow(unsafe_code)]
+
 mod bucket;
 mod segment;
 
 pub use bucket::{Item, ItemMut, ItemRef};
 
 use crate::hasher::Hasher;
-use segment::Segment;
+use segment::{Segment, Shortcut};
 
 /// No deadline.
 pub const NO_DEADLINE: u64 = u64::MAX;
@@ -53,6 +55,8 @@ pub struct Position {
 pub struct Table<T: Item> {
     /// `2^depth` entries: the segment that owns each range of hashes.
     directory: Vec<u32>,
+    /// The same, as the words that look-ups follow.
+    shortcuts: Vec<Shortcut>,
     depth: u32,
     segments: Vec<Segment<T>>,
     /// Places in `segments` that are unused.
@@ -72,6 +76,7 @@ impl<T: Item> Table<T> {
     pub const fn new() -> Self {
         Self {
             directory: Vec::new(),
+            shortcuts: Vec::new(),
             depth: 0,
             segments: Vec::new(),
             vacant: Vec::new(),
@@ -107,7 +112,7 @@ impl<T: Item> Table<T> {
 
     /// Bytes held by the table itself, without its items.
     pub fn size_bytes(&self) -> usize {
-        self.directory.capacity() * size_of::<u32>()
+        self.directory.capacity() * (size_of::<u32>() + size_of::<Shortcut>())
             + self.segments.capacity() * size_of::<Segment<T>>()
             + self.vacant.capacity() * size_of::<u32>()
             + self.segments.iter().map(Segment::size_bytes).sum::<usize>()
@@ -116,9 +121,30 @@ impl<T: Item> Table<T> {
     /// Finds an item.
     #[inline]
     pub fn find(&self, hash: u64, key: &[u8]) -> Option<Position> {
-        let segment = self.segment_of(hash)?;
-        let (bucket, slot) = self.segments[segment as usize].find(hash, key)?;
-        Some(Position { segment, bucket, slot })
+        let index = self.index_of(hash);
+        let shortcut = self.shortcuts.get(index)?;
+        // SAFETY: every change of a segment's buckets is followed by `refresh`, before anything else is done with the table,
+        // and all items are of type `T`.
+        let (bucket, slot) = unsafe { shortcut.find::<T>(hash, key) }?;
+        Some(Position { segment: self.directory[index], bucket, slot })
+    }
+
+    /// Asks the processor for what [`Table::find`] will look at first; [`Table::prefetch_item`] asks for the rest, a moment
+    /// later.
+    #[inline]
+    pub fn prefetch(&self, hash: u64) {
+        if let Some(shortcut) = self.shortcuts.get(self.index_of(hash)) {
+            shortcut.prefetch_bucket(hash);
+        }
+    }
+
+    /// Asks the processor for the item that [`Table::find`] will probably find.
+    #[inline]
+    pub fn prefetch_item(&self, hash: u64) {
+        if let Some(shortcut) = self.shortcuts.get(self.index_of(hash)) {
+            // SAFETY: as in `find`.
+            unsafe { shortcut.prefetch_item(hash) };
+        }
     }
 
     /// The item at `position`.
@@ -138,14 +164,18 @@ impl<T: Item> Table<T> {
         if self.directory.is_empty() {
             self.segments.push(Segment::new(0));
             self.directory.push(0);
+            self.shortcuts.push(self.segments[0].shortcut());
         }
         loop {
             let index = self.segment_of(hash).unwrap_or(0);
-            let segment = &mut self.segments[index as usize];
-            if segment.is_full() && !segment.grow() {
-                self.split(index, hash, hasher);
-                continue;
+            if self.segments[index as usize].is_full() {
+                if !self.segments[index as usize].grow() {
+                    self.split(index, hash, hasher);
+                    continue;
+                }
+                self.refresh(hash);
             }
+            let segment = &mut self.segments[index as usize];
             let (bucket, slot) = segment.insert(hash, item);
             self.length += 1;
             return Position { segment: index, bucket, slot };
@@ -164,7 +194,9 @@ impl<T: Item> Table<T> {
         let item = segment.remove(position.bucket, position.slot);
         self.length -= 1;
         if !keep_size {
-            segment.shrink();
+            if segment.shrink() {
+                self.refresh(hash);
+            }
             self.merge(hash, hasher);
         }
         item
@@ -284,9 +316,14 @@ impl<T: Item> Table<T> {
         }
     }
 
+    /// The directory's entry for a hash.
+    #[inline]
+    fn index_of(&self, hash: u64) -> usize {
+        if self.depth == 0 { 0 } else { (hash >> (64 - self.depth)) as usize }
+    }
+
     fn segment_of(&self, hash: u64) -> Option<u32> {
-        let index = if self.depth == 0 { 0 } else { (hash >> (64 - self.depth)) as usize };
-        self.directory.get(index).copied()
+        self.directory.get(self.index_of(hash)).copied()
     }
 
     /// Splits the segment that owns `hash` into two halves of its range.
@@ -299,6 +336,7 @@ impl<T: Item> Table<T> {
                 doubled.extend([segment, segment]);
             }
             self.directory = doubled;
+            self.shortcuts = self.shortcuts.iter().flat_map(|&shortcut| [shortcut, shortcut]).collect();
             self.depth += 1;
         }
         let upper = self.segments[index as usize].split(hasher);
@@ -314,6 +352,8 @@ impl<T: Item> Table<T> {
         };
         let (first, width) = self.range_in_directory(hash, depth);
         self.directory[first + width / 2..first + width].fill(place);
+        self.shortcuts[first..first + width / 2].fill(self.segments[index as usize].shortcut());
+        self.shortcuts[first + width / 2..first + width].fill(self.segments[place as usize].shortcut());
     }
 
     /// Joins the segment that owns `hash` with its other half, if both are small.
@@ -335,13 +375,21 @@ impl<T: Item> Table<T> {
         self.vacant.push(high);
         let (first, width) = self.range_in_directory(hash, depth - 1);
         self.directory[first..first + width].fill(low);
+        self.shortcuts[first..first + width].fill(self.segments[low as usize].shortcut());
+    }
+
+    /// Learns the buckets of the segment that owns `hash` anew.
+    fn refresh(&mut self, hash: u64) {
+        let Some(index) = self.segment_of(hash) else { return };
+        let segment = &self.segments[index as usize];
+        let (first, width) = self.range_in_directory(hash, segment.depth());
+        self.shortcuts[first..first + width].fill(segment.shortcut());
     }
 
     /// The part of the directory that the segment of this depth owns.
     fn range_in_directory(&self, hash: u64, segment_depth: u32) -> (usize, usize) {
         let width = 1usize << (self.depth - segment_depth);
-        let index = if self.depth == 0 { 0 } else { (hash >> (64 - self.depth)) as usize };
-        (index & !(width - 1), width)
+        (self.index_of(hash) & !(width - 1), width)
     }
 }
 

@@ -7,6 +7,7 @@ use super::bucket::{Bucket, Item, ItemMut, ItemRef, SLOTS};
 use crate::hasher::Hasher;
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
+use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 
 /// The numbers of buckets that a segment takes on; times 64 bytes they are size classes of the allocator.
@@ -20,9 +21,153 @@ const WINDOW_STEP: u32 = 8;
 /// Two halves merge when together they fill at most this many slots.
 const MERGE_BELOW: usize = 14 * SLOTS;
 
+/// The buckets of a segment: a boxed slice whose address others may know.
+#[derive(Debug)]
+struct Buckets(NonNull<[Bucket]>);
+
+impl Buckets {
+    fn new(count: usize) -> Self {
+        let buckets: Box<[Bucket]> = (0..count).map(|_| Bucket::EMPTY).collect();
+        Self(NonNull::from(Box::leak(buckets)))
+    }
+}
+
+impl Deref for Buckets {
+    type Target = [Bucket];
+
+    #[inline]
+    fn deref(&self) -> &[Bucket] {
+        // SAFETY: the slice is owned, and borrowed together with its owner.
+        unsafe { self.0.as_ref() }
+    }
+}
+
+impl DerefMut for Buckets {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut [Bucket] {
+        // SAFETY: the slice is owned, and borrowed for changing together with its owner.
+        unsafe { self.0.as_mut() }
+    }
+}
+
+impl Drop for Buckets {
+    fn drop(&mut self) {
+        // SAFETY: the slice came out of a box, and nothing refers to it any more: a table forgets a segment's address
+        // before the segment's buckets go.
+        drop(unsafe { Box::from_raw(self.0.as_ptr()) });
+    }
+}
+
+/// All that finding an item takes, in one word: address, number and depth of a segment's buckets.
+///
+/// Buckets are aligned to 64 bytes and their addresses fit 48 bits; the number's index in [`SIZES`] is kept below, the
+/// depth above. So a look-up goes from the directory straight to the bucket.
+#[derive(Clone, Copy, Debug)]
+pub struct Shortcut(*const u8);
+
+const SIZE_MASK: usize = 0x3f;
+const DEPTH_SHIFT: u32 = 48;
+
+// SAFETY: a shortcut belongs to a table and moves with it; it is only followed through the table.
+unsafe impl Send for Shortcut {}
+
+impl Shortcut {
+    #[inline]
+    fn depth(self) -> u32 {
+        (self.0.addr() >> DEPTH_SHIFT) as u32
+    }
+
+    #[inline]
+    fn bucket_count(self) -> usize {
+        usize::from(SIZES[self.0.addr() & SIZE_MASK & (SIZES.len() - 1)])
+    }
+
+    #[inline]
+    fn buckets(self) -> *const Bucket {
+        self.0.map_addr(|address| address & ((1 << DEPTH_SHIFT) - 1) & !SIZE_MASK).cast()
+    }
+
+    /// Finds the item with this key: its bucket and slot.
+    ///
+    /// # Safety
+    /// The segment that gave this shortcut is there and has not changed its buckets since, and its items are of type `T`.
+    #[inline]
+    pub unsafe fn find<T: Item>(self, hash: u64, key: &[u8]) -> Option<(u8, u8)> {
+        let count = self.bucket_count();
+        let fingerprint = fingerprint(self.depth(), hash);
+        let mut index = home(self.depth(), count, fingerprint);
+        for _ in 0..count {
+            // SAFETY: `index` is below the number of buckets, and the buckets are there, as the caller promises.
+            let bucket = unsafe { &*self.buckets().add(index) };
+            // SAFETY: the items are of type `T`, as the caller promises.
+            if let Some(slot) = unsafe { bucket.find::<T>(fingerprint, key) } {
+                return Some((index as u8, slot));
+            }
+            if !bucket.has_overflowed() {
+                return None;
+            }
+            index = if index + 1 == count { 0 } else { index + 1 };
+        }
+        None
+    }
+
+    /// Brings the bucket that an item of this hash belongs to into the processor's cache.
+    #[inline]
+    pub fn prefetch_bucket(self, hash: u64) {
+        let index = home(self.depth(), self.bucket_count(), fingerprint(self.depth(), hash));
+        prefetch(self.buckets().wrapping_add(index).cast());
+    }
+
+    /// Brings the item that probably has this hash into the processor's cache.
+    ///
+    /// # Safety
+    /// As for [`Shortcut::find`].
+    #[inline]
+    pub unsafe fn prefetch_item(self, hash: u64) {
+        let fingerprint = fingerprint(self.depth(), hash);
+        let index = home(self.depth(), self.bucket_count(), fingerprint);
+        // SAFETY: `index` is below the number of buckets, and the buckets are there, as the caller promises.
+        if let Some(item) = unsafe { &*self.buckets().add(index) }.likely_item(fingerprint) {
+            prefetch(item);
+        }
+    }
+}
+
+/// Asks the processor to load a cache line. Any address will do.
+#[inline]
+fn prefetch(address: *const u8) {
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    // SAFETY: prefetching never faults.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(address.cast());
+    }
+    #[cfg(not(all(target_arch = "x86_64", not(miri))))]
+    let _ = address;
+}
+
+/// Where the kept bits of a hash begin in a segment of this depth.
+#[inline]
+const fn window(depth: u32) -> u32 {
+    depth / WINDOW_STEP * WINDOW_STEP
+}
+
+/// The kept bits of a hash in a segment of this depth.
+#[inline]
+const fn fingerprint(depth: u32, hash: u64) -> u32 {
+    ((hash << window(depth)) >> (64 - FINGERPRINT_BITS)) as u32
+}
+
+/// The bucket that an item belongs to: its bits below the directory's, read as a fraction.
+#[inline]
+const fn home(depth: u32, bucket_count: usize, fingerprint: u32) -> usize {
+    let used = depth - window(depth);
+    let fraction = (fingerprint << used) & ((1 << FINGERPRINT_BITS) - 1);
+    (fraction as usize * bucket_count) >> FINGERPRINT_BITS
+}
+
 #[derive(Debug)]
 pub struct Segment<T: Item> {
-    buckets: Box<[Bucket]>,
+    buckets: Buckets,
     /// A lower bound of the deadlines of the marked items.
     earliest: u64,
     count: u16,
@@ -47,7 +192,7 @@ impl<T: Item> Segment<T> {
     }
 
     fn with_buckets(depth: u32, count: usize) -> Self {
-        let buckets = (0..count).map(|_| Bucket::EMPTY).collect();
+        let buckets = Buckets::new(count);
         Self {
             buckets,
             earliest: NO_DEADLINE,
@@ -88,38 +233,24 @@ impl<T: Item> Segment<T> {
         (hash & !(width - 1)).checked_add(width)
     }
 
-    /// Where the kept bits of a hash begin.
+    /// The word that finds this segment's items until its buckets change.
+    pub fn shortcut(&self) -> Shortcut {
+        let index = SIZES.iter().position(|&size| usize::from(size) == self.buckets.len()).unwrap_or(0);
+        let address = self.buckets.0.as_ptr().cast::<u8>().cast_const();
+        assert!(address.addr() >> DEPTH_SHIFT == 0, "an address beyond 48 bits");
+        Shortcut(address.map_addr(|address| address | index | (self.depth() as usize) << DEPTH_SHIFT))
+    }
+
     fn window(&self) -> u32 {
-        self.depth() / WINDOW_STEP * WINDOW_STEP
+        window(self.depth())
     }
 
     fn fingerprint(&self, hash: u64) -> u32 {
-        ((hash << self.window()) >> (64 - FINGERPRINT_BITS)) as u32
+        fingerprint(self.depth(), hash)
     }
 
-    /// The bucket that an item belongs to: its bits below the directory's, read as a fraction.
     fn home(&self, fingerprint: u32) -> usize {
-        let used = self.depth() - self.window();
-        let fraction = (fingerprint << used) & ((1 << FINGERPRINT_BITS) - 1);
-        (fraction as usize * self.buckets.len()) >> FINGERPRINT_BITS
-    }
-
-    #[inline]
-    pub fn find(&self, hash: u64, key: &[u8]) -> Option<(u8, u8)> {
-        let fingerprint = self.fingerprint(hash);
-        let mut index = self.home(fingerprint);
-        for _ in 0..self.buckets.len() {
-            let bucket = self.buckets.get(index)?;
-            // SAFETY: this segment puts only items of type `T` into its buckets.
-            if let Some(slot) = unsafe { bucket.find::<T>(fingerprint, key) } {
-                return Some((index as u8, slot));
-            }
-            if !bucket.has_overflowed() {
-                return None;
-            }
-            index = if index + 1 == self.buckets.len() { 0 } else { index + 1 };
-        }
-        None
+        home(self.depth(), self.buckets.len(), fingerprint)
     }
 
     pub fn item(&self, bucket: u8, slot: u8) -> ItemRef<'_, T> {
@@ -209,18 +340,23 @@ impl<T: Item> Segment<T> {
         true
     }
 
-    /// Shrinks when half of the slots are empty; places the items anew when many removals have left traces.
-    pub fn shrink(&mut self) {
+    /// Shrinks when half of the slots are empty; places the items anew when many removals have left traces. True if the
+    /// buckets have changed.
+    pub fn shrink(&mut self) -> bool {
         let capacity = self.capacity();
         if self.buckets.len() > 1 && usize::from(self.count) * 2 < capacity {
             self.resize(size_for(usize::from(self.count) + usize::from(self.count) / 8));
+            true
         } else if usize::from(self.removed) > capacity / 4 {
             self.resize(self.buckets.len());
+            true
+        } else {
+            false
         }
     }
 
     fn resize(&mut self, size: usize) {
-        let mut old = std::mem::replace(&mut self.buckets, (0..size).map(|_| Bucket::EMPTY).collect());
+        let mut old = std::mem::replace(&mut self.buckets, Buckets::new(size));
         self.removed = 0;
         take_all(&mut old, |fingerprint, pointer, marked| {
             self.place(fingerprint, pointer, marked);
@@ -270,7 +406,7 @@ impl<T: Item> Segment<T> {
                 *fingerprint = self.fingerprint(hasher.hash(item.key()));
             }
         }
-        self.buckets = (0..size_for(items.len())).map(|_| Bucket::EMPTY).collect();
+        self.buckets = Buckets::new(size_for(items.len()));
         self.count = items.len() as u16;
         self.marked = items.iter().filter(|(_, _, marked)| *marked).count() as u16;
         self.removed = 0;
@@ -408,5 +544,9 @@ const fn full_at(buckets: usize) -> usize {
 /// The smallest size that holds this many items without being more than full.
 fn size_for(items: usize) -> usize {
     let size = SIZES.iter().copied().map(usize::from).find(|&size| full_at(size) >= items);
-    size.unwrap_or_else(|| (items + items / (FREE_SHARE - 1)).div_ceil(SLOTS))
+    size.unwrap_or_else(|| {
+        // Twice the largest number of items of a segment never occurs: a split halves them, a merge joins small halves.
+        // All in one half is possible, and they fit, for they did before.
+        usize::from(SIZES[SIZES.len() - 1])
+    })
 }
