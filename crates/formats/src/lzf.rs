@@ -22,8 +22,9 @@ const MATCH_MAX: usize = 264;
 const MATCH_MIN: usize = 3;
 /// The bytes of the longest piece that refers back, compressed.
 const MATCH_PIECE_BYTES: usize = 3;
-/// Places remembered, by the hash of the three bytes there.
-const HASH_BITS: u32 = 14;
+/// Places remembered, by the hash of the three bytes there: as many as the longest text needs, in these bounds.
+const HASH_BITS_MIN: u32 = 10;
+const HASH_BITS_MAX: u32 = 14;
 
 /// What is wrong with a compressed text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +45,9 @@ pub struct Compressor {
     places: Vec<u32>,
     /// Places at or below it belong to earlier texts.
     base: u32,
+    hash_bits: u32,
+    /// Space for a text on its way; kept from one to the next.
+    pub(crate) scratch: Vec<u8>,
 }
 
 impl Default for Compressor {
@@ -55,7 +59,7 @@ impl Default for Compressor {
 impl Compressor {
     /// A compressor; its table is made with the first text.
     pub const fn new() -> Self {
-        Self { places: Vec::new(), base: 0 }
+        Self { places: Vec::new(), base: 0, hash_bits: 0, scratch: Vec::new() }
     }
 
     /// Appends the compressed form of `input` to `output` if it takes at most `max_bytes`; else leaves `output` as it
@@ -109,8 +113,10 @@ impl Compressor {
 
     /// Makes sure that the places of a text of this length can be told from those of earlier ones.
     fn begin(&mut self, length: usize) {
-        if self.places.is_empty() {
-            self.places = vec![0; 1 << HASH_BITS];
+        let wanted_bits = (usize::BITS - length.leading_zeros() + 1).clamp(HASH_BITS_MIN, HASH_BITS_MAX);
+        if wanted_bits > self.hash_bits {
+            self.places = vec![0; 1 << wanted_bits];
+            self.hash_bits = wanted_bits;
         }
         if self.base as usize + length + 1 >= u32::MAX as usize {
             self.places.fill(0);
@@ -121,7 +127,7 @@ impl Compressor {
     /// Remembers the place `at`; gives the last one before it with the same hash, if it is in this text.
     fn exchange(&mut self, input: &[u8], at: usize) -> Option<usize> {
         let key = u32::from(input[at]) << 16 | u32::from(input[at + 1]) << 8 | u32::from(input[at + 2]);
-        let hash = key.wrapping_mul(0x9e37_79b1) >> (32 - HASH_BITS);
+        let hash = key.wrapping_mul(0x9e37_79b1) >> (32 - self.hash_bits);
         let place = &mut self.places[hash as usize];
         let before = std::mem::replace(place, self.base + at as u32 + 1);
         before.checked_sub(self.base + 1).map(|before| before as usize)

@@ -76,15 +76,17 @@ fn write_compressed(bytes: &[u8], compressor: &mut Compressor, output: &mut Vec<
     if bytes.len() < COMPRESS_FROM_BYTES {
         return false;
     }
-    let mut compressed = Vec::new();
-    if !compressor.compress(bytes, bytes.len() - SAVED_BYTES_MIN, &mut compressed) {
-        return false;
+    let mut compressed = std::mem::take(&mut compressor.scratch);
+    compressed.clear();
+    let is_shorter = compressor.compress(bytes, bytes.len() - SAVED_BYTES_MIN, &mut compressed);
+    if is_shorter {
+        output.push(IS_ENCODING | ENCODING_LZF);
+        write_length(compressed.len() as u64, output);
+        write_length(bytes.len() as u64, output);
+        output.extend_from_slice(&compressed);
     }
-    output.push(IS_ENCODING | ENCODING_LZF);
-    write_length(compressed.len() as u64, output);
-    write_length(bytes.len() as u64, output);
-    output.extend_from_slice(&compressed);
-    true
+    compressor.scratch = compressed;
+    is_shorter
 }
 
 /// A string as it stands in the file.
