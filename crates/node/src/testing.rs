@@ -252,6 +252,14 @@ impl Fixture {
     /// # Panics
     /// If the configuration is not accepted.
     pub fn with_configuration(directives: &[(&str, &str)]) -> Self {
+        Self::with_configuration_and_seed(directives, 1)
+    }
+
+    /// As [`Fixture::with_configuration`], with other random numbers.
+    ///
+    /// # Panics
+    /// If the configuration is not accepted.
+    pub fn with_configuration_and_seed(directives: &[(&str, &str)], seed: u64) -> Self {
         let mut config = Config::default();
         let standard = [("enable-debug-command", "yes"), ("enable-protected-configs", "yes")];
         let mut text = String::new();
@@ -260,7 +268,7 @@ impl Fixture {
         }
         let loaded = config.load(text.as_bytes(), shoal_config::Mode::Server, &mut NoSurroundings);
         loaded.expect("the test's configuration is valid");
-        Self::with_config(config)
+        Self::with_config_and_seed(config, seed)
     }
 
     /// A node with this configuration and one client.
@@ -268,6 +276,10 @@ impl Fixture {
     /// # Panics
     /// If the configuration is not accepted.
     pub fn with_config(config: Config) -> Self {
+        Self::with_config_and_seed(config, 1)
+    }
+
+    fn with_config_and_seed(config: Config, seed: u64) -> Self {
         let identity = NodeIdentity {
             run_id: "0123456789012345678901234567890123456789".to_owned(),
             process_id: 4242,
@@ -277,7 +289,7 @@ impl Fixture {
             listeners: vec!["name=tcp,bind=*,bind=-::*,port=6379".to_owned()],
         };
         let host = TestHost::default();
-        let settings = NodeSettings { config, identity, seed: 1, hash_key: (1, 2) };
+        let settings = NodeSettings { config, identity, seed, hash_key: (1, 2) };
         let node = Node::new(settings, host.clock).expect("the test's configuration can be carried out");
         let mut fixture = Self { node, host, actions: Vec::new(), peers: BTreeMap::new(), first: Handle(0) };
         fixture.first = fixture.connect();

@@ -20,6 +20,9 @@ mod replica;
 mod role;
 mod wait;
 
+#[cfg(test)]
+mod tests;
+
 pub(crate) use peers::Stage;
 pub(crate) use role::Reason;
 pub(crate) use wait::Wait;

@@ -1,0 +1,5 @@
+//! Replication between nodes without sockets.
+
+mod net;
+mod synchronisation;
+mod waiting;
