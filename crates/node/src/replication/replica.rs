@@ -47,7 +47,7 @@ pub(crate) enum Link {
         /// The connection.
         handle: Handle,
         /// What is said.
-        machine: Handshake,
+        machine: Box<Handshake>,
     },
     /// A snapshot is arriving.
     Transfer(Box<Arriving>),
@@ -138,7 +138,8 @@ impl Node {
             return handle;
         };
         let mut outputs = Vec::new();
-        upstream.link = Link::Handshake { handle, machine: Handshake::new(settings, &mut outputs) };
+        let machine = Box::new(Handshake::new(settings, &mut outputs));
+        upstream.link = Link::Handshake { handle, machine };
         upstream.last_io = now.monotonic;
         host.log(LogLevel::Notice, "Non blocking connect for SYNC fired the event.");
         self.carry_out(now, host, handle, outputs);
