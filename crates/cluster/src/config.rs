@@ -109,7 +109,17 @@ pub struct AnnouncedPorts {
     pub bus_port: u16,
 }
 
+/// Machine and executor do not suspect each other of hanging earlier than after this, however small node-timeout is:
+/// both speak ten times a second at most.
+const MIN_SILENCE_MS: u64 = 500;
+
 impl ClusterConfig {
+    /// How long, in milliseconds, one of machine and executor may say nothing before the other takes it to be stuck:
+    /// half of node-timeout.
+    pub fn stuck_after_ms(&self) -> u64 {
+        (self.node_timeout_ms / 2).max(MIN_SILENCE_MS)
+    }
+
     /// The port the bus listens on.
     pub fn bus_listen_port(&self) -> u16 {
         if self.bus_port != 0 { self.bus_port } else { self.client_port().saturating_add(BUS_PORT_OFFSET) }

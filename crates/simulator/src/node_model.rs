@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// The executor says how it stands this often even if nothing changed.
-const STATUS_INTERVAL_US: u64 = 500_000;
+const STATUS_INTERVAL_US: u64 = 200_000;
 
 /// See the module's comment.
 #[derive(Debug)]

@@ -11,7 +11,7 @@
 //! The offset is announced only after the executor confirmed the pause, so no write can slip in behind it.
 
 use super::ClusterMachine;
-use crate::interface::{LinkId, LogLevel, MachineMessage, Output};
+use crate::interface::{LogLevel, MachineMessage, Output};
 use crate::messages::Header;
 use crate::view::NodeKey;
 use shoal_machine::Monotonic;
@@ -67,7 +67,7 @@ impl ClusterMachine {
     }
 
     /// Our replica wants to take over.
-    pub(super) fn on_manual_failover_start(&mut self, _link: LinkId, sender: NodeKey) {
+    pub(super) fn on_manual_failover_start(&mut self, sender: NodeKey) {
         let is_my_replica = self.table.get(sender).is_some_and(|node| node.primary == Some(self.myself));
         if !self.me().is_primary() || !is_my_replica {
             return;

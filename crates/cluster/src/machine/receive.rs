@@ -1,6 +1,7 @@
 //! Messages that come in.
 
 use super::ClusterMachine;
+use super::gossip::MAX_NODES;
 use crate::interface::{LinkId, LogLevel, MachineMessage, Output};
 use crate::messages::{Body, Gossip, Header, Message};
 use crate::node_table::Node;
@@ -55,13 +56,13 @@ impl ClusterMachine {
                     }
                     return;
                 };
-                self.on_message_of(link, sender, header, body);
+                self.on_message_of(sender, header, body);
             }
         }
     }
 
     /// The messages that only known nodes may send.
-    fn on_message_of(&mut self, link: LinkId, sender: NodeKey, header: &Header, body: &Body) {
+    fn on_message_of(&mut self, sender: NodeKey, header: &Header, body: &Body) {
         match body {
             Body::Fail { node } => self.on_fail(header.sender, *node),
             Body::Publish(publication) => {
@@ -77,7 +78,7 @@ impl ClusterMachine {
             Body::AuthRequest => self.on_vote_request(sender, header),
             Body::AuthAck => self.on_vote(sender, header),
             Body::Update { node, config_epoch, slots } => self.on_update(*node, *config_epoch, slots),
-            Body::ManualFailoverStart => self.on_manual_failover_start(link, sender),
+            Body::ManualFailoverStart => self.on_manual_failover_start(sender),
             Body::Module | Body::Ping(_) | Body::Pong(_) | Body::Meet(_) => {}
         }
     }
@@ -158,7 +159,7 @@ impl ClusterMachine {
     fn add_met_node(&mut self, link: LinkId, header: &Header) {
         let peer = self.links.get(&link).and_then(|link| link.peer.clone());
         let Some(host) = header.announced_host.clone().or(peer) else { return };
-        if self.is_handshake_under_way(&host, header.port, header.bus_port) {
+        if self.is_handshake_under_way(&host, header.port, header.bus_port) || self.table.len() >= MAX_NODES {
             return;
         }
         let (id, shard_id) = (NodeId::random(&mut self.rng), NodeId::random(&mut self.rng));

@@ -42,8 +42,12 @@ struct Standing {
 impl ClusterMachine {
     /// Publishes a view if something changed, or if the last one is getting old.
     pub(super) fn publish_view_if_needed(&mut self) {
-        let interval_ms = (self.config.node_timeout_ms / 4).min(MAX_VIEW_INTERVAL_MS);
-        let is_old = self.views.published_at.is_none_or(|at| self.ms_since(Some(at)) >= interval_ms);
+        let interval_ms = (self.config.stuck_after_ms() / 2).min(MAX_VIEW_INTERVAL_MS);
+        // The next chance comes with the next cron; that would be too late if it is after the interval.
+        let is_old = self
+            .views
+            .published_at
+            .is_none_or(|at| self.ms_since(Some(at)) + super::CRON_INTERVAL_MS > interval_ms);
         if !self.views.is_dirty && self.orders.is_empty() && !is_old {
             return;
         }

@@ -222,7 +222,7 @@ impl ClusterView {
 
     /// Whether the machine has not spoken for half of node-timeout: the node must answer CLUSTERDOWN then.
     pub fn is_stale(&self, now: Monotonic) -> bool {
-        now.ms_since(self.published_at) > self.config.node_timeout_ms / 2
+        now.ms_since(self.published_at) > self.config.stuck_after_ms()
     }
 
     /// The slots this node serves, or its primary if it is a replica.
