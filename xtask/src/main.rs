@@ -1,2 +1,83 @@
-//! The project's own tools.
-fn main() {}
+//! The project's own tools, called as `cargo xtask VERB`.
+//!
+//! ```text
+//!   test    installs what is missing, then runs every test           (what continuous integration runs)
+//!   tidy    checks the laws of the source tree
+//!   sim     the cluster machine under faults, many seeds or one
+//! ```
+//!
+//! Every verb is a module of this name; [`workspace`] finds files and crates, [`process`] runs programs.
+
+// A tool for the terminal: what it has to say goes to standard output.
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
+mod arguments;
+mod process;
+mod sim;
+mod test;
+mod tidy;
+mod workspace;
+
+use arguments::Arguments;
+use std::process::ExitCode;
+
+/// What a tool can fail with: a text for the user.
+type Outcome<T> = Result<T, String>;
+
+/// A verb: its name, a line of help, and what it does.
+struct Verb {
+    name: &'static str,
+    usage: &'static str,
+    help: &'static str,
+    run: fn(Arguments) -> Outcome<()>,
+}
+
+const VERBS: &[Verb] = &[
+    Verb {
+        name: "test",
+        usage: "test [--only STEP,STEP] [--skip STEP,STEP] [--list]",
+        help: "install what is missing, then run every test",
+        run: test::run,
+    },
+    Verb {
+        name: "tidy",
+        usage: "tidy [--lower]",
+        help: "check the laws of the source tree; --lower tightens the exceptions to what is still needed",
+        run: tidy::run,
+    },
+    Verb {
+        name: "sim",
+        usage: "sim [--seeds A..B] [--nodes N] | sim --seed S [--log] [--nodes N]",
+        help: "simulate clusters under faults that each seed chooses; --log shows every event of one",
+        run: sim::run,
+    },
+];
+
+fn main() -> ExitCode {
+    let mut words = std::env::args().skip(1);
+    let name = words.next().unwrap_or_default();
+    let Some(verb) = VERBS.iter().find(|verb| verb.name == name) else {
+        return help(&name);
+    };
+    let outcome = Arguments::new(words.collect()).and_then(verb.run);
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(text) => {
+            eprintln!("cargo xtask {name}: {text}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Prints the verbs; an unknown one is an error.
+fn help(name: &str) -> ExitCode {
+    println!("Usage: cargo xtask VERB [option…]\n");
+    for verb in VERBS {
+        println!("  {}\n      {}", verb.usage, verb.help);
+    }
+    if ["", "help", "-h", "--help"].contains(&name) {
+        return ExitCode::SUCCESS;
+    }
+    eprintln!("\ncargo xtask: no such verb: {name}");
+    ExitCode::FAILURE
+}

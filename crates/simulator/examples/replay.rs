@@ -1,18 +1,68 @@
-//! Replays one seed and prints every event, or runs a range of seeds and prints the failures:
-//! `cargo run -p shoal-simulator --example replay FIRST [END [NODES]]`.
+//! Replays one seed and prints every event, or runs a range of seeds on all cores and prints the failures:
+//! `cargo run -p shoal-simulator --example replay FIRST [END|log [NODES]]`. `cargo xtask sim` calls it.
 #![allow(clippy::print_stdout)]
 
-use shoal_simulator::{Options, simulate_range};
+use shoal_simulator::{Options, RangeReport, Scenario, run_with_options, simulate_range};
+use std::ops::Range;
+use std::process::ExitCode;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-fn main() {
-    let mut numbers = std::env::args().skip(1).filter_map(|argument| argument.parse::<u64>().ok());
-    let first = numbers.next().unwrap_or(0);
-    let end = numbers.next();
-    let nodes = numbers.next().and_then(|nodes| usize::try_from(nodes).ok());
+fn main() -> ExitCode {
+    let number = |index: usize| std::env::args().nth(index)?.parse::<u64>().ok();
+    let first = number(1).unwrap_or(0);
+    let end = number(2);
+    let nodes = number(3).and_then(|nodes| usize::try_from(nodes).ok());
     let options = Options { log: end.is_none(), nodes };
-    let report = simulate_range(first..end.unwrap_or(first + 1), options);
+    let report = match end {
+        None => one(first, options),
+        Some(end) => on_all_cores(first..end, options),
+    };
     for failure in &report.failures {
         println!("{}{failure}", failure.log.as_deref().unwrap_or(""));
     }
-    println!("{} passed, {} failed; {:?}", report.passed, report.failures.len(), report.total);
+    println!("{} passed, {} failed", report.passed, report.failures.len());
+    if report.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// One seed with every event.
+fn one(seed: u64, options: Options) -> RangeReport {
+    match run_with_options(seed, &Scenario::random(seed, options.nodes), options) {
+        Ok(report) => {
+            println!("{}", report.log.as_deref().unwrap_or(""));
+            RangeReport { passed: 1, ..RangeReport::default() }
+        }
+        Err(failure) => RangeReport { failures: vec![failure], ..RangeReport::default() },
+    }
+}
+
+/// Each core takes the next seed when it is done with one; a failure is printed when it is found.
+fn on_all_cores(seeds: Range<u64>, options: Options) -> RangeReport {
+    let next = AtomicU64::new(seeds.start);
+    let sum = Mutex::new(RangeReport::default());
+    let work = || {
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= seeds.end {
+                break;
+            }
+            let mut report = simulate_range(seed..seed + 1, options);
+            if let Some(failure) = report.failures.first() {
+                println!("failed: {failure}");
+            }
+            let Ok(mut sum) = sum.lock() else { break };
+            sum.passed += report.passed;
+            sum.failures.append(&mut report.failures);
+            let done = sum.passed + sum.failures.len() as u64;
+            if done.is_multiple_of(100) {
+                println!("{done} of {} seeds", seeds.end - seeds.start);
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(work);
+        }
+    });
+    sum.into_inner().unwrap_or_default()
 }

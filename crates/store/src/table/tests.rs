@@ -1,3 +1,5 @@
+//! Tests of the table on entries made by hand.
+
 use super::*;
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
