@@ -88,6 +88,8 @@ pub struct ServerSettings {
     pub apply: ApplyConfiguration,
     /// Called on HUP.
     pub reload: Box<dyn FnMut()>,
+    /// Called when the node has become a replica (true) or a primary.
+    pub role_changed: Box<dyn FnMut(bool)>,
     /// The bus of a cluster node, to be started with the loop.
     pub bus: Option<crate::bus::BusSettings>,
 }
@@ -104,6 +106,8 @@ pub struct Server {
     pending: Vec<Handle>,
     signals: Option<(UnixStream, TakeSignals)>,
     reload: Box<dyn FnMut()>,
+    role_changed: Box<dyn FnMut(bool)>,
+    was_replica: bool,
     connecting: Option<Stream>,
     unix_path: String,
     next_cron_at: Monotonic,
@@ -156,6 +160,8 @@ impl Server {
             pending: Vec::new(),
             signals,
             reload: settings.reload,
+            was_replica: false,
+            role_changed: settings.role_changed,
             connecting: None,
             unix_path,
             next_cron_at: settings.clock.monotonic(),
@@ -229,6 +235,10 @@ impl Server {
         self.cron();
         self.write_pending();
         self.carry_out_actions();
+        if self.node.is_replica() != self.was_replica {
+            self.was_replica = !self.was_replica;
+            (self.role_changed)(self.was_replica);
+        }
         let now = self.host.clock.monotonic();
         let stats = self.node.stats_mut();
         stats.loop_cycles += 1;

@@ -134,7 +134,7 @@ impl Replication {
 impl Node {
     /// Whether this node follows a primary.
     #[inline]
-    pub(crate) fn is_replica(&self) -> bool {
+    pub fn is_replica(&self) -> bool {
         self.replication.upstream.is_some()
     }
 

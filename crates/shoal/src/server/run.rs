@@ -3,10 +3,10 @@
 use crate::log_line;
 use crate::logging;
 use crate::process::signals::{Signals, StopSignal};
-use crate::process::system;
+use crate::process::{system, title};
 use crate::server::startup::{self, Prepared};
 use shoal_cluster::nodes_conf::NodesConf;
-use shoal_config::{Change, Config, LogLevel, SetError, ShutdownOptions};
+use shoal_config::{Change, Config, LogLevel, Mode, SetError, ShutdownOptions};
 use shoal_machine::Rng;
 use shoal_node::{Node, NodeIdentity, NodeSettings, ShutdownRequest};
 use shoal_transport::{
@@ -93,8 +93,9 @@ fn build(prepared: &mut Prepared) -> Result<Server, String> {
         listeners,
         log: Arc::new(ProcessLog),
         signals: Some((wakes, take_signals(signals, &prepared.config))),
-        apply: Box::new(apply_configuration),
+        apply: apply_configuration(prepared.program.clone()),
         reload: Box::new(logging::reopen),
+        role_changed: role_changed(&prepared.config),
         bus,
     });
     server.map_err(|error| format!("Cannot set up the server: {error}"))
@@ -253,8 +254,29 @@ fn request(options: ShutdownOptions) -> ShutdownRequest {
     ShutdownRequest { save: options.save, no_save: options.nosave, now: options.now, force: options.force }
 }
 
-/// What the process has to do when the configuration changes.
-fn apply_configuration(config: &Config, change: &Change) -> Result<(), SetError> {
+/// What the process shows of a change of role: the letter in the log, the score of the out-of-memory killer.
+fn role_changed(config: &Config) -> Box<dyn FnMut(bool)> {
+    let mut config = config.clone();
+    Box::new(move |is_replica| {
+        logging::set_role(if is_replica { logging::Role::Replica } else { logging::Role::Primary });
+        config.replica_of.0 = is_replica.then(|| (String::new(), 0));
+        startup::set_oom_score(&config);
+    })
+}
+
+/// What the process has to do when the configuration changes. `program` is the program as it was called.
+fn apply_configuration(program: String) -> shoal_transport::ApplyConfiguration {
+    Box::new(move |config, change| {
+        apply_change(config, change)?;
+        let is_shown = ["proc-title-template", "port", "bind", "unixsocket"];
+        if config.set_proc_title && is_shown.iter().any(|name| change.contains(name)) {
+            title::set(&title::expand(config, Mode::Server, &program));
+        }
+        Ok(())
+    })
+}
+
+fn apply_change(config: &Config, change: &Change) -> Result<(), SetError> {
     if change.contains("loglevel") {
         logging::set_level(config.loglevel);
     }
@@ -274,6 +296,9 @@ fn apply_configuration(config: &Config, change: &Change) -> Result<(), SetError>
     }
     if change.contains("dir") {
         std::env::set_current_dir(&config.dir.0).map_err(|error| SetError::failed("dir", plain(&error)))?;
+    }
+    if change.contains("use-exit-on-panic") {
+        crate::process::crash::set_exit_on_panic(config.use_exit_on_panic);
     }
     if change.contains("crash-log-enabled") {
         crate::process::crash::set_signals_reported(config.crash_log_enabled);
