@@ -24,13 +24,24 @@ impl Config {
     /// `users` are the users of the access control list, each as the rest of a `user` line; they are written
     /// unless there is an ACL file.
     pub fn rewrite(&self, old: &[u8], users: &[String]) -> Vec<u8> {
+        self.rewrite_lines(old, users, false)
+    }
+
+    /// As [`Config::rewrite`], but directives are written that have their default, too; only what is not set at all
+    /// is left out.
+    pub fn rewrite_all(&self, old: &[u8], users: &[String]) -> Vec<u8> {
+        self.rewrite_lines(old, users, true)
+    }
+
+    fn rewrite_lines(&self, old: &[u8], users: &[String], force: bool) -> Vec<u8> {
         let mut state = State::read(old);
         let default = Self::default();
         for row in DIRECTIVES {
             // A node's primary is kept in the file of the cluster.
             let is_left_out = row.name == "replicaof" && self.cluster_enabled;
-            let lines =
+            let mut lines =
                 if is_left_out { Vec::new() } else { (row.rewrite)(self, row.name, &default, &row.kind) };
+            lines.iter_mut().for_each(|line| line.is_forced |= force);
             state.write(row.name, lines);
         }
         let users = if self.aclfile.is_empty() { users } else { &[] };
@@ -210,6 +221,20 @@ mod tests {
             assert_eq!(again, config);
             assert_eq!(again.rewrite(&once, &[]), again.rewrite(&again.rewrite(&once, &[]), &[]));
         }
+    }
+
+    #[test]
+    fn everything_can_be_written() {
+        let config = load("timeout 5");
+        let text = config.rewrite_all(b"", &[]);
+        let text = std::str::from_utf8(&text).unwrap();
+        for line in ["timeout 5", "port 6379", "maxmemory-policy noeviction", "save 60 10000"] {
+            assert!(text.lines().any(|own| own == line), "{line}");
+        }
+        assert!(text.lines().count() > 150, "{text}");
+        let mut again = load(text);
+        again.file = config.file.clone();
+        assert_eq!(again, config);
     }
 
     #[test]

@@ -113,6 +113,12 @@ pub trait Host {
     /// What went wrong, as a text; the old file is still there.
     fn save(&mut self, keyspace: &Keyspace, context: &SnapshotContext) -> Result<u64, String>;
 
+    /// Reads the configured snapshot file and gives its bytes to `take`, piece by piece, until that says true.
+    ///
+    /// # Errors
+    /// The file cannot be read, or the error of `take`.
+    fn read_snapshot(&mut self, take: &mut dyn FnMut(&[u8]) -> Result<bool, String>) -> Result<(), String>;
+
     /// Begins to write all keys as they are now, without anybody waiting.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! Loading a snapshot at start-up.
 
+use crate::host::Host;
 use crate::node::Node;
 use shoal_machine::Now;
 use shoal_store::snapshot::{LoadError, LoadOptions, Loader};
@@ -14,11 +15,16 @@ pub struct StartupLoad {
 impl Node {
     /// Begins to load a snapshot into the empty keyspace.
     pub fn begin_startup_load(&mut self, now: Now) -> StartupLoad {
-        let mut options = LoadOptions::new(now);
-        options.drop_expired = !self.is_replica();
-        options.lfu = self.options.lfu;
-        options.check_checksum = self.config.rdbchecksum;
-        StartupLoad { loader: Loader::new(options), began: now }
+        StartupLoad { loader: Loader::new(self.load_options(now)), began: now }
+    }
+
+    fn load_options(&self, now: Now) -> LoadOptions {
+        LoadOptions {
+            drop_expired: !self.is_replica(),
+            lfu: self.options.lfu,
+            check_checksum: self.config.rdbchecksum,
+            ..LoadOptions::new(now)
+        }
     }
 
     /// Takes the next bytes of the file. True when the file has ended; what follows is ignored.
@@ -27,6 +33,19 @@ impl Node {
     /// The bytes are no snapshot that can be loaded; the keys so far are to be dropped together with the node.
     pub fn feed_startup_load(&mut self, load: &mut StartupLoad, bytes: &[u8]) -> Result<bool, LoadError> {
         load.loader.feed(&mut self.keyspace, bytes)
+    }
+
+    /// Loads the snapshot file into the keyspace as it is. A key that is there already is replaced if `replace`, and an
+    /// error otherwise.
+    ///
+    /// # Errors
+    /// What went wrong, as a text; what was loaded before stays.
+    pub(crate) fn load_again(&mut self, now: Now, host: &mut dyn Host, replace: bool) -> Result<(), String> {
+        let mut loader = Loader::new(LoadOptions { replace, ..self.load_options(now) });
+        host.read_snapshot(&mut |bytes| {
+            loader.feed(&mut self.keyspace, bytes).map_err(|error| error.to_string())
+        })?;
+        if loader.is_done() { Ok(()) } else { Err("the file ends too early".to_owned()) }
     }
 
     /// Ends loading: the log says what was loaded.

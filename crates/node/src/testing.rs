@@ -47,6 +47,8 @@ pub struct TestHost {
     pub save_error: Option<String>,
     /// How many keys each save in the foreground wrote.
     pub saves: Vec<usize>,
+    /// What the last of them wrote.
+    pub snapshot_file: Vec<u8>,
     /// The snapshots that were begun.
     pub snapshots: Vec<SnapshotTarget>,
     /// What stands in the snapshots that were begun.
@@ -92,6 +94,7 @@ impl Default for TestHost {
             },
             save_error: None,
             saves: Vec::new(),
+            snapshot_file: Vec::new(),
             snapshots: Vec::new(),
             images: Vec::new(),
             cancelled_snapshots: 0,
@@ -138,12 +141,17 @@ impl Host for TestHost {
         self.cluster_messages.push(message);
     }
 
-    fn save(&mut self, keyspace: &Keyspace, _context: &SnapshotContext) -> Result<u64, String> {
+    fn save(&mut self, keyspace: &Keyspace, context: &SnapshotContext) -> Result<u64, String> {
         if let Some(error) = &self.save_error {
             return Err(error.clone());
         }
         self.saves.push(keyspace.len());
+        self.snapshot_file = shoal_store::snapshot::Snapshot::new(keyspace, &context.options).to_vec();
         Ok(100)
+    }
+
+    fn read_snapshot(&mut self, take: &mut dyn FnMut(&[u8]) -> Result<bool, String>) -> Result<(), String> {
+        take(&self.snapshot_file).map(|_| ())
     }
 
     fn begin_snapshot(

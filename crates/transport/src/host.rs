@@ -108,6 +108,10 @@ impl Host for ShellHost {
         self.snapshots.save(keyspace, context)
     }
 
+    fn read_snapshot(&mut self, take: &mut dyn FnMut(&[u8]) -> Result<bool, String>) -> Result<(), String> {
+        self.snapshots.read_file(take)
+    }
+
     fn begin_snapshot(
         &mut self,
         keyspace: &Keyspace,

@@ -79,6 +79,18 @@ impl SnapshotWriter {
         write_file(keyspace, context, &temporary, path)
     }
 
+    /// Gives the file to `take`, piece by piece, until that says true.
+    pub fn read_file(&self, take: &mut dyn FnMut(&[u8]) -> Result<bool, String>) -> Result<(), String> {
+        let mut file = File::open(&self.file_name).map_err(|error| error.to_string())?;
+        let mut buffer = vec![0; FILE_CHUNK_BYTES];
+        loop {
+            let count = file.read(&mut buffer).map_err(|error| error.to_string())?;
+            if count == 0 || take(&buffer[..count])? {
+                return Ok(());
+            }
+        }
+    }
+
     /// Forks a child that writes.
     pub fn begin(
         &mut self,

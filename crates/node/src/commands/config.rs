@@ -61,7 +61,7 @@ fn rewrite(call: &mut NodeCall<'_>, _: Arguments<'_>) -> Outcome {
     if call.node.config.file.path.is_none() {
         return Err(ErrorReply::new("ERR The server is running without a config file"));
     }
-    match call.node.rewrite_configuration(call.host) {
+    match call.node.rewrite_configuration(call.host, false) {
         Ok(()) => {
             call.host.log(LogLevel::Notice, "CONFIG REWRITE executed with success.");
             call.reply().ok();
@@ -75,14 +75,20 @@ fn rewrite(call: &mut NodeCall<'_>, _: Arguments<'_>) -> Outcome {
 }
 
 impl Node {
-    /// Writes the configuration in force into its file.
+    /// Writes the configuration in force into its file; with `all`, also what has its default.
     ///
     /// # Errors
     /// What went wrong; the file is as it was.
-    pub(crate) fn rewrite_configuration(&self, host: &mut dyn crate::host::Host) -> Result<(), String> {
+    pub(crate) fn rewrite_configuration(
+        &self,
+        host: &mut dyn crate::host::Host,
+        all: bool,
+    ) -> Result<(), String> {
         let path = self.config.file.path.as_deref().ok_or("there is no file")?;
         let old = host.read_configuration(path)?.unwrap_or_default();
-        let text = self.config.rewrite(&old, &self.user_lines());
+        let users = self.user_lines();
+        let text =
+            if all { self.config.rewrite_all(&old, &users) } else { self.config.rewrite(&old, &users) };
         host.write_configuration(path, &text)
     }
 

@@ -2,7 +2,7 @@
 
 use crate::call::{NodeBody, NodeCall};
 use crate::host::{Crash, LogLevel};
-use shoal_protocol::number::{parse_f64, parse_i64};
+use shoal_protocol::number::parse_f64;
 use shoal_protocol::{Arguments, CommandId, ErrorReply, Reply, errors};
 use shoal_store::digest::{keyspace_digest, value_digest};
 use shoal_store::populate::{self, Populate};
@@ -11,12 +11,16 @@ use shoal_store::{Entry, Outcome, Value, access};
 
 pub(super) const BODIES: &[(CommandId, NodeBody)] = &[(CommandId::Debug, debug)];
 
+/// Any number of words.
+const ANY: i8 = i8::MIN;
+
 /// A subcommand: its name, how many words follow it (at least as many if negative), and what it does.
 type Row = (&'static str, i8, NodeBody);
 
 const SUBCOMMANDS: &[Row] = &[
     ("AOF-FLUSH-SLEEP", 1, accept),
     ("ASSERT", 0, |call, _| crash(call, Crash::Assertion)),
+    ("CHANGE-REPL-ID", 0, change_replication_id),
     ("CONFIG-REWRITE-FORCE-ALL", 0, rewrite_all),
     ("DIGEST", 0, digest),
     ("DIGEST-VALUE", -1, digest_value),
@@ -31,6 +35,7 @@ const SUBCOMMANDS: &[Row] = &[
     ("POPULATE", -1, populate_database),
     ("PROTOCOL", 1, protocol),
     ("QUICKLIST-PACKED-THRESHOLD", 1, quicklist_packed_threshold),
+    ("RELOAD", ANY, reload),
     ("REPLYBUFFER", 2, accept),
     ("SEGFAULT", 0, |call, _| crash(call, Crash::SegmentationFault)),
     ("SET-ACTIVE-EXPIRE", 1, set_active_expire),
@@ -45,7 +50,13 @@ fn debug(call: &mut NodeCall<'_>, mut arguments: Arguments<'_>) -> Outcome {
     let count = arguments.remaining();
     let fits = |words: i8| {
         let wanted = usize::from(words.unsigned_abs());
-        if words < 0 { count >= wanted } else { count == wanted }
+        if words == ANY {
+            true
+        } else if words < 0 {
+            count >= wanted
+        } else {
+            count == wanted
+        }
     };
     let row =
         SUBCOMMANDS.iter().find(|(own, words, _)| own.as_bytes().eq_ignore_ascii_case(name) && fits(*words));
@@ -154,18 +165,18 @@ fn serialized_bytes(entry: &Entry) -> usize {
 }
 
 fn populate_database(call: &mut NodeCall<'_>, mut arguments: Arguments<'_>) -> Outcome {
-    let count = arguments.take_i64()?;
-    let count = u64::try_from(count).map_err(|_| errors::MUST_BE_POSITIVE)?;
-    let prefix = arguments.take_optional().unwrap_or(b"key");
-    let size = match arguments.take_optional() {
-        Some(word) => {
-            let size = parse_i64(word).ok_or(errors::NOT_AN_INTEGER)?;
-            Some(usize::try_from(size).map_err(|_| errors::MUST_BE_POSITIVE)?)
-        }
-        None => None,
+    let take_size = |arguments: &mut Arguments<'_>| {
+        let size = arguments.take_i64().ok().and_then(|size| usize::try_from(size).ok());
+        size.ok_or(errors::MUST_BE_POSITIVE)
     };
-    if !arguments.is_empty() || size.is_some_and(|size| size > call.node.options.max_string_bytes) {
-        return Err(errors::SYNTAX);
+    let count = take_size(&mut arguments)? as u64;
+    let prefix = arguments.take_optional().unwrap_or(b"key");
+    let size = if arguments.is_empty() { None } else { Some(take_size(&mut arguments)?) };
+    if !arguments.is_empty() {
+        return Err(call.subcommand_syntax(arguments.request().argument(1)));
+    }
+    if size.is_some_and(|size| size > call.node.options.max_string_bytes) {
+        return Err(errors::OUT_OF_RANGE);
     }
     let keys = Populate { count, prefix, value_bytes: size.unwrap_or(0) };
     let (index, lfu) = (call.session.database, call.node.options.lfu);
@@ -176,10 +187,54 @@ fn populate_database(call: &mut NodeCall<'_>, mut arguments: Arguments<'_>) -> O
 
 fn error(call: &mut NodeCall<'_>, mut arguments: Arguments<'_>) -> Outcome {
     let text = arguments.take()?;
-    let NodeCall { node, session, .. } = call;
-    let error = ErrorReply::from(String::from_utf8_lossy(text).into_owned());
-    node.stats.count_error(error.code());
-    session.reply().error(&error);
+    // It is not counted: nothing went wrong.
+    call.reply().error(&ErrorReply::from(String::from_utf8_lossy(text).into_owned()));
+    Ok(())
+}
+
+fn change_replication_id(call: &mut NodeCall<'_>, _: Arguments<'_>) -> Outcome {
+    call.host.log(LogLevel::Notice, "Changing replication IDs after receiving change-repl-id");
+    let NodeCall { node, .. } = call;
+    node.replication.id = shoal_replication::ReplicationId::random(&mut node.rng);
+    node.replication.second_id = None;
+    call.reply().ok();
+    Ok(())
+}
+
+const RELOAD_FAILED: ErrorReply =
+    ErrorReply::new("ERR Error trying to load the RDB dump, check server logs.");
+
+/// Saves the data to the snapshot file, drops it, and loads it again. NOSAVE and NOFLUSH leave out steps; with MERGE a
+/// key that is there is replaced.
+fn reload(call: &mut NodeCall<'_>, mut arguments: Arguments<'_>) -> Outcome {
+    let (mut save, mut flush, mut merge) = (true, true, false);
+    while let Some(option) = arguments.take_optional() {
+        match option.to_ascii_lowercase().as_slice() {
+            b"nosave" => save = false,
+            b"noflush" => flush = false,
+            b"merge" => merge = true,
+            _ => {
+                return Err(ErrorReply::new(
+                    "ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options.",
+                ));
+            }
+        }
+    }
+    if save {
+        call.node.save_now(call.now, call.host).map_err(|_| ErrorReply::new("ERR"))?;
+    }
+    if flush {
+        call.node.keyspace.clear_all();
+        let databases = 0..call.node.keyspace.database_count();
+        call.node.effects.touched_databases.extend(databases);
+    }
+    if let Err(reason) = call.node.load_again(call.now, call.host, merge) {
+        call.host.log(LogLevel::Warning, &format!("Cannot load the snapshot: {reason}"));
+        return Err(RELOAD_FAILED);
+    }
+    call.node.changes_since_save = 0;
+    call.host.log(LogLevel::Warning, "DB reloaded by DEBUG RELOAD");
+    call.reply().ok();
     Ok(())
 }
 
@@ -235,7 +290,7 @@ fn rewrite_all(call: &mut NodeCall<'_>, _: Arguments<'_>) -> Outcome {
     if call.node.config.file.path.is_none() {
         return Err(ErrorReply::new("ERR The server is running without a config file"));
     }
-    let result = call.node.rewrite_configuration(call.host);
+    let result = call.node.rewrite_configuration(call.host, true);
     result.map_err(|reason| ErrorReply::from(format!("ERR CONFIG-REWRITE-FORCE-ALL failed: {reason}")))?;
     call.reply().ok();
     Ok(())
@@ -316,8 +371,10 @@ fn help(call: &mut NodeCall<'_>, _: Arguments<'_>) -> Outcome {
         "    Accepted without effect.",
         "ASSERT",
         "    Die of a failed assertion.",
+        "CHANGE-REPL-ID",
+        "    Go on with another name of the replication stream.",
         "CONFIG-REWRITE-FORCE-ALL",
-        "    Write the configuration in force into its file.",
+        "    Write the configuration in force into its file, defaults included.",
         "DIGEST",
         "    The fingerprint of all data; the same data gives the same fingerprint.",
         "DIGEST-VALUE <key> [<key> ...]",
@@ -341,6 +398,8 @@ fn help(call: &mut NodeCall<'_>, _: Arguments<'_>) -> Outcome {
         "    attrib, push, verbatim, true, false.",
         "QUICKLIST-PACKED-THRESHOLD <size>",
         "    Accepted without effect.",
+        "RELOAD [NOSAVE] [NOFLUSH] [MERGE]",
+        "    Save the data, drop it, and load it again.",
         "REPLYBUFFER PEAK-RESET-TIME|RESIZING <value>",
         "    Accepted without effect.",
         "SEGFAULT",
@@ -397,13 +456,53 @@ mod tests {
             ("GET key:2", "\"value:2\""),
             ("DEBUG POPULATE 1 other 10", "+OK"),
             ("GET other:0", "\"value:0\\x00\\x00\\x00\""),
-            ("DEBUG POPULATE x", "-ERR value is not an integer or out of range"),
+            ("DEBUG POPULATE x", "-ERR value is out of range, must be positive"),
+            ("DEBUG POPULATE 1 p -1", "-ERR value is out of range, must be positive"),
+            (
+                "DEBUG POPULATE 1 p 1 1",
+                "-ERR unknown subcommand or wrong number of arguments for 'POPULATE'. Try DEBUG HELP.",
+            ),
             ("DEBUG OBJECT nosuch", "-ERR no such key"),
         ]);
         let shown = fixture.run("DEBUG OBJECT key:2");
         assert!(shown.starts_with("+Value at:0x"), "{shown}");
         assert!(shown.contains(" refcount:1 encoding:embstr serializedlength:8 lru:"), "{shown}");
         assert!(shown.ends_with(" lru_seconds_idle:0"), "{shown}");
+    }
+
+    #[test]
+    fn data_is_loaded_again() {
+        let mut fixture = Fixture::new();
+        let watcher = fixture.connect();
+        fixture.run("SET a 1");
+        fixture.run("SET b hello EX 100");
+        fixture.run("SET gone x PX 10");
+        let digest = fixture.run("DEBUG DIGEST-VALUE a b");
+        fixture.run_as(watcher, "WATCH a");
+        fixture.advance_ms(20);
+        fixture.check("DEBUG RELOAD", "+OK");
+        assert_eq!(fixture.run("DEBUG DIGEST-VALUE a b"), digest);
+        fixture.run_as(watcher, "MULTI");
+        fixture.check_as(watcher, "EXEC", "nil");
+        assert!(fixture.host.has_logged("DB reloaded by DEBUG RELOAD"));
+        fixture.run("SET a changed");
+        fixture.check_all(&[
+            ("DEBUG RELOAD what", "-ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options."),
+            ("DEBUG RELOAD NOSAVE NOFLUSH", "-ERR Error trying to load the RDB dump, check server logs."),
+            ("DEBUG RELOAD NOSAVE NOFLUSH MERGE", "+OK"),
+            ("GET a", "\"1\""),
+            ("DBSIZE", ":2"),
+        ]);
+        fixture.host.snapshot_file.truncate(20);
+        fixture.check("DEBUG RELOAD NOSAVE", "-ERR Error trying to load the RDB dump, check server logs.");
+    }
+
+    #[test]
+    fn the_stream_gets_another_name() {
+        let mut fixture = Fixture::new();
+        let before = fixture.node.replication.id;
+        fixture.check("DEBUG CHANGE-REPL-ID", "+OK");
+        assert_ne!(fixture.node.replication.id.to_string(), before.to_string());
     }
 
     #[test]
