@@ -48,7 +48,7 @@ pub struct SnapshotStart {
 /// How a snapshot went.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SnapshotReport {
-    /// The size of the file, or of what went through the pipe.
+    /// The size of the file; of no meaning for a pipe.
     pub size_bytes: u64,
     /// Memory that was copied because it was written to meanwhile.
     pub copied_bytes: u64,

@@ -200,7 +200,8 @@ impl Server {
     }
 
     fn timeout(&self) -> Duration {
-        if !self.queued.is_empty() || self.expiry_budget_us > 0 {
+        let can_go_on = self.host.snapshots.can_go_on(&self.node);
+        if !self.queued.is_empty() || self.expiry_budget_us > 0 || can_go_on {
             return Duration::ZERO;
         }
         let deadline = self.node.next_deadline().map_or(self.next_cron_at, |at| at.min(self.next_cron_at));
@@ -233,6 +234,10 @@ impl Server {
         self.carry_out_actions();
         self.expire();
         self.cron();
+        self.send_files();
+        if self.host.snapshots.is_writing() {
+            self.reap_snapshot();
+        }
         self.write_pending();
         self.carry_out_actions();
         if self.node.is_replica() != self.was_replica {
@@ -675,8 +680,6 @@ impl Server {
         if !is_due && !deadline_passed {
             return;
         }
-        self.send_files();
-        self.reap_snapshot();
         self.node.tick(now, &mut self.host);
         if is_due {
             let period_us = 1_000_000 / u64::from(self.node.config().hz.max(1));

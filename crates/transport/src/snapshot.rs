@@ -169,7 +169,7 @@ impl SnapshotWriter {
             return Progress::Nothing;
         }
         let Some(child) = self.child.take() else { return Progress::Nothing };
-        Progress::Ended(finish(child))
+        Progress::Ended(finish(child, &self.file_name))
     }
 
     /// Begins to give the file to a replica.
@@ -183,7 +183,7 @@ impl SnapshotWriter {
         let mut buffer = vec![0; FILE_CHUNK_BYTES];
         self.sends.retain_mut(|send| {
             loop {
-                match node.output_mut(send.handle).map(|output| output.len()) {
+                match node.output_waiting_bytes(send.handle) {
                     // The replica has gone.
                     None => return false,
                     Some(waiting) if waiting >= FILE_SEND_LOW_BYTES => return true,
@@ -206,6 +206,21 @@ impl SnapshotWriter {
                 }
             }
         });
+    }
+
+    /// Whether a child is writing a snapshot.
+    pub fn is_writing(&self) -> bool {
+        self.child.is_some()
+    }
+
+    /// Whether there is more for replicas that could be given to them now, without waiting for an event.
+    pub fn can_go_on(&self, node: &Node) -> bool {
+        let is_low = |send: &FileSend| {
+            node.output_waiting_bytes(send.handle).is_none_or(|waiting| waiting < FILE_SEND_LOW_BYTES)
+        };
+        let child = self.child.as_ref();
+        child.is_some_and(|child| child.is_readable && !child.has_ended) && node.wants_snapshot_bytes()
+            || self.sends.iter().any(is_low)
     }
 
     /// Whether files are being given to replicas.
@@ -315,13 +330,18 @@ fn write_keys(
 }
 
 /// Waits for a child that has closed its pipe, and says how it went.
-fn finish(child: Child) -> Result<SnapshotReport, String> {
+fn finish(child: Child, file_name: &str) -> Result<SnapshotReport, String> {
     let mut status = 0;
     // SAFETY: the process is a child of this one that has not been waited for; it has closed its pipe as the last thing.
     let waited = unsafe { libc::waitpid(child.process_id, &raw mut status, 0) };
     let is_good = waited == child.process_id && libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0;
     if is_good {
-        return Ok(SnapshotReport::default());
+        // Replicas are told the size before they get the file.
+        let size_bytes = match child.target {
+            SnapshotTarget::File => fs::metadata(file_name).map_err(|error| error.to_string())?.len(),
+            SnapshotTarget::Stream => 0,
+        };
+        return Ok(SnapshotReport { size_bytes, ..SnapshotReport::default() });
     }
     let _ = fs::remove_file(&child.temporary);
     if libc::WIFSIGNALED(status) {

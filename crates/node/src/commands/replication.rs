@@ -60,7 +60,7 @@ fn replicaof(call: &mut NodeCall<'_>, mut arguments: Arguments<'_>) -> Outcome {
 /// The client as the log shows it.
 fn describe(call: &NodeCall<'_>) -> String {
     let mut line = String::new();
-    write_line(&mut line, call.session, call.now, None);
+    write_line(&mut line, call.session, call.now, Some((call.command, words)));
     line.trim_end().to_owned()
 }
 

@@ -16,6 +16,12 @@ impl Node {
                 .is_some_and(|offset| offset < replication.stream.end())
     }
 
+    /// Bytes of a client's own output that wait to be sent; those of the stream are not counted. `None` if there is no
+    /// such client.
+    pub fn output_waiting_bytes(&self, handle: Handle) -> Option<usize> {
+        self.clients.session(handle).map(|session| session.output.len())
+    }
+
     /// What waits for a client, as at most `limit` slices for one vectored write. A replica's bytes of the stream are
     /// not copied.
     pub fn output_slices(&self, handle: Handle, limit: usize) -> Vec<IoSlice<'_>> {
