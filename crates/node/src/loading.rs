@@ -20,7 +20,8 @@ impl Node {
 
     fn load_options(&self, now: Now) -> LoadOptions {
         LoadOptions {
-            drop_expired: !self.is_replica(),
+            // A node of a cluster does not know yet whether it is a replica; a primary deletes them soon.
+            drop_expired: !self.is_replica() && self.cluster.is_none(),
             lfu: self.options.lfu,
             check_checksum: self.config.rdbchecksum,
             ..LoadOptions::new(now)
@@ -59,6 +60,8 @@ impl Node {
         let loaded = load.loader.loaded();
         self.persistence.loaded_keys = loaded.keys;
         self.persistence.loaded_expired_keys = loaded.expired;
+        // Keys that were left out are still at the replicas: these have to begin anew.
+        let point = loaded.replication().filter(|_| loaded.expired == 0);
         let mut lines = Vec::new();
         if let Some(version) = loaded.aux_value("redis-ver") {
             lines.push(format!("Loading RDB produced by version {}", String::from_utf8_lossy(version)));
@@ -69,6 +72,9 @@ impl Node {
         ));
         let seconds = host_now.monotonic.since(load.began.monotonic).as_secs_f64();
         lines.push(format!("DB loaded from disk: {seconds:.3} seconds"));
+        if let Some(point) = point {
+            self.restore_replication(host_now, &point);
+        }
         Ok(lines)
     }
 }

@@ -26,10 +26,11 @@ fn replicaof(call: &mut NodeCall<'_>, mut arguments: Arguments<'_>) -> Outcome {
     if call.node.cluster.is_some() {
         return Err(ErrorReply::new("ERR REPLICAOF not allowed in cluster mode."));
     }
+    let words = arguments.request().iter().map(<[u8]>::len).sum();
     let (address, port) = (arguments.take()?, arguments.take()?);
     if address.eq_ignore_ascii_case(b"no") && port.eq_ignore_ascii_case(b"one") {
         if call.node.unset_primary(call.now, call.host, Reason::User) {
-            let client = describe(call);
+            let client = describe(call, words);
             call.host.log(LogLevel::Notice, &format!("MASTER MODE enabled (user request from '{client}')"));
         }
         call.reply().ok();
@@ -50,7 +51,7 @@ fn replicaof(call: &mut NodeCall<'_>, mut arguments: Arguments<'_>) -> Outcome {
         return Ok(());
     }
     call.node.set_primary(call.now, call.host, address, port, Reason::User);
-    let client = describe(call);
+    let client = describe(call, words);
     let text = format!("REPLICAOF {address}:{port} enabled (user request from '{client}')");
     call.host.log(LogLevel::Notice, &text);
     call.reply().ok();
@@ -58,7 +59,7 @@ fn replicaof(call: &mut NodeCall<'_>, mut arguments: Arguments<'_>) -> Outcome {
 }
 
 /// The client as the log shows it.
-fn describe(call: &NodeCall<'_>) -> String {
+fn describe(call: &NodeCall<'_>, words: usize) -> String {
     let mut line = String::new();
     write_line(&mut line, call.session, call.now, Some((call.command, words)));
     line.trim_end().to_owned()

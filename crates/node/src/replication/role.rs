@@ -6,6 +6,7 @@ use crate::node::Node;
 use shoal_cluster::{NodeStatus, PrimaryLink};
 use shoal_machine::Now;
 use shoal_replication::ReplicationId;
+use shoal_store::snapshot::ReplicationPoint;
 
 /// Who wants the change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +74,7 @@ impl Node {
                  able to synchronize with the new master with just a partial transfer.",
             );
             self.replication.can_resume = true;
+            self.return_to_second_id();
             // The new primary begins with a SELECT.
             self.replication.resume_database = 0;
         }
@@ -107,5 +109,38 @@ impl Node {
             self.config.replica_of.0 = None;
         }
         true
+    }
+
+    /// Nothing has been written since the history got its new name: the old name fits as well, and more nodes know it.
+    fn return_to_second_id(&mut self) {
+        let replication = &mut self.replication;
+        if let Some((old, end)) = replication.second_id
+            && end == replication.stream.end()
+            && replication.peers.replica_count() == 0
+        {
+            replication.id = old;
+            replication.second_id = None;
+        }
+    }
+
+    /// Takes over where a snapshot stands that was loaded at start-up. A replica goes on from there; a primary's
+    /// replicas can, if they are exactly there.
+    pub(crate) fn restore_replication(&mut self, now: Now, point: &ReplicationPoint) {
+        let Some(id) = ReplicationId::parse(point.id.as_bytes()) else { return };
+        let Ok(offset) = u64::try_from(point.offset) else { return };
+        let is_replica = self.is_replica();
+        let replication = &mut self.replication;
+        replication.stream.restart(offset.saturating_add(1));
+        replication.has_backlog = true;
+        replication.no_replicas_since = now.monotonic;
+        replication.second_id = None;
+        if is_replica {
+            replication.id = id;
+            replication.can_resume = true;
+            replication.resume_database =
+                usize::try_from(point.stream_database).unwrap_or(0).min(self.keyspace.database_count() - 1);
+        } else {
+            replication.second_id = Some((id, replication.stream.end()));
+        }
     }
 }

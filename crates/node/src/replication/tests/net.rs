@@ -117,6 +117,24 @@ impl Net {
         self.pass_s(8);
     }
 
+    /// The snapshot file that a node wrote last.
+    pub fn file(&mut self, index: usize) -> Vec<u8> {
+        self.members[index].file.clone()
+    }
+
+    /// Starts a node anew, with the data of a snapshot.
+    pub fn restart(&mut self, index: usize, directives: &[(&str, &str)], image: &[u8]) {
+        let port = self.members[index].port.to_string();
+        let mut all = vec![("port", port.as_str())];
+        all.extend_from_slice(directives);
+        let mut fixture = Fixture::with_configuration_and_seed(&all, self.rng.next_u64());
+        fixture.host.clock = self.members[index].fixture.host.clock;
+        let mut load = fixture.node.begin_startup_load(fixture.host.clock);
+        fixture.node.feed_startup_load(&mut load, image).expect("the image can be loaded");
+        fixture.node.finish_startup_load(&load, fixture.host.clock).expect("the image is complete");
+        self.members[index].fixture = fixture;
+    }
+
     /// Cuts a replica's connection to its primary; the next attempts fail while the primary is not reachable.
     pub fn cut(&mut self, replica: usize) {
         if let Some(at) = self.wires.iter().position(|wire| wire.replica == replica) {

@@ -292,3 +292,46 @@ fn sync_of_old_replicas() {
     assert!(text.starts_with('$') && text.contains("REDIS0011"), "{text}");
     assert!(text.ends_with("*2\r\n$6\r\nSELECT\r\n$1\r\n0\r\n*3\r\n$3\r\nSET\r\n$1\r\nb\r\n$1\r\n2\r\n"));
 }
+
+/// The image of a node's data as a snapshot.
+fn image_of(net: &mut Net, index: usize) -> Vec<u8> {
+    net.run(index, "BGSAVE");
+    net.file(index)
+}
+
+#[test]
+fn restarted_nodes_go_on_where_their_files_end() {
+    let directives = [("repl-diskless-sync-delay", "0")];
+    let mut net = Net::new(3, &directives, 6);
+    fill(&mut net, 0);
+    net.follow(1, 0);
+    net.run(0, "SELECT 2");
+    net.run(0, "SET before restart");
+    net.pass_s(1);
+    // A replica that comes back.
+    let image = image_of(&mut net, 1);
+    net.cut(1);
+    net.restart(1, &[directives[0], ("replicaof", "127.0.0.1 7000")], &image);
+    net.run(0, "SET while away");
+    net.pass_s(3);
+    net.run(0, "SET after it");
+    assert_equal(&mut net, 0, 1);
+    assert_eq!(net.node(0).node.stats().full_syncs, 1);
+    // A primary that comes back; its replica has everything.
+    let image = image_of(&mut net, 0);
+    net.cut(1);
+    net.restart(0, &directives, &image);
+    net.run(0, "SELECT 2");
+    net.run(0, "SET new life");
+    net.pass_s(3);
+    assert_equal(&mut net, 0, 1);
+    assert_eq!(net.node(0).node.stats().full_syncs, 0);
+    // A primary whose file is older than what its replica has.
+    let image = image_of(&mut net, 0);
+    net.run(0, "SET lost with-the-crash");
+    net.cut(1);
+    net.restart(0, &directives, &image);
+    net.pass_s(4);
+    assert_equal(&mut net, 0, 1);
+    assert_eq!(net.node(0).node.stats().full_syncs, 1);
+}
