@@ -76,6 +76,7 @@ impl Node {
                 }
             }
         }
+        self.end_lost_subscriptions();
         self.free_garbage(host);
         host.tell_cluster(NodeMessage::Applied { version });
         self.report_to_cluster(now, host);

@@ -23,6 +23,10 @@ pub fn find(command: &Command, request: &Request<'_>, positions: &mut Vec<KeyPos
         CommandId::Georadius | CommandId::Georadiusbymember => {
             return find_store(command, request, positions);
         }
+        CommandId::Set | CommandId::Bitfield => {
+            positions.push(KeyPosition { index: 1, flags: flags_by_options(command, request) });
+            return true;
+        }
         _ => {}
     }
     command.key_specs.iter().all(|spec| find_by_spec(spec, request, positions))
@@ -116,6 +120,23 @@ fn find_keyword(request: &Request<'_>, keyword: &str, start_from: i32) -> Option
 
 fn flags_of(command: &Command, spec: usize) -> KeyFlags {
     command.key_specs.get(spec).map_or(KeyFlags::default(), |spec| spec.flags)
+}
+
+/// What SET and BITFIELD do with their key depends on their options.
+fn flags_by_options(command: &Command, request: &Request<'_>) -> KeyFlags {
+    let has = |from: usize, words: &[&[u8]]| {
+        (from..request.len())
+            .any(|index| words.iter().any(|word| request.argument(index).eq_ignore_ascii_case(word)))
+    };
+    let (read, change) = match command.id {
+        CommandId::Set => (has(3, &[b"get"]), true),
+        _ => (true, has(2, &[b"set", b"incrby"])),
+    };
+    KeyFlags(match (read, change) {
+        (true, true) => KeyFlags::RW.0 | KeyFlags::ACCESS.0 | KeyFlags::UPDATE.0,
+        (false, true) => KeyFlags::OW.0 | KeyFlags::UPDATE.0,
+        (_, false) => KeyFlags::RO.0 | KeyFlags::ACCESS.0,
+    })
 }
 
 /// SORT: the first argument, and the destination after the last STORE.
@@ -212,6 +233,23 @@ mod tests {
             ("PUBLISH c m", vec![]),
         ] {
             assert_eq!(keys(line), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn flags_depend_on_options() {
+        for (line, expected) in [
+            ("SET a 1", vec!["OW", "update"]),
+            ("SET a 1 EX 5 GET", vec!["RW", "access", "update"]),
+            ("BITFIELD a GET u8 0", vec!["RO", "access"]),
+            ("BITFIELD a GET u8 0 SET u8 0 1", vec!["RW", "access", "update"]),
+        ] {
+            let owned = OwnedRequest::new(line.split(' '));
+            let request = owned.as_request();
+            let mut positions = Vec::new();
+            let command = Command::lookup(request.argument(0)).unwrap();
+            assert!(find(command, &request, &mut positions));
+            assert_eq!(positions[0].flags.names().collect::<Vec<_>>(), expected, "{line}");
         }
     }
 

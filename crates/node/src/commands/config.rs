@@ -40,6 +40,7 @@ fn set(call: &mut NodeCall<'_>, arguments: Arguments<'_>) -> Outcome {
     call.node.configuration_changed();
     call.node.cluster_configuration_changed(call.host);
     admit_everybody(call, &change);
+    warn_of_small_memory(call, &change);
     call.reply().ok();
     Ok(())
 }
@@ -51,6 +52,23 @@ fn admit_everybody(call: &mut NodeCall<'_>, change: &Change) {
     }
     call.session.is_authenticated = true;
     call.node.clients.for_each_mut(|session| session.is_authenticated = true);
+}
+
+/// A limit below what is in use makes itself felt at once.
+fn warn_of_small_memory(call: &mut NodeCall<'_>, change: &Change) {
+    let limit = call.node.config.maxmemory_bytes;
+    if limit == 0 || !change.contains("maxmemory") {
+        return;
+    }
+    let used = call.host.facts().used_memory_bytes;
+    if limit < used {
+        let text = format!(
+            "WARNING: the new maxmemory value set via CONFIG SET ({limit}) is smaller than the current memory usage \
+             ({used}). This will result in key eviction and/or the inability to accept new write commands depending \
+             on the maxmemory-policy."
+        );
+        call.host.log(LogLevel::Warning, &text);
+    }
 }
 
 fn as_reply(error: SetError) -> ErrorReply {
@@ -156,6 +174,7 @@ mod tests {
             ),
         ]);
         assert_eq!(fixture.host.applied, [vec!["maxmemory", "timeout"]]);
+        assert!(fixture.host.has_logged("smaller than the current memory usage (2097152)"));
     }
 
     #[test]

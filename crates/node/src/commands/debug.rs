@@ -193,7 +193,7 @@ fn error(call: &mut NodeCall<'_>, mut arguments: Arguments<'_>) -> Outcome {
 }
 
 fn change_replication_id(call: &mut NodeCall<'_>, _: Arguments<'_>) -> Outcome {
-    call.host.log(LogLevel::Notice, "Changing replication IDs after receiving change-repl-id");
+    call.host.log(LogLevel::Notice, "Changing replication IDs after receiving DEBUG change-repl-id");
     let NodeCall { node, .. } = call;
     node.replication.id = shoal_replication::ReplicationId::random(&mut node.rng);
     node.replication.second_id = None;

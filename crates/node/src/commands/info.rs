@@ -17,6 +17,8 @@ fn info(call: &mut NodeCall<'_>, arguments: Arguments<'_>) -> Outcome {
 impl Node {
     /// Connections of the cluster bus.
     pub(crate) fn cluster_connections(&self) -> usize {
-        0
+        let view = self.cluster.as_ref().and_then(|side| side.view.as_ref());
+        let links = view.into_iter().flat_map(|view| &view.nodes);
+        links.map(|node| usize::from(node.link_to.is_some()) + usize::from(node.link_from.is_some())).sum()
     }
 }
