@@ -4,3 +4,9 @@ mod support;
 
 #[path = "cluster/basics.rs"]
 mod basics;
+#[path = "cluster/bus.rs"]
+mod bus;
+#[path = "cluster/create.rs"]
+mod create;
+#[path = "cluster/failover.rs"]
+mod failover;

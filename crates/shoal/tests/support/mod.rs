@@ -12,7 +12,7 @@ pub mod server;
 
 use std::time::{Duration, Instant};
 
-pub use cluster::Cluster;
+pub use cluster::{Cluster, FAILOVER};
 pub use connection::Connection;
 pub use ports::{ClusterSlot, Port};
 pub use server::{Kind, Server, Setup};
