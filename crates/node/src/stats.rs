@@ -68,9 +68,9 @@ pub struct Stats {
     pub connections: u64,
     /// Connections refused.
     pub rejected_connections: u64,
-    /// Bytes read from clients, told by the shell.
+    /// Bytes read from clients but the primary, told by the shell.
     pub input_bytes: u64,
-    /// Bytes written to clients, told by the shell.
+    /// Bytes written to clients but replicas, told by the shell.
     pub output_bytes: u64,
     /// Bytes read from the primary.
     pub replication_input_bytes: u64,
@@ -118,9 +118,9 @@ pub struct Stats {
     pub command_us: u64,
     /// Commands per second.
     pub command_rate: Rate,
-    /// Bytes read per second.
+    /// Bytes read per second, those from the primary included.
     pub input_rate: Rate,
-    /// Bytes written per second.
+    /// Bytes written per second, those to replicas included.
     pub output_rate: Rate,
     /// Bytes read from the primary per second.
     pub replication_input_rate: Rate,
@@ -193,8 +193,8 @@ impl Stats {
     /// Takes samples of the rates; called ten times a second.
     pub fn sample(&mut self, at_ms: u64) {
         self.command_rate.sample(self.total_commands, at_ms);
-        self.input_rate.sample(self.input_bytes, at_ms);
-        self.output_rate.sample(self.output_bytes, at_ms);
+        self.input_rate.sample(self.input_bytes + self.replication_input_bytes, at_ms);
+        self.output_rate.sample(self.output_bytes + self.replication_output_bytes, at_ms);
         self.replication_input_rate.sample(self.replication_input_bytes, at_ms);
         self.replication_output_rate.sample(self.replication_output_bytes, at_ms);
         self.loop_rate.sample(self.loop_cycles, at_ms);

@@ -40,6 +40,7 @@ fn set(call: &mut NodeCall<'_>, arguments: Arguments<'_>) -> Outcome {
     call.node.configuration_changed();
     call.node.cluster_configuration_changed(call.host);
     admit_everybody(call, &change);
+    show_listeners(call, &change);
     warn_of_small_memory(call, &change);
     call.reply().ok();
     Ok(())
@@ -52,6 +53,20 @@ fn admit_everybody(call: &mut NodeCall<'_>, change: &Change) {
     }
     call.session.is_authenticated = true;
     call.node.clients.for_each_mut(|session| session.is_authenticated = true);
+}
+
+/// INFO shows where clients can connect now.
+fn show_listeners(call: &mut NodeCall<'_>, change: &Change) {
+    if !change.contains("port") && !change.contains("bind") {
+        return;
+    }
+    let node = &mut *call.node;
+    let listeners = &mut node.identity.listeners;
+    listeners.retain(|listener| !listener.starts_with("name=tcp,"));
+    if node.config.port != 0 {
+        let addresses = node.config.bind.0.join(",bind=");
+        listeners.insert(0, format!("name=tcp,bind={addresses},port={}", node.config.port));
+    }
 }
 
 /// A limit below what is in use makes itself felt at once.
@@ -195,6 +210,9 @@ mod tests {
         let mut fixture = Fixture::new();
         fixture.check("CONFIG SET requirepass secret maxclients 2", "+OK");
         let other = fixture.connect();
+        fixture.check("CONFIG SET bind \"127.0.0.1 ::1\" port 7000", "+OK");
+        let info = fixture.text("INFO server");
+        assert!(info.contains("\r\nlistener0:name=tcp,bind=127.0.0.1,bind=::1,port=7000\r\n"), "{info}");
         fixture.check("PING", "+PONG");
         fixture.check_as(other, "PING", "-NOAUTH Authentication required.");
         assert!(fixture.connect_from("127.0.0.1:9", true).is_err());

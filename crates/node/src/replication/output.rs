@@ -47,9 +47,10 @@ impl Node {
         let own = session.output.len().min(count);
         session.output.consume(own);
         self.stats.writes += 1;
-        self.stats.output_bytes += count as u64;
         if self.replication.peers.sent(handle, count as u64, (count - own) as u64) {
             self.stats.replication_output_bytes += count as u64;
+        } else {
+            self.stats.output_bytes += count as u64;
         }
     }
 }
