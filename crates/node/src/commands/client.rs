@@ -22,6 +22,7 @@ pub(super) const BODIES: &[(CommandId, NodeBody)] = &[
     (CommandId::ClientNoTouch, no_touch),
     (CommandId::ClientReply, reply),
     (CommandId::ClientPause, pause),
+    (CommandId::ClientUnblock, unblock),
     (CommandId::ClientUnpause, unpause),
     (CommandId::ClientHelp, help),
 ];
@@ -255,6 +256,22 @@ fn pause(call: &mut NodeCall<'_>, mut arguments: Arguments<'_>) -> Outcome {
     Ok(())
 }
 
+fn unblock(call: &mut NodeCall<'_>, mut arguments: Arguments<'_>) -> Outcome {
+    let id = arguments.take_i64()?;
+    let with_error = match arguments.take_optional().map(<[u8]>::to_ascii_lowercase).as_deref() {
+        None | Some(b"timeout") => false,
+        Some(b"error") => true,
+        Some(_) => {
+            return Err(ErrorReply::new("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR"));
+        }
+    };
+    let found = call.node.clients.iter().find(|(_, session)| session.id.cast_signed() == id);
+    let handle = found.map(|(handle, _)| handle);
+    let was_blocked = handle.is_some_and(|handle| call.node.end_wait(handle, with_error));
+    call.reply().integer(i64::from(was_blocked));
+    Ok(())
+}
+
 fn unpause(call: &mut NodeCall<'_>, _: Arguments<'_>) -> Outcome {
     call.node.end_pause(PauseReason::ByClient);
     call.reply().ok();
@@ -293,6 +310,8 @@ fn help(call: &mut NodeCall<'_>, _: Arguments<'_>) -> Outcome {
         "    Note the client library of this connection.",
         "SETNAME <name>",
         "    Give this connection a name.",
+        "UNBLOCK <client-id> [TIMEOUT|ERROR]",
+        "    End the waiting of a client's command, as if its time were over or with an error.",
         "UNPAUSE",
         "    End the pause.",
     ]);
@@ -401,6 +420,25 @@ mod tests {
             ("CLIENT REPLY ON", "+OK"),
             ("PING", "+PONG"),
         ]);
+    }
+
+    #[test]
+    fn waiting_is_ended() {
+        let mut fixture = Fixture::new();
+        let waiting = fixture.connect();
+        fixture.check_all(&[
+            ("CLIENT UNBLOCK x", "-ERR value is not an integer or out of range"),
+            ("CLIENT UNBLOCK 2 what", "-ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR"),
+            ("CLIENT UNBLOCK 2", ":0"),
+            ("CLIENT UNBLOCK 99", ":0"),
+        ]);
+        fixture.check_as(waiting, "WAIT 1 0", "");
+        assert!(fixture.text("CLIENT LIST ID 2").contains(" flags=b "));
+        fixture.check("CLIENT UNBLOCK 2", ":1");
+        assert_eq!(fixture.received(waiting), [":0"]);
+        fixture.check_as(waiting, "WAIT 1 0", "");
+        fixture.check("CLIENT UNBLOCK 2 error", ":1");
+        assert_eq!(fixture.received(waiting), ["-UNBLOCKED client unblocked via CLIENT UNBLOCK"]);
     }
 
     #[test]

@@ -87,7 +87,7 @@ fn slot_list(arguments: &mut Arguments<'_>) -> Result<Vec<u16>, ErrorReply> {
 
 /// Pairs of first and last slots, spelt out.
 fn slot_ranges(call: &NodeCall<'_>, arguments: &mut Arguments<'_>) -> Result<Vec<u16>, ErrorReply> {
-    if arguments.remaining() % 2 != 0 {
+    if !arguments.remaining().is_multiple_of(2) {
         return Err(errors::wrong_arity(call.command.name));
     }
     let mut slots = Vec::new();

@@ -70,6 +70,21 @@ impl Node {
         }
     }
 
+    /// Lets one client go on, as if its patience had ended or with an error. False if it waits for no replicas.
+    pub(crate) fn end_wait(&mut self, handle: Handle, with_error: bool) -> bool {
+        let Some(index) = self.replication.waits.iter().position(|wait| wait.handle == handle) else {
+            return false;
+        };
+        let wait = self.replication.waits.swap_remove(index);
+        let outcome = if with_error {
+            Err(ErrorReply::new("UNBLOCKED client unblocked via CLIENT UNBLOCK"))
+        } else {
+            Ok(self.replication.peers.acknowledged(wait.offset))
+        };
+        self.unblock(handle, &outcome);
+        true
+    }
+
     /// Lets all clients go on that wait for replicas: this node's role changes.
     pub(crate) fn abort_waits(&mut self) {
         for wait in std::mem::take(&mut self.replication.waits) {
