@@ -146,6 +146,8 @@ pub struct Connection {
     pub purpose: Purpose,
     /// The last read filled its buffer: more may have arrived.
     pub may_have_input: bool,
+    /// The peer sends nothing more: what is there has to be read to its end, no further event will say so.
+    pub is_read_closed: bool,
     /// It stands in the list of connections to be read in the next turn.
     pub is_queued: bool,
     /// The socket takes no more bytes until it reports so.
@@ -162,6 +164,7 @@ impl Connection {
             handle,
             purpose,
             may_have_input: false,
+            is_read_closed: false,
             is_queued: false,
             is_write_blocked: false,
             is_ended: false,

@@ -354,6 +354,7 @@ impl Server {
         let is_waiting = self.node.is_waiting(handle);
         let Some(connection) = self.connection_mut(handle) else { return };
         connection.may_have_input = true;
+        connection.is_read_closed |= is_read_closed;
         if is_waiting && connection.purpose == Purpose::Client {
             // A client that waits is not read; but one that has gone waits for nothing.
             if is_read_closed {
@@ -415,7 +416,7 @@ impl Server {
                 Ok(count) => {
                     connection.reader.advance(count);
                     // A read that does not fill the space has emptied the socket.
-                    connection.may_have_input = count == offered;
+                    connection.may_have_input = count == offered || connection.is_read_closed;
                     let buffered = connection.reader.buffered_bytes();
                     let now = self.host.clock.now();
                     self.node.input_arrived(now, connection.handle, count, buffered, 0);
@@ -488,7 +489,8 @@ impl Server {
                     return;
                 }
                 Ok(count) => {
-                    connection.may_have_input = count == self.shared_buffer.len();
+                    connection.may_have_input =
+                        count == self.shared_buffer.len() || connection.is_read_closed;
                     let now = self.host.clock.now();
                     self.node.primary_input(now, &mut self.host, &self.shared_buffer[..count]);
                     if !connection.may_have_input {
