@@ -148,6 +148,8 @@ pub struct Connection {
     pub may_have_input: bool,
     /// The peer sends nothing more: what is there has to be read to its end, no further event will say so.
     pub is_read_closed: bool,
+    /// Complete requests may wait in the reader: the bound of a turn was reached, or the client had to wait.
+    pub may_have_requests: bool,
     /// It stands in the list of connections to be read in the next turn.
     pub is_queued: bool,
     /// The socket takes no more bytes until it reports so.
@@ -165,6 +167,7 @@ impl Connection {
             purpose,
             may_have_input: false,
             is_read_closed: false,
+            may_have_requests: false,
             is_queued: false,
             is_write_blocked: false,
             is_ended: false,

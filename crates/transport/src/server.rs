@@ -383,23 +383,21 @@ impl Server {
             Purpose::Client => self.serve_client(&mut connection),
             Purpose::Primary => self.read_primary(&mut connection),
         }
-        let (is_ended, may_have_input) = (connection.is_ended, connection.may_have_input);
-        let has_requests = !connection.reader.is_idle() && connection.reader.buffered_bytes() > 0;
+        let is_ended = connection.is_ended;
+        let has_more = connection.may_have_input || connection.may_have_requests;
         self.connections[handle.0 as usize] = Some(connection);
         if is_ended {
             // What was asked before the end is answered first.
             self.write_output(handle);
             self.close_connection(handle);
-        } else if may_have_input && !self.node.is_waiting(handle) {
+        } else if has_more && !self.node.is_waiting(handle) {
             self.queue(handle);
-        } else if has_requests && self.connections[handle.0 as usize].as_ref().is_some_and(|c| c.is_queued) {
-            self.queued.push(handle);
         }
     }
 
     fn serve_client(&mut self, connection: &mut Connection) {
         connection.reader.lend(&mut self.shared_buffer);
-        if connection.reader.buffered_bytes() > 0 {
+        if connection.may_have_requests {
             self.run_requests(connection);
         }
         for _ in 0..READS_PER_TURN {
@@ -449,13 +447,17 @@ impl Server {
             bus.command_begins();
         }
         self.node.batch_begins();
+        connection.may_have_requests = true;
         for number in 0..COMMANDS_PER_TURN {
             if number % PREFETCHED_REQUESTS == 0 {
                 self.node.prefetch(handle, &connection.reader);
             }
             let verdict = match connection.reader.next(&limits) {
                 Ok(Some(request)) => self.node.execute(now, &mut self.host, handle, request),
-                Ok(None) => break,
+                Ok(None) => {
+                    connection.may_have_requests = false;
+                    break;
+                }
                 Err(error) => {
                     self.node.protocol_error(handle, error);
                     break;
@@ -473,10 +475,6 @@ impl Server {
         }
         if let Some(bus) = &self.host.bus {
             bus.command_ended();
-        }
-        if connection.reader.buffered_bytes() > 0 && !self.node.is_waiting(handle) {
-            // The bound of one turn may have left complete requests behind.
-            connection.is_queued = true;
         }
     }
 
