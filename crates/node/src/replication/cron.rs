@@ -131,7 +131,7 @@ impl Node {
         }
         let own = self.clients.session(handle).map_or(0, |session| session.output.len() as u64);
         let peer = self.replication.peers.get(handle).filter(|peer| peer.needs_stream());
-        let of_stream = peer.map_or(0, |peer| self.replication.stream.end() - peer.position);
+        let of_stream = peer.map_or(0, |peer| self.replication.stream.end().saturating_sub(peer.position));
         (own + of_stream, limit)
     }
 
