@@ -3,7 +3,7 @@
 //! Every server lives in a directory of its own, on a port nobody else uses, and is killed when its value is dropped.
 //! Each test binary uses only a part of this.
 
-#![allow(dead_code, clippy::unwrap_used, clippy::print_stderr)] // A failed unwrap is a failed test.
+#![allow(dead_code, unused_imports, clippy::unwrap_used, clippy::print_stderr)] // A failed unwrap is a failed test.
 
 pub mod cluster;
 pub mod connection;

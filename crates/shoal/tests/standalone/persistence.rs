@@ -1,0 +1,131 @@
+//! Data over the end of the process, clean or not, and the crash report.
+
+#![allow(clippy::unwrap_used)] // A failed unwrap is a failed test.
+
+use std::fs;
+use std::os::unix::process::ExitStatusExt;
+
+use crate::support::{SOON, Server, Setup, eventually};
+
+fn populate(server: &Server) -> String {
+    let mut connection = server.connect();
+    assert_eq!(connection.text(&["DEBUG", "POPULATE", "1000", "key", "50"]), "OK");
+    assert_eq!(connection.text(&["SET", "number", "12345"]), "OK");
+    assert_eq!(connection.text(&["SET", "fleeting", "x", "PX", "600000"]), "OK");
+    assert_eq!(connection.text(&["SELECT", "3"]), "OK");
+    assert_eq!(connection.text(&["SET", "elsewhere", &"long ".repeat(1000)]), "OK");
+    server.call(&["DEBUG", "DIGEST"])
+}
+
+#[test]
+fn a_stop_by_signal_keeps_the_data() {
+    let mut server = Setup::shoal().conf("save 3600 1").start();
+    let mut digest = populate(&server);
+    for (signal, message) in [
+        ("TERM", "Received SIGTERM scheduling shutdown..."),
+        ("INT", "Received SIGINT scheduling shutdown..."),
+        ("QUIT", ""),
+    ] {
+        server.signal(signal);
+        assert_eq!(server.wait_for_end().code(), Some(0), "{signal}");
+        let log = server.log();
+        assert!(log.contains(message), "{signal}: {log}");
+        assert!(log.contains("DB saved on disk"), "{signal}: {log}");
+        fs::remove_file(server.path("log")).unwrap();
+        server.start();
+        assert_eq!(server.call(&["DEBUG", "DIGEST"]), digest, "{signal}");
+        assert_eq!(server.call(&["INCR", "number"]).parse::<u32>().unwrap() / 10, 1234);
+        digest = server.call(&["DEBUG", "DIGEST"]);
+    }
+    let ttl: i64 = server.call(&["PTTL", "fleeting"]).parse().unwrap();
+    assert!((1..=600_000).contains(&ttl), "{ttl}");
+}
+
+#[test]
+fn shutdown_without_saving_forgets() {
+    let mut server = Setup::shoal().conf("save 3600 1").start();
+    assert_eq!(server.call(&["SET", "a", "1"]), "OK");
+    assert_eq!(server.call(&["SAVE"]), "OK");
+    assert_eq!(server.call(&["SET", "a", "2"]), "OK");
+    server.connect().try_call(&["SHUTDOWN", "NOSAVE"]);
+    assert!(server.wait_for_end().success());
+    server.start();
+    assert_eq!(server.call(&["GET", "a"]), "1");
+}
+
+#[test]
+fn a_killed_server_has_what_bgsave_wrote() {
+    let mut server = Server::shoal("");
+    let digest = populate(&server);
+    assert_eq!(server.call(&["BGSAVE"]), "Background saving started");
+    server.wait_for_info("persistence", "rdb_bgsave_in_progress", "0");
+    assert_eq!(server.info("persistence", "rdb_last_bgsave_status").as_deref(), Some("ok"));
+    assert_eq!(server.call(&["SET", "later", "lost"]), "OK");
+    server.kill();
+    server.start();
+    assert_eq!(server.call(&["DEBUG", "DIGEST"]), digest);
+}
+
+/// The file is Redis's: a real server loads it, and ours loads what that one writes.
+#[test]
+fn snapshot_files_are_exchanged_with_a_real_server() {
+    let ours = Setup::shoal().conf("rdb-version-compat 10").start();
+    let digest = populate(&ours);
+    assert_eq!(ours.call(&["SAVE"]), "OK");
+    let mut real = Setup::redis().prepare();
+    fs::copy(ours.path("dump.rdb"), real.path("dump.rdb")).unwrap();
+    real.start();
+    assert_eq!(real.call(&["DEBUG", "DIGEST"]), digest);
+    assert_eq!(real.call(&["SAVE"]), "OK");
+    let mut again = Setup::shoal().prepare();
+    fs::copy(real.path("dump.rdb"), again.path("dump.rdb")).unwrap();
+    again.start();
+    assert_eq!(again.call(&["DEBUG", "DIGEST"]), digest);
+}
+
+/// A file that is damaged stops the start, with offset and reason, and stays as it is.
+#[test]
+fn a_damaged_snapshot_is_refused() {
+    let mut server = Server::shoal("");
+    populate(&server);
+    assert_eq!(server.call(&["SAVE"]), "OK");
+    server.kill();
+    let good = fs::read(server.path("dump.rdb")).unwrap();
+    let mut flipped = good.clone();
+    let middle = flipped.len() / 2;
+    flipped[middle] ^= 0x55;
+    for (what, bytes) in [("flipped bit", flipped), ("cut", good[..good.len() / 2].to_vec())] {
+        fs::write(server.path("dump.rdb"), &bytes).unwrap();
+        server.spawn();
+        assert_eq!(server.wait_for_end().code(), Some(1), "{what}");
+        assert_eq!(fs::read(server.path("dump.rdb")).unwrap(), bytes, "{what}: the file is left alone");
+        assert!(server.log().contains("Cannot load dump.rdb"), "{what}: {}", server.log());
+    }
+    fs::write(server.path("dump.rdb"), good).unwrap();
+    server.start();
+}
+
+#[test]
+fn a_crash_leaves_a_report() {
+    let mut server = Server::shoal("");
+    server.connect().try_call(&["DEBUG", "SEGFAULT"]);
+    let status = server.wait_for_end();
+    assert_eq!(status.signal(), Some(libc_sigsegv()), "{status}");
+    let log = server.log();
+    let start = log.find("=== REDIS BUG REPORT START: Cut & paste starting from here ===");
+    let end = log.find("=== REDIS BUG REPORT END.");
+    assert!(start.is_some() && start < end, "{log}");
+    assert!(log.contains("crashed by signal: 11"), "{log}");
+
+    // From outside too; and the next start is an ordinary one.
+    server.start();
+    server.signal("ABRT");
+    assert!(!server.wait_for_end().success());
+    assert!(server.log().contains("crashed by signal: 6"));
+    server.start();
+    eventually(SOON, "an answer", || server.call(&["PING"]) == "PONG");
+}
+
+const fn libc_sigsegv() -> i32 {
+    11
+}
