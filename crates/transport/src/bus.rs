@@ -29,7 +29,7 @@ use std::io::{self, Read, Write};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -90,8 +90,6 @@ struct Shared {
     is_in_command: AtomicBool,
     /// It pretends to hang.
     is_hanging: AtomicBool,
-    /// Bytes in the send buffers of all links.
-    link_bytes: AtomicU64,
 }
 
 /// The executor's end.
@@ -220,16 +218,6 @@ impl BusHandle {
     /// Lets the executor's poll return.
     pub fn wake_executor(&self) {
         let _ = self.executor_waker.wake();
-    }
-
-    /// Bytes that wait to be sent on the links.
-    pub fn link_bytes(&self) -> u64 {
-        self.shared.link_bytes.load(Ordering::Relaxed)
-    }
-
-    /// Whether the thread has ended, which it never does by itself.
-    pub fn is_dead(&self) -> bool {
-        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
     }
 }
 
@@ -392,12 +380,7 @@ impl Bus {
     fn take_messages(&mut self) {
         while let Ok(message) = self.receiver.try_recv() {
             match message {
-                ToBus::Message(message) => {
-                    if let NodeMessage::ConfigChanged(config) = &message {
-                        let _ = config;
-                    }
-                    self.give(Input::FromNode(message));
-                }
+                ToBus::Message(message) => self.give(Input::FromNode(message)),
                 ToBus::Command(ticket, command) => self.give(Input::Command { ticket, command }),
                 ToBus::Stop => self.is_stopped = true,
             }
@@ -536,7 +519,6 @@ impl Bus {
             return;
         }
         link.output.extend_from_slice(bytes);
-        self.shared.link_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         if !link.is_connecting {
             self.flush(token);
         }
@@ -557,7 +539,6 @@ impl Bus {
         }
         // What has been sent is cut off once it is most of the buffer, so that each byte moves at most once.
         if link.sent * 2 >= link.output.len() {
-            self.shared.link_bytes.fetch_sub(link.sent as u64, Ordering::Relaxed);
             link.output.drain(..link.sent);
             link.sent = 0;
         }

@@ -17,7 +17,7 @@ use shoal_machine::Monotonic;
 use shoal_node::{Action, Handle, Host, LogLevel, Node, PREFETCHED_REQUESTS, ShutdownRequest, Verdict};
 use shoal_protocol::request::Limits;
 use shoal_session::Close;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::net::ToSocketAddrs;
 use std::sync::Arc;
 use std::time::Duration;
