@@ -1,0 +1,8 @@
+//! Clusters of both kinds of nodes, and clients from outside on a cluster of ours.
+
+mod support;
+
+#[path = "interop/clients.rs"]
+mod clients;
+#[path = "interop/mixed.rs"]
+mod mixed;
