@@ -6,7 +6,7 @@ use crate::node::Node;
 use shoal_machine::Now;
 use shoal_protocol::{Arguments, Command, ErrorReply, Reply};
 use shoal_session::Session;
-use shoal_store::Outcome;
+use shoal_store::{Call, Outcome};
 
 /// One running command.
 pub struct NodeCall<'a> {
@@ -28,6 +28,11 @@ pub struct NodeCall<'a> {
 pub type NodeBody = for<'a, 'q> fn(&'a mut NodeCall<'_>, Arguments<'q>) -> Outcome;
 
 impl NodeCall<'_> {
+    /// Runs a piece of a command that works on the keyspace as data commands do.
+    pub(crate) fn with_store<R>(&mut self, run: impl FnOnce(&mut Call<'_, '_>) -> R) -> R {
+        self.node.with_store(self.now, self.session, true, run)
+    }
+
     /// Where the reply goes.
     pub fn reply(&mut self) -> Reply<'_> {
         self.session.reply()

@@ -7,6 +7,7 @@ use crate::host::Host;
 use crate::limits::UNCHECKED_OUTPUT_BYTES;
 use crate::node::Node;
 use crate::pause::{self, PauseKind};
+use crate::routing::is_redirection;
 use shoal_machine::Now;
 use shoal_protocol::command::Flags;
 use shoal_protocol::{Arguments, Command, CommandId, ErrorReply, OwnedRequest, Request, errors};
@@ -93,12 +94,14 @@ impl Node {
         let command = match self.lookup(&request) {
             Ok(command) => command,
             Err((command, error)) => {
-                self.refuse(session, command, &error);
+                self.refuse(handle, session, command, &error);
+                end_asking(session);
                 return Verdict::Done;
             }
         };
         if let Err(error) = self.check(now, session, command, &request) {
-            self.refuse(session, Some(command), &error);
+            self.refuse(handle, session, Some(command), &error);
+            end_asking(session);
             return Verdict::Done;
         }
         if let Some(kind) = self.pauses.kind()
@@ -214,7 +217,13 @@ impl Node {
     }
 
     /// Refuses a command before it runs.
-    fn refuse(&mut self, session: &mut Session, command: Option<&'static Command>, error: &ErrorReply) {
+    fn refuse(
+        &mut self,
+        handle: Handle,
+        session: &mut Session,
+        command: Option<&'static Command>,
+        error: &ErrorReply,
+    ) {
         session.spoil_transaction();
         self.stats.count_error(error.code());
         if let Some(command) = command {
@@ -226,6 +235,11 @@ impl Node {
         // A refused EXEC ends the transaction, and says so.
         if command.is_some_and(|command| command.id == CommandId::Exec) {
             session.transaction = None;
+            self.forget_watches(handle, session);
+            if is_redirection(error) {
+                session.reply().error(error);
+                return;
+            }
             let text = format!("EXECABORT Transaction discarded because of: {}", error.0);
             session.reply().error(&ErrorReply::from(text));
             return;
@@ -247,6 +261,12 @@ impl Node {
         let is_outermost = !self.unit.is_open;
         self.effects.reset();
         self.effects.track_touched = !self.watchers.is_empty();
+        let watch_changes = if self.watchers.is_empty() {
+            Vec::new()
+        } else {
+            let emptied = self.databases_to_be_emptied(session, command.id, &request);
+            self.foresee_watches(now, handle, session, &emptied)
+        };
         let (outcome, error_count) = match shoal_store::commands::body(command.id) {
             Some(body) => self.run_in_store(now, session, command, body, request),
             None => self.run_in_node(now, host, handle, session, command, request),
@@ -257,6 +277,8 @@ impl Node {
         }
         if outcome.is_err() || error_count > 0 {
             self.stats.command(command.id).failed_calls += 1;
+        } else {
+            self.change_watches(handle, session, watch_changes);
         }
         let ended_us = host.stopwatch_us();
         self.stopwatch_us = Some(ended_us);
@@ -264,8 +286,8 @@ impl Node {
         self.account(command, duration_us);
         self.observe(now, handle, session, command, &request, duration_us);
         session.last_command = Some(command);
-        if session.is_asking && command.id != CommandId::Asking {
-            session.is_asking = false;
+        if is_outermost && command.id != CommandId::Asking {
+            end_asking(session);
         }
         self.after(handle, session, command, &request);
         if is_outermost && self.keyspace.has_garbage() {
@@ -281,14 +303,37 @@ impl Node {
         body: shoal_store::commands::Body,
         request: Request<'_>,
     ) -> (Outcome, u32) {
+        let heeds_no_touch = command.id != CommandId::Touch;
+        let first = if command.parent.is_some() { 2 } else { 1 };
+        let (outcome, error_count, code) = self.with_store(now, session, heeds_no_touch, |call| {
+            let outcome = body(call, Arguments::new(request, first));
+            let (error_count, code) = call.reply.errors();
+            (outcome, error_count, code.map(str::to_owned))
+        });
+        if let Some(code) = code {
+            self.stats.count_error(&code);
+        }
+        (outcome, error_count)
+    }
+
+    /// Runs something on the keyspace in the way of data commands, for this client.
+    #[inline]
+    pub(crate) fn with_store<R>(
+        &mut self,
+        now: Now,
+        session: &mut Session,
+        heeds_no_touch: bool,
+        run: impl FnOnce(&mut Call<'_, '_>) -> R,
+    ) -> R {
         let access = Access {
-            on_replica: self.is_replica(),
+            // While clients are paused nothing is deleted, too: the data stand still.
+            on_replica: self.is_replica() || self.pauses.kind().is_some(),
             from_primary: session.kind == ClientKind::Primary,
-            no_touch: session.no_touch && command.id != CommandId::Touch,
+            no_touch: session.no_touch && heeds_no_touch,
         };
         self.effects.skip_propagation = !self.has_consumers();
         let mut reply = shoal_protocol::Reply::new(&mut session.output, session.is_resp3);
-        let mut call = Call {
+        run(&mut Call {
             now,
             keyspace: &mut self.keyspace,
             database_index: session.database,
@@ -297,14 +342,7 @@ impl Node {
             access,
             options: &self.options,
             rng: &mut self.rng,
-        };
-        let first = if command.parent.is_some() { 2 } else { 1 };
-        let outcome = body(&mut call, Arguments::new(request, first));
-        let (error_count, code) = reply.errors();
-        if let Some(code) = code {
-            self.stats.count_error(code);
-        }
-        (outcome, error_count)
+        })
     }
 
     fn run_in_node(
@@ -346,7 +384,7 @@ impl Node {
         self.stats.keyspace_hits += self.effects.hits;
         self.stats.keyspace_misses += self.effects.misses;
         self.stats.expired_keys += self.effects.expired;
-        if !self.effects.touched.is_empty() || !self.effects.touched_databases.is_empty() {
+        if !self.effects.touched.is_empty() {
             self.tell_watchers(handle, session);
         }
         if !self.effects.events.is_empty() {
@@ -373,15 +411,6 @@ impl Node {
                 }
             }
         }
-        for database in std::mem::take(&mut self.effects.touched_databases) {
-            for watcher in self.watchers.of_database(database) {
-                if watcher == handle {
-                    session.is_watch_broken = true;
-                } else if let Some(other) = self.clients.session_mut(watcher) {
-                    other.is_watch_broken = true;
-                }
-            }
-        }
         self.effects.touched = touched;
         self.effects.touched.clear();
     }
@@ -401,6 +430,11 @@ fn suppress_reply(session: &mut Session, mark: shoal_protocol::reply::Mark) {
     if session.reply_mode == ReplyMode::SkipThis {
         session.reply_mode = ReplyMode::On;
     }
+}
+
+/// ASKING holds for one command, or for one transaction.
+fn end_asking(session: &mut Session) {
+    session.is_asking &= session.transaction.is_some();
 }
 
 /// Commands that are not queued in a transaction.

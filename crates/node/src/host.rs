@@ -1,10 +1,13 @@
 //! What a node asks of the shell that drives it.
 
+use shoal_cluster::interface::LinkId;
 use shoal_cluster::{ClusterCommand, CommandResult, MachineMessage, NodeMessage};
 use shoal_config::{Change, Config, SetError};
 use shoal_machine::Now;
+use shoal_protocol::value::Value;
 use shoal_store::snapshot::SnapshotOptions;
 use shoal_store::{Garbage, Keyspace};
+use std::collections::BTreeMap;
 
 pub use shoal_config::LogLevel;
 
@@ -13,6 +16,8 @@ pub use shoal_config::LogLevel;
 pub struct ProcessFacts {
     /// Bytes that the allocator has given out.
     pub used_memory_bytes: u64,
+    /// Bytes that wait to be sent on the links of the cluster bus.
+    pub cluster_link_bytes: u64,
     /// Bytes in pages with data, as the allocator sees them.
     pub allocator_active_bytes: u64,
     /// Bytes that the allocator has from the system.
@@ -85,6 +90,48 @@ pub enum ClusterAnswer {
     Done(CommandResult),
 }
 
+/// What waits to be sent on a link of the cluster bus.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LinkBuffer {
+    /// The memory taken for it, in bytes.
+    pub allocated_bytes: u64,
+    /// The bytes that wait.
+    pub used_bytes: u64,
+}
+
+/// Requests to another server; everybody waits for the replies.
+#[derive(Clone, Copy, Debug)]
+pub struct Exchange<'a> {
+    /// The server's name or address.
+    pub host: &'a str,
+    /// Its port.
+    pub port: u16,
+    /// The requests, encoded.
+    pub requests: &'a [u8],
+    /// How many replies they have.
+    pub reply_count: usize,
+    /// How long the other side may do nothing: not take any bytes, or not give the next reply.
+    pub timeout_ms: u64,
+}
+
+/// How an exchange broke off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ExchangeFailure {
+    /// The requests had not all been sent.
+    pub was_writing: bool,
+    /// The other side did nothing for too long; otherwise the connection ended, or what came was no reply.
+    pub is_timeout: bool,
+}
+
+/// How an exchange went.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Exchanged {
+    /// The replies that came; all of them, unless there was a failure.
+    pub replies: Vec<Value>,
+    /// What went wrong.
+    pub failure: Option<ExchangeFailure>,
+}
+
 /// The shell, as a node sees it. Everything here happens at once, before the call returns.
 pub trait Host {
     /// A monotonic clock in microseconds, for measuring how long commands take.
@@ -103,6 +150,11 @@ pub trait Host {
     /// Waits, for a bounded time, until the command is done and saved, or until the machine says something that has
     /// to be handled before.
     fn wait_for_cluster(&mut self, ticket: u64) -> ClusterAnswer;
+
+    /// What waits on the links of the cluster bus.
+    fn link_buffers(&mut self) -> BTreeMap<LinkId, LinkBuffer> {
+        BTreeMap::new()
+    }
 
     /// Tells the cluster machine something.
     fn tell_cluster(&mut self, message: NodeMessage);
@@ -153,6 +205,18 @@ pub trait Host {
 
     /// Facts about the process.
     fn facts(&mut self) -> ProcessFacts;
+
+    /// Connects to another server, or finds the connection of an earlier exchange with it. True if it is new.
+    ///
+    /// # Errors
+    /// What went wrong, as a text.
+    fn open_exchange(&mut self, host: &str, port: u16, timeout_ms: u64) -> Result<bool, String>;
+
+    /// Sends requests over the connection that [`Host::open_exchange`] made or found, and waits for the replies.
+    fn exchange(&mut self, exchange: Exchange<'_>) -> Exchanged;
+
+    /// Ends the connection to another server.
+    fn close_exchange(&mut self, host: &str, port: u16);
 
     /// Waits; everybody else waits, too. `counts_as_alive` is false for DEBUG SLEEP, which simulates a hang.
     fn sleep_us(&mut self, duration_us: u64, counts_as_alive: bool);

@@ -30,20 +30,23 @@ mod pause;
 mod persistence;
 mod propagation;
 mod replication;
+mod routing;
 mod shutdown;
 mod slow_log;
 mod snapshot;
 mod stats;
 pub mod testing;
 mod watch;
+mod watch_flush;
 
 pub use action::{Action, ShutdownRequest};
 pub use call::{NodeBody, NodeCall};
 pub use clients::Handle;
+pub use commands::migrate::TARGETS_MAX as EXCHANGE_CONNECTIONS_MAX;
 pub use dispatch::{PREFETCHED_REQUESTS, Verdict};
 pub use host::{
-    ClusterAnswer, Crash, Host, LogLevel, ProcessFacts, SnapshotContext, SnapshotReport, SnapshotStart,
-    SnapshotTarget,
+    ClusterAnswer, Crash, Exchange, ExchangeFailure, Exchanged, Host, LinkBuffer, LogLevel, ProcessFacts,
+    SnapshotContext, SnapshotReport, SnapshotStart, SnapshotTarget,
 };
 pub use loading::StartupLoad;
 pub use node::{Node, NodeIdentity, NodeSettings};

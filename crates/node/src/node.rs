@@ -3,6 +3,7 @@
 use crate::action::Action;
 use crate::clients::{Clients, Handle};
 use crate::cluster::ClusterSide;
+use crate::commands::migrate::Targets;
 use crate::host::{Host, LogLevel};
 use crate::latency::LatencyMonitor;
 use crate::names::Names;
@@ -96,6 +97,8 @@ pub struct Node {
     pub(crate) persistence: Persistence,
     /// A shutdown that waits for replicas.
     pub(crate) shutdown: Option<PendingShutdown>,
+    /// The servers that MIGRATE has moved keys to.
+    pub(crate) targets: Targets,
     /// The most memory that was ever used.
     pub(crate) memory_peak_bytes: u64,
     /// The memory that was used when the node started; none before it was first asked for.
@@ -151,6 +154,7 @@ impl Node {
             latency: LatencyMonitor::default(),
             persistence: Persistence::new(now),
             shutdown: None,
+            targets: Targets::default(),
             memory_peak_bytes: 0,
             memory_at_start_bytes: None,
             next_memory_sample_at: now.monotonic,

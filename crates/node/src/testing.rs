@@ -14,11 +14,15 @@ use crate::action::Action;
 use crate::clients::Handle;
 use crate::dispatch::Verdict;
 use crate::host::{
-    ClusterAnswer, Crash, Host, LogLevel, ProcessFacts, SnapshotContext, SnapshotReport, SnapshotStart,
-    SnapshotTarget,
+    ClusterAnswer, Crash, Exchange, Exchanged, Host, LogLevel, ProcessFacts, SnapshotContext, SnapshotReport,
+    SnapshotStart, SnapshotTarget,
 };
 use crate::node::{Node, NodeIdentity, NodeSettings};
-use shoal_cluster::{ClusterCommand, CommandReply, CommandResult, MachineMessage, NodeMessage};
+use shoal_cluster::view::{NodeFacts, NodeKey, SlotOwners, ViewRole};
+use shoal_cluster::{
+    ClusterCommand, ClusterView, CommandReply, CommandResult, MachineMessage, NodeFlags, NodeId, NodeMessage,
+    SlotSet,
+};
 use shoal_config::{Change, Config, SetContext, SetError};
 use shoal_machine::{Monotonic, Now};
 use shoal_protocol::quoting::{quote, split_arguments};
@@ -28,6 +32,7 @@ use shoal_session::{Close, Identity};
 use shoal_store::snapshot::Snapshot;
 use shoal_store::{Garbage, Keyspace};
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 /// When the clock of a test starts: 2023-11-14 22:13:20 UTC, in microseconds.
 pub const START_UNIX_US: u64 = 1_700_000_000_000_000;
@@ -67,6 +72,12 @@ pub struct TestHost {
     pub cluster_result: CommandResult,
     /// What the cluster machine was told.
     pub cluster_messages: Vec<NodeMessage>,
+    /// What MIGRATE's targets answer, in order: replies, or the failure to connect; afterwards `+OK` to everything.
+    pub exchanges: VecDeque<Result<Exchanged, String>>,
+    /// What was sent to MIGRATE's targets: address and bytes.
+    pub sent_requests: Vec<(String, Vec<u8>)>,
+    /// The targets that there are connections to.
+    pub exchange_connections: Vec<String>,
     /// The deaths that were asked for; the test goes on nevertheless.
     pub crashes: Vec<Crash>,
     /// How long was slept, and whether the node counted as alive meanwhile.
@@ -85,6 +96,7 @@ impl Default for TestHost {
             files: BTreeMap::new(),
             facts: ProcessFacts {
                 used_memory_bytes: 2 << 20,
+                cluster_link_bytes: 0,
                 allocator_active_bytes: 3 << 20,
                 allocator_resident_bytes: 4 << 20,
                 resident_bytes: 6 << 20,
@@ -104,6 +116,9 @@ impl Default for TestHost {
             cluster_answers: VecDeque::new(),
             cluster_result: Ok(CommandReply::Ok),
             cluster_messages: Vec::new(),
+            exchanges: VecDeque::new(),
+            sent_requests: Vec::new(),
+            exchange_connections: Vec::new(),
             crashes: Vec::new(),
             sleeps: Vec::new(),
             purges: 0,
@@ -191,6 +206,36 @@ impl Host for TestHost {
 
     fn facts(&mut self) -> ProcessFacts {
         self.facts.clone()
+    }
+
+    fn open_exchange(&mut self, host: &str, port: u16, _timeout_ms: u64) -> Result<bool, String> {
+        if let Some(Err(reason)) = self.exchanges.front() {
+            let reason = reason.clone();
+            self.exchanges.pop_front();
+            return Err(reason);
+        }
+        let target = format!("{host}:{port}");
+        let is_new = !self.exchange_connections.contains(&target);
+        if is_new {
+            self.exchange_connections.push(target);
+        }
+        Ok(is_new)
+    }
+
+    fn exchange(&mut self, exchange: Exchange<'_>) -> Exchanged {
+        self.sent_requests.push((format!("{}:{}", exchange.host, exchange.port), exchange.requests.to_vec()));
+        match self.exchanges.pop_front() {
+            Some(Ok(exchanged)) => exchanged,
+            _ => Exchanged {
+                replies: vec![Value::Simple(b"OK".to_vec()); exchange.reply_count],
+                failure: None,
+            },
+        }
+    }
+
+    fn close_exchange(&mut self, host: &str, port: u16) {
+        let target = format!("{host}:{port}");
+        self.exchange_connections.retain(|other| *other != target);
     }
 
     fn sleep_us(&mut self, duration_us: u64, counts_as_alive: bool) {
@@ -511,6 +556,65 @@ impl Fixture {
         if let Some(peer) = self.peers.get_mut(&client) {
             peer.decoder.feed(&bytes);
         }
+    }
+}
+
+/// A view of a healthy cluster of primaries at 127.0.0.1 with the ports from 7000 on, as the first of them has it. The
+/// name of each is 40 times the last digit of its number.
+///
+/// # Panics
+/// Never: the names are well-formed.
+pub fn cluster_view(node_count: u32, owners: SlotOwners) -> ClusterView {
+    let nodes = (0..node_count).map(|number| {
+        let digit = b'0' + u8::try_from(number % 10).unwrap_or(0);
+        let id = NodeId::parse(&[digit; 40]).expect("40 digits are a name");
+        let mut slots = SlotSet::default();
+        for (first, last, _) in owners.runs().filter(|&(_, _, owner)| owner == NodeKey(number)) {
+            (first..=last).for_each(|slot| {
+                slots.insert(slot);
+            });
+        }
+        let port = 7000 + u16::try_from(number).unwrap_or(0);
+        NodeFacts {
+            key: NodeKey(number),
+            id,
+            shard_id: id,
+            host: "127.0.0.1".into(),
+            hostname: None,
+            human_name: None,
+            port,
+            other_port: 0,
+            bus_port: port + 10_000,
+            flags: NodeFlags::PRIMARY,
+            primary: None,
+            ping_sent_ms: 0,
+            pong_received_ms: 0,
+            config_epoch: u64::from(number) + 1,
+            slots: Arc::new(slots),
+            replication_offset: 0,
+            failure_reports: 0,
+            link_to: None,
+            link_from: None,
+        }
+    });
+    ClusterView {
+        version: 1,
+        published_at: Monotonic::from_ms(1_000_000),
+        myself: NodeKey(0),
+        role: ViewRole::Primary,
+        is_ok: true,
+        nodes: nodes.collect(),
+        owners: Arc::new(owners),
+        migrating: Arc::default(),
+        importing: Arc::default(),
+        current_epoch: u64::from(node_count),
+        last_vote_epoch: 0,
+        size: node_count as usize,
+        messages_sent: Default::default(),
+        messages_received: Default::default(),
+        links_over_limit: 0,
+        manual_failover: false,
+        config: Arc::default(),
     }
 }
 

@@ -36,12 +36,6 @@ impl Watchers {
         self.keys.get(&(database, key.to_vec())).map_or(&[], Vec::as_slice)
     }
 
-    /// Who watches any key of a database.
-    pub fn of_database(&self, database: usize) -> Vec<Handle> {
-        let range = (database, Vec::new())..(database + 1, Vec::new());
-        self.keys.range(range).flat_map(|(_, clients)| clients.iter().copied()).collect()
-    }
-
     /// The watched keys of a database, each with its watchers.
     pub fn keys_of_database(&self, database: usize) -> impl Iterator<Item = (&[u8], &[Handle])> {
         let range = (database, Vec::new())..(database + 1, Vec::new());

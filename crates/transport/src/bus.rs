@@ -23,13 +23,13 @@ use shoal_cluster::{
     ClusterCommand, ClusterConfig, CommandResult, Input, MachineMessage, NodeMessage, Output,
 };
 use shoal_machine::{Machine, Rng};
-use shoal_node::{ClusterAnswer, LogLevel};
+use shoal_node::{ClusterAnswer, LinkBuffer, LogLevel};
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Read, Write};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -80,6 +80,7 @@ pub enum BusEvent {
 enum ToBus {
     Message(NodeMessage),
     Command(u64, ClusterCommand),
+    LinkBuffers(Sender<BTreeMap<LinkId, LinkBuffer>>),
     Stop,
 }
 
@@ -90,6 +91,8 @@ struct Shared {
     is_in_command: AtomicBool,
     /// It pretends to hang.
     is_hanging: AtomicBool,
+    /// Bytes in the send buffers of all links.
+    link_bytes: AtomicU64,
 }
 
 /// The executor's end.
@@ -218,6 +221,22 @@ impl BusHandle {
     /// Lets the executor's poll return.
     pub fn wake_executor(&self) {
         let _ = self.executor_waker.wake();
+    }
+
+    /// Bytes that wait to be sent on the links.
+    pub fn link_bytes(&self) -> u64 {
+        self.shared.link_bytes.load(Ordering::Relaxed)
+    }
+
+    /// What waits on each link; nothing if the thread does not answer soon.
+    pub fn link_buffers(&self) -> BTreeMap<LinkId, LinkBuffer> {
+        const PATIENCE: Duration = Duration::from_secs(1);
+        let (sender, receiver) = channel();
+        if self.to_bus.send(ToBus::LinkBuffers(sender)).is_err() {
+            return BTreeMap::new();
+        }
+        let _ = self.bus_waker.wake();
+        receiver.recv_timeout(PATIENCE).unwrap_or_default()
     }
 }
 
@@ -382,9 +401,20 @@ impl Bus {
             match message {
                 ToBus::Message(message) => self.give(Input::FromNode(message)),
                 ToBus::Command(ticket, command) => self.give(Input::Command { ticket, command }),
+                ToBus::LinkBuffers(sender) => {
+                    let _ = sender.send(self.link_buffers());
+                }
                 ToBus::Stop => self.is_stopped = true,
             }
         }
+    }
+
+    fn link_buffers(&self) -> BTreeMap<LinkId, LinkBuffer> {
+        let of = |link: &Link| LinkBuffer {
+            allocated_bytes: link.output.capacity() as u64,
+            used_bytes: (link.output.len() - link.sent) as u64,
+        };
+        self.links.values().map(|link| (link.id, of(link))).collect()
     }
 
     /// Carries out what the machine wants, and what it wants in consequence.
@@ -472,6 +502,7 @@ impl Bus {
     fn drop_link(&mut self, token: usize) -> Option<LinkId> {
         let mut link = self.links.remove(&token)?;
         self.tokens.remove(&link.id);
+        self.shared.link_bytes.fetch_sub(link.output.len() as u64, Ordering::Relaxed);
         let _ = self.poll.registry().deregister(&mut link.stream);
         Some(link.id)
     }
@@ -519,6 +550,7 @@ impl Bus {
             return;
         }
         link.output.extend_from_slice(bytes);
+        self.shared.link_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         if !link.is_connecting {
             self.flush(token);
         }
@@ -539,6 +571,7 @@ impl Bus {
         }
         // What has been sent is cut off once it is most of the buffer, so that each byte moves at most once.
         if link.sent * 2 >= link.output.len() {
+            self.shared.link_bytes.fetch_sub(link.sent as u64, Ordering::Relaxed);
             link.output.drain(..link.sent);
             link.sent = 0;
         }

@@ -11,6 +11,7 @@ pub fn read() -> ProcessFacts {
     let resident_bytes = resident_set();
     ProcessFacts {
         used_memory_bytes: if allocated > 0 { allocated } else { resident_bytes },
+        cluster_link_bytes: 0,
         allocator_active_bytes: active,
         allocator_resident_bytes: resident,
         resident_bytes,

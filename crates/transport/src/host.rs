@@ -2,19 +2,23 @@
 
 use crate::bus::BusHandle;
 use crate::clock::Clock;
+use crate::exchange::Exchanges;
 use crate::freeing::Freeing;
 use crate::listener::Listeners;
 use crate::server::Log;
 use crate::snapshot::SnapshotWriter;
 use crate::{facts, files};
 use mio::{Interest, Registry, Token};
+use shoal_cluster::interface::LinkId;
 use shoal_cluster::{ClusterCommand, NodeMessage};
 use shoal_config::{Change, Config, SetError};
 use shoal_machine::Now;
 use shoal_node::{
-    ClusterAnswer, Crash, Host, LogLevel, ProcessFacts, SnapshotContext, SnapshotStart, SnapshotTarget,
+    ClusterAnswer, Crash, Exchange, Exchanged, Host, LinkBuffer, LogLevel, ProcessFacts, SnapshotContext,
+    SnapshotStart, SnapshotTarget,
 };
 use shoal_store::{Garbage, Keyspace};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,6 +37,7 @@ pub struct ShellHost {
     pub log: Arc<dyn Log>,
     pub freeing: Freeing,
     pub snapshots: SnapshotWriter,
+    pub exchanges: Exchanges,
     pub bus: Option<BusHandle>,
     pub listeners: Listeners,
     pub registry: Registry,
@@ -98,6 +103,10 @@ impl Host for ShellHost {
         }
     }
 
+    fn link_buffers(&mut self) -> BTreeMap<LinkId, LinkBuffer> {
+        self.bus.as_ref().map(BusHandle::link_buffers).unwrap_or_default()
+    }
+
     fn tell_cluster(&mut self, message: NodeMessage) {
         if let Some(bus) = &self.bus {
             bus.tell(message);
@@ -154,7 +163,20 @@ impl Host for ShellHost {
     }
 
     fn facts(&mut self) -> ProcessFacts {
-        facts::read()
+        let cluster_link_bytes = self.bus.as_ref().map_or(0, BusHandle::link_bytes);
+        ProcessFacts { cluster_link_bytes, ..facts::read() }
+    }
+
+    fn open_exchange(&mut self, host: &str, port: u16, timeout_ms: u64) -> Result<bool, String> {
+        self.exchanges.open(self.clock.monotonic(), host, port, timeout_ms)
+    }
+
+    fn exchange(&mut self, exchange: Exchange<'_>) -> Exchanged {
+        self.exchanges.exchange(exchange)
+    }
+
+    fn close_exchange(&mut self, host: &str, port: u16) {
+        self.exchanges.close(host, port);
     }
 
     fn sleep_us(&mut self, duration_us: u64, counts_as_alive: bool) {

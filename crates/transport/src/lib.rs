@@ -14,6 +14,7 @@
 mod bus;
 mod clock;
 mod connection;
+mod exchange;
 mod facts;
 mod files;
 mod freeing;

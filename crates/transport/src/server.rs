@@ -144,6 +144,7 @@ impl Server {
             log: settings.log,
             freeing: Freeing::start(),
             snapshots: SnapshotWriter::new(file_name),
+            exchanges: crate::exchange::Exchanges::default(),
             bus,
             listeners: settings.listeners,
             registry,
@@ -680,6 +681,7 @@ impl Server {
         if !is_due && !deadline_passed {
             return;
         }
+        self.host.exchanges.close_idle(now.monotonic);
         self.node.tick(now, &mut self.host);
         if is_due {
             let period_us = 1_000_000 / u64::from(self.node.config().hz.max(1));

@@ -407,6 +407,7 @@ fn links(call: &mut NodeCall<'_>, _: Arguments<'_>) -> Outcome {
             to.into_iter().chain(from)
         })
         .collect();
+    let buffers = call.host.link_buffers();
     let mut reply = call.reply();
     reply.array(links.len());
     for (direction, id, link) in links {
@@ -419,10 +420,11 @@ fn links(call: &mut NodeCall<'_>, _: Arguments<'_>) -> Outcome {
         reply.integer(link.created_ms.cast_signed());
         reply.bulk(b"events");
         reply.bulk(b"rw");
+        let buffer = buffers.get(&link.link).copied().unwrap_or_default();
         reply.bulk(b"send-buffer-allocated");
-        reply.integer(0);
+        reply.integer(buffer.allocated_bytes.cast_signed());
         reply.bulk(b"send-buffer-used");
-        reply.integer(0);
+        reply.integer(buffer.used_bytes.cast_signed());
     }
     Ok(())
 }

@@ -224,9 +224,10 @@ fn reload(call: &mut NodeCall<'_>, mut arguments: Arguments<'_>) -> Outcome {
         call.node.save_now(call.now, call.host).map_err(|_| ErrorReply::new("ERR"))?;
     }
     if flush {
+        let emptied: Vec<_> = (0..call.node.keyspace.database_count()).map(|index| (index, None)).collect();
+        let changes = call.node.foresee_watches(call.now, call.handle, call.session, &emptied);
         call.node.keyspace.clear_all();
-        let databases = 0..call.node.keyspace.database_count();
-        call.node.effects.touched_databases.extend(databases);
+        call.node.change_watches(call.handle, call.session, changes);
     }
     if let Err(reason) = call.node.load_again(call.now, call.host, merge) {
         call.host.log(LogLevel::Warning, &format!("Cannot load the snapshot: {reason}"));

@@ -9,6 +9,7 @@ mod debug;
 mod info;
 mod latency;
 mod memory;
+pub(crate) mod migrate;
 mod persistence;
 mod pubsub;
 mod replication;
@@ -48,6 +49,7 @@ static BODIES: [Option<NodeBody>; CommandId::COUNT] = {
         info::BODIES,
         latency::BODIES,
         memory::BODIES,
+        migrate::BODIES,
         persistence::BODIES,
         pubsub::BODIES,
         replication::BODIES,

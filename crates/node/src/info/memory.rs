@@ -111,7 +111,7 @@ pub(super) fn memory(facts: &mut Facts<'_>, lines: &mut Lines) {
     lines.field("mem_total_replication_buffers", found.backlog_bytes + found.replica_client_bytes);
     lines.field("mem_clients_slaves", found.replica_client_bytes);
     lines.field("mem_clients_normal", found.normal_client_bytes);
-    lines.field("mem_cluster_links", 0);
+    lines.field("mem_cluster_links", process.cluster_link_bytes);
     lines.field("mem_aof_buffer", 0);
     lines.field("mem_allocator", ALLOCATOR);
     lines.field("active_defrag_running", 0);
