@@ -4,6 +4,7 @@
 //!   test    installs what is missing, then runs every test           (what continuous integration runs)
 //!   tidy    checks the laws of the source tree
 //!   sim     the cluster machine under faults, many seeds or one
+//!   diff    random commands, compared with an installed redis-server
 //! ```
 //!
 //! Every verb is a module of this name; [`workspace`] finds files and crates, [`process`] runs programs.
@@ -12,6 +13,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod arguments;
+mod diff;
 mod process;
 mod sim;
 mod test;
@@ -50,6 +52,12 @@ const VERBS: &[Verb] = &[
         usage: "sim [--seeds A..B] [--nodes N] | sim --seed S [--log] [--nodes N]",
         help: "simulate clusters under faults that each seed chooses; --log shows every event of one",
         run: sim::run,
+    },
+    Verb {
+        name: "diff",
+        usage: "diff [--seed S] [--ops N] [--keep-going] [--binary PATH]",
+        help: "random commands must get the replies of an installed redis-server; a failure is shrunk",
+        run: diff::run,
     },
 ];
 

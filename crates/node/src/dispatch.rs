@@ -240,7 +240,9 @@ impl Node {
                 session.reply().error(error);
                 return;
             }
-            let text = format!("EXECABORT Transaction discarded because of: {}", error.0);
+            // The plain code is left out, as the reason is a part of a sentence now.
+            let reason = error.0.strip_prefix("ERR ").unwrap_or(&error.0);
+            let text = format!("EXECABORT Transaction discarded because of: {reason}");
             session.reply().error(&ErrorReply::from(text));
             return;
         }

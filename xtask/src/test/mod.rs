@@ -12,9 +12,12 @@ mod programs;
 mod tools;
 
 use crate::arguments::Arguments;
-use crate::{Outcome, process, tidy, workspace};
+use crate::{Outcome, diff, process, tidy, workspace};
 use programs::{Kind, Programs};
 use std::time::{Duration, Instant};
+
+/// Random commands that are compared; `cargo xtask diff` runs more.
+const DIFFERENTIAL_OPERATIONS: usize = 20_000;
 
 /// A step by name, what it does, and how it is repeated by hand.
 struct Step {
@@ -73,8 +76,12 @@ const STEPS: &[Step] = &[
     Step {
         name: "differential",
         help: "against what an installed redis-server answers",
-        repeat: "cargo test -p shoal-store -p shoal-config --test '*'",
-        run: |context| context.run(Kind::Differential),
+        repeat: "cargo test -p shoal-store -p shoal-config --test '*'; cargo xtask diff --ops 20000",
+        run: |context| {
+            let tests = context.run(Kind::Differential)?;
+            let commands = diff::differential(1, DIFFERENTIAL_OPERATIONS, &diff::build()?, false)?;
+            Ok(format!("{tests}, {commands}"))
+        },
     },
     Step {
         name: "end-to-end",

@@ -21,7 +21,7 @@ const TOOLS: &[Tool] = &[
     Tool { probe: &["redis-server", "--version"], package: "redis-server" },
     Tool { probe: &["redis-cli", "--version"], package: "redis-tools" },
     Tool { probe: &["redis-benchmark", "--version"], package: "redis-tools" },
-    Tool { probe: &["python3", "-c", "import redis.cluster"], package: "python3-redis" },
+    Tool { probe: &["/usr/bin/python3", "-c", "import redis.cluster"], package: "python3-redis" },
 ];
 
 /// Parts of the toolchain: the probe and the component of rustup.

@@ -73,12 +73,12 @@ fn setinfo(call: &mut NodeCall<'_>, mut arguments: Arguments<'_>) -> Outcome {
 
 fn list(call: &mut NodeCall<'_>, mut arguments: Arguments<'_>) -> Outcome {
     let mut wanted_type = None;
-    let mut wanted_ids: Option<Vec<u64>> = None;
+    let mut wanted_ids: Option<Vec<i64>> = None;
     if arguments.remaining() == 2 && arguments.take_keyword("type") {
         wanted_type = Some(take_type(&mut arguments)?);
     } else if arguments.remaining() > 1 && arguments.take_keyword("id") {
-        let parsed: Option<Vec<u64>> =
-            arguments.rest().map(|word| parse_i64(word).and_then(|id| u64::try_from(id).ok())).collect();
+        // No client has a number below zero; to ask for one is no error.
+        let parsed: Option<Vec<i64>> = arguments.rest().map(parse_i64).collect();
         wanted_ids = Some(parsed.ok_or(ErrorReply::new("ERR Invalid client ID"))?);
     } else if !arguments.is_empty() {
         return Err(errors::SYNTAX);
@@ -87,7 +87,9 @@ fn list(call: &mut NodeCall<'_>, mut arguments: Arguments<'_>) -> Outcome {
     let running = running(call, &arguments);
     for (handle, session) in call.clients() {
         let is_wanted = wanted_type.is_none_or(|wanted| ClientType::of(session) == wanted)
-            && wanted_ids.as_ref().is_none_or(|ids| ids.contains(&session.id));
+            && wanted_ids
+                .as_ref()
+                .is_none_or(|ids| ids.iter().any(|&id| u64::try_from(id) == Ok(session.id)));
         if is_wanted {
             let running = Some(running).filter(|_| handle == call.handle);
             write_line(&mut text, session, call.now, running);

@@ -50,6 +50,9 @@ fn echo(call: &mut NodeCall<'_>, mut arguments: Arguments<'_>) -> Outcome {
 fn select(call: &mut NodeCall<'_>, mut arguments: Arguments<'_>) -> Outcome {
     let word = arguments.take()?;
     let index = parse_i64(word).ok_or(errors::NOT_AN_INTEGER)?;
+    if i32::try_from(index).is_err() {
+        return Err(NO_INT);
+    }
     if call.node.cluster.is_some() && index != 0 {
         return Err(ErrorReply::new("ERR SELECT is not allowed in cluster mode"));
     }
@@ -59,6 +62,9 @@ fn select(call: &mut NodeCall<'_>, mut arguments: Arguments<'_>) -> Outcome {
     call.reply().ok();
     Ok(())
 }
+
+const NO_INT: ErrorReply =
+    ErrorReply::new("ERR value is out of range, value must between -2147483648 and 2147483647");
 
 const WRONG_PASSWORD: ErrorReply =
     ErrorReply::new("WRONGPASS invalid username-password pair or user is disabled.");

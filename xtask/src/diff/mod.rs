@@ -1,0 +1,110 @@
+//! `cargo xtask diff`: random commands on Shoal and on an installed `redis-server` must get equal replies and leave
+//! equal data.
+//!
+//! ```text
+//!   Generator --operation--> Pair { ours, theirs } --two answers--> compare (rules) --different--> shrink
+//! ```
+//!
+//! A failure is replayed and shrunk to the shortest sequence that still shows it, and printed as commands one can type.
+
+mod compare;
+mod generate;
+mod pair;
+mod peer;
+mod shrink;
+
+use crate::arguments::Arguments;
+use crate::{Outcome, process, workspace};
+use generate::Generator;
+use pair::{Pair, Problem};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+/// Commands that run when no number is given; the tests run fewer.
+const DEFAULT_OPERATIONS: usize = 100_000;
+/// After so many commands the data is compared as a whole.
+const DIGEST_EVERY: usize = 1000;
+/// Differences that do not come again when the same commands run again: an expiry fell between two replies.
+const RACES_MAX: usize = 3;
+
+/// Runs `--ops N` commands of `--seed S`.
+pub fn run(mut arguments: Arguments) -> Outcome<()> {
+    let seed = arguments.parsed("--seed")?.unwrap_or(1);
+    let operations = arguments.parsed("--ops")?.unwrap_or(DEFAULT_OPERATIONS);
+    let keep_going = arguments.flag("--keep-going");
+    let binary: Option<String> = arguments.value("--binary")?;
+    arguments.end()?;
+    let binary = match binary {
+        Some(path) => path.into(),
+        None => build()?,
+    };
+    println!("{}", differential(seed, operations, &binary, keep_going)?);
+    Ok(())
+}
+
+/// Runs commands; the text sums up, the error shows the shortest sequence that fails. With `keep_going` every failure is
+/// shown and the rest runs from empty servers.
+pub fn differential(seed: u64, operations: usize, binary: &Path, keep_going: bool) -> Outcome<String> {
+    let began = Instant::now();
+    let mut pair = Pair::start(&binary.to_string_lossy())?;
+    let mut generator = Generator::new(seed);
+    let mut history = Vec::new();
+    let (mut races, mut failures) = (0, 0);
+    for index in 1..=operations {
+        let operation = generator.next();
+        let outcome = pair.run(&operation);
+        history.push(operation);
+        if let Ok(Some(payload)) = &outcome {
+            generator.remember_payload(payload);
+        }
+        let outcome =
+            outcome.map(drop).and_then(|()| match index % DIGEST_EVERY == 0 || index == operations {
+                true => pair.compare_digests(),
+                false => Ok(()),
+            });
+        let Err(problem) = outcome else { continue };
+        let Problem::Different(text) = problem else { return Err(problem.to_string()) };
+        match shrink::shrink(&mut pair, &history)? {
+            Some(shortest) => {
+                let log = pair.log_of_a_crash();
+                let report = format!("seed {seed}, command {index}, the shortest sequence:\n{shortest}{log}");
+                if !keep_going {
+                    return Err(report);
+                }
+                println!("{report}\n");
+                failures += 1;
+                pair.reset().map_err(|problem| problem.to_string())?;
+                history.clear();
+            }
+            None if races < RACES_MAX => {
+                races += 1;
+                println!("not repeatable, counted as a race of clocks ({races}): {text}");
+                pair.reset().map_err(|problem| problem.to_string())?;
+                history.clear();
+            }
+            None => return Err(format!("seed {seed}, command {index}, not repeatable: {text}")),
+        }
+    }
+    if failures > 0 {
+        return Err(format!("{failures} differences"));
+    }
+    let rate = operations as f64 / began.elapsed().as_secs_f64();
+    Ok(format!(
+        "{operations} commands of seed {seed}, {rate:.0} per second, {} of them answered with errors; {}",
+        pair.errors,
+        pair.accepted()
+    ))
+}
+
+/// Builds the program as the tests do, and finds it.
+pub fn build() -> Outcome<PathBuf> {
+    let mut cargo = workspace::cargo();
+    cargo.args(["build", "--workspace", "--bin", "shoal", "--message-format", "json-render-diagnostics"]);
+    let text = process::output(&mut cargo)?;
+    let messages = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let path = messages
+        .filter_map(|message| message.get("executable").and_then(Value::as_str).map(PathBuf::from))
+        .find(|path| path.file_name().is_some_and(|name| name == "shoal"));
+    path.ok_or_else(|| "cargo did not say where the program is".to_owned())
+}
