@@ -262,7 +262,8 @@ impl Node {
         let began_us = self.stopwatch_us.take().unwrap_or_else(|| host.stopwatch_us());
         let is_outermost = !self.unit.is_open;
         self.effects.reset();
-        self.effects.track_touched = !self.watchers.is_empty();
+        let makes_own_keys = session.kind != ClientKind::Primary && self.is_writable_replica();
+        self.effects.track_touched = !self.watchers.is_empty() || makes_own_keys;
         let watch_changes = if self.watchers.is_empty() {
             Vec::new()
         } else {
@@ -387,6 +388,9 @@ impl Node {
         self.stats.keyspace_misses += self.effects.misses;
         self.stats.expired_keys += self.effects.expired;
         if !self.effects.touched.is_empty() {
+            if session.kind != ClientKind::Primary && self.is_writable_replica() {
+                self.note_own_keys();
+            }
             self.tell_watchers(handle, session);
         }
         if !self.effects.events.is_empty() {

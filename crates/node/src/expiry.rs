@@ -5,6 +5,27 @@ use crate::node::Node;
 use shoal_machine::Now;
 use shoal_store::call::{EventClass, KeyEvent};
 use shoal_store::table::Item;
+use std::collections::BTreeSet;
+
+/// Keys of its own that a writable replica remembers to expire; those beyond look expired and stay until they are read.
+const OWN_KEYS_MAX: usize = 1_000_000;
+/// Keys of its own that a writable replica looks at in one step.
+const OWN_KEYS_PER_STEP: usize = 256;
+
+/// Keys with an expiry that clients of a writable replica made.
+#[derive(Debug, Default)]
+pub(crate) struct OwnKeys {
+    keys: BTreeSet<(usize, Vec<u8>)>,
+    /// Where the next step goes on.
+    next: (usize, Vec<u8>),
+}
+
+impl OwnKeys {
+    /// Forgets all keys: the server has become a primary, or has got all data anew.
+    pub fn clear(&mut self) {
+        *self = Self::default();
+    }
+}
 
 /// Segments looked at in one step; a step ends well within a millisecond.
 const SEGMENTS_PER_STEP: usize = 64;
@@ -13,8 +34,11 @@ impl Node {
     /// One short step of the search for expired keys. True when there is nothing more to do until the next tick. The
     /// shell repeats it as long as its share of time lasts.
     pub fn expire_step(&mut self, now: Now, host: &mut dyn Host) -> bool {
-        if !self.active_expire_enabled || self.is_replica() || self.pauses.kind().is_some() || self.is_loading
-        {
+        if !self.active_expire_enabled || self.pauses.kind().is_some() || self.is_loading {
+            return true;
+        }
+        if self.is_replica() {
+            self.expire_own_keys(now);
             return true;
         }
         let mut is_round_done = true;
@@ -35,6 +59,36 @@ impl Node {
         is_round_done
     }
 
+    /// Notes keys that a client of a writable replica gave an expiry: the primary will not delete them.
+    pub(crate) fn note_own_keys(&mut self) {
+        for (database, key) in &self.effects.touched {
+            let found = self.keyspace.database(*database);
+            let expires = found.find(key).is_some_and(|place| found.entry(place).expiry_ms().is_some());
+            if expires && self.own_keys.keys.len() < OWN_KEYS_MAX {
+                self.own_keys.keys.insert((*database, key.clone()));
+            }
+        }
+    }
+
+    /// Deletes some of the noted keys that have expired. Nobody hears of it: the primary knows nothing of them.
+    fn expire_own_keys(&mut self, now: Now) {
+        let start = std::mem::take(&mut self.own_keys.next);
+        let batch: Vec<_> = self.own_keys.keys.range(start..).take(OWN_KEYS_PER_STEP + 1).cloned().collect();
+        if let Some(next) = batch.get(OWN_KEYS_PER_STEP) {
+            self.own_keys.next.clone_from(next);
+        }
+        for place in batch.into_iter().take(OWN_KEYS_PER_STEP) {
+            let (database, key) = (self.keyspace.database(place.0), &place.1);
+            let expiry_ms = database.find(key).and_then(|found| database.entry(found).expiry_ms());
+            match expiry_ms {
+                Some(at) if at > now.unix_ms() => continue,
+                Some(_) => self.delete_expired(place.0, key),
+                None => {}
+            }
+            self.own_keys.keys.remove(&place);
+        }
+    }
+
     fn delete_expired(&mut self, database: usize, key: &[u8]) {
         let keep_size = self.keyspace.frozen_pages;
         let Some(found) = self.keyspace.database(database).find(key) else { return };
@@ -43,7 +97,9 @@ impl Node {
             self.keyspace.discard(shoal_store::Garbage::Entry(entry));
         }
         self.stats.expired_keys += 1;
-        self.propagate_own(database, [b"DEL".as_slice(), key]);
+        if !self.is_replica() {
+            self.propagate_own(database, [b"DEL".as_slice(), key]);
+        }
         for &watcher in self.watchers.of(database, key) {
             if let Some(session) = self.clients.session_mut(watcher) {
                 session.is_watch_broken = true;

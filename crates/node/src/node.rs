@@ -107,6 +107,8 @@ pub struct Node {
     /// DEBUG PAUSE-CRON: ticks do nothing.
     pub(crate) is_housekeeping_paused: bool,
     pub(crate) active_expire_enabled: bool,
+    /// Keys that this replica has to expire itself.
+    pub(crate) own_keys: crate::expiry::OwnKeys,
     next_sample_at: Monotonic,
     next_memory_sample_at: Monotonic,
 }
@@ -161,6 +163,7 @@ impl Node {
             is_loading: false,
             is_housekeeping_paused: false,
             active_expire_enabled: true,
+            own_keys: crate::expiry::OwnKeys::default(),
             next_sample_at: now.monotonic,
             config,
             identity,

@@ -142,6 +142,7 @@ impl Host for ShellHost {
                 if let Err(error) = self.listen_anew(config, directive) {
                     // The old addresses were fine a moment ago.
                     let _ = self.listen_anew(change.previous(), directive);
+                    let _ = (self.apply)(change.previous(), change);
                     return Err(error);
                 }
                 break;

@@ -39,6 +39,7 @@ fn set(call: &mut NodeCall<'_>, arguments: Arguments<'_>) -> Outcome {
     }
     call.node.configuration_changed();
     call.node.cluster_configuration_changed(call.host);
+    call.node.count_good_replicas(call.now.monotonic);
     admit_everybody(call, &change);
     show_listeners(call, &change);
     warn_of_small_memory(call, &change);

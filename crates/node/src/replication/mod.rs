@@ -138,6 +138,12 @@ impl Node {
         self.replication.upstream.is_some()
     }
 
+    /// Whether this is a replica that lets clients write.
+    #[inline]
+    pub(crate) fn is_writable_replica(&self) -> bool {
+        self.is_replica() && !self.config.replica_read_only
+    }
+
     /// Whether effects have to go into the stream.
     #[inline]
     pub(crate) fn replication_is_active(&self) -> bool {

@@ -91,6 +91,7 @@ impl Node {
         if !self.is_replica() {
             return false;
         }
+        self.own_keys.clear();
         self.drop_link(now, host);
         self.abort_waits();
         self.replication.upstream = None;
