@@ -4,6 +4,7 @@
 //!   test    installs what is missing, then runs every test           (what continuous integration runs)
 //!   tidy    checks the laws of the source tree
 //!   sim     the cluster machine under faults, many seeds or one
+//!   bench   speed, memory and latency against an installed redis-server
 //!   diff    random commands, compared with an installed redis-server
 //! ```
 //!
@@ -13,6 +14,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod arguments;
+mod bench;
 mod diff;
 mod process;
 mod sim;
@@ -46,6 +48,12 @@ const VERBS: &[Verb] = &[
         usage: "tidy [--lower]",
         help: "check the laws of the source tree; --lower tightens the exceptions to what is still needed",
         run: tidy::run,
+    },
+    Verb {
+        name: "bench",
+        usage: "bench [--quick] [--json] [--only speed,memory,latency,idle] [--binary PATH]",
+        help: "measure against an installed redis-server; the full run writes docs/benchmarks.md",
+        run: bench::run,
     },
     Verb {
         name: "sim",

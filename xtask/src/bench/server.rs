@@ -1,0 +1,118 @@
+//! A server to measure: its process, its CPU time and its memory.
+
+use crate::Outcome;
+use crate::process::output;
+use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// How long a server may take to start.
+const START_LIMIT: Duration = Duration::from_secs(20);
+/// The core servers run on; load comes from core 0.
+const SERVER_CORE: &str = "1";
+
+/// Which server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Ours.
+    Shoal,
+    /// The installed one.
+    Redis,
+}
+
+/// A running server without persistence.
+pub struct Server {
+    process: Child,
+    /// Where it listens.
+    pub port: u16,
+    directory: PathBuf,
+}
+
+impl Server {
+    /// Starts one, alone on its core if there are two.
+    pub fn start(kind: Kind, binary: &str) -> Outcome<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").map_err(|error| error.to_string())?;
+        let port = listener.local_addr().map_err(|error| error.to_string())?.port();
+        drop(listener);
+        let directory = std::env::temp_dir().join(format!("shoal-bench-{}-{port}", std::process::id()));
+        std::fs::create_dir_all(&directory).map_err(|error| error.to_string())?;
+        let has_cores =
+            std::fs::read_to_string("/sys/devices/system/cpu/online").is_ok_and(|text| text.trim() != "0");
+        let mut command = match has_cores {
+            true => {
+                let mut command = Command::new("taskset");
+                command.args(["-c", SERVER_CORE]);
+                command.arg(if kind == Kind::Shoal { binary } else { "redis-server" });
+                command
+            }
+            false => Command::new(if kind == Kind::Shoal { binary } else { "redis-server" }),
+        };
+        if kind == Kind::Shoal {
+            command.arg("server");
+        }
+        command.args([
+            "--port",
+            &port.to_string(),
+            "--bind",
+            "127.0.0.1",
+            "--save",
+            "",
+            "--appendonly",
+            "no",
+            "--dir",
+        ]);
+        command.arg(&directory).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let process = command.spawn().map_err(|error| format!("{kind:?}: {error}"))?;
+        let server = Self { process, port, directory };
+        let began = Instant::now();
+        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+            if began.elapsed() > START_LIMIT {
+                return Err(format!("{kind:?} does not start"));
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Ok(server)
+    }
+
+    /// CPU time of all its threads so far.
+    pub fn cpu(&self) -> Duration {
+        cpu_of(self.process.id())
+    }
+
+    /// Resident memory in bytes.
+    pub fn resident_bytes(&self) -> u64 {
+        let status =
+            std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kilobytes = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+        kilobytes.unwrap_or(0) * 1024
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        let _ = std::fs::remove_dir_all(&self.directory);
+    }
+}
+
+/// CPU time of all threads of a process so far, as the scheduler counts it: in nanoseconds.
+pub fn cpu_of(process: u32) -> Duration {
+    let threads = std::fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
+    let nanoseconds = threads.filter_map(|thread| {
+        let text = std::fs::read_to_string(thread.path().join("schedstat")).ok()?;
+        text.split_whitespace().next()?.parse::<u64>().ok()
+    });
+    Duration::from_nanos(nanoseconds.sum())
+}
+
+/// The versions of both, for the report.
+pub fn versions(binary: &str) -> String {
+    let first_line = |program: &str, arguments: &[&str]| {
+        let text = output(Command::new(program).args(arguments)).unwrap_or_default();
+        text.lines().next().unwrap_or_default().to_owned()
+    };
+    format!("{}; {}", first_line(binary, &["server", "-v"]), first_line("redis-server", &["--version"]))
+}
