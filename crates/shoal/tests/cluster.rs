@@ -10,3 +10,5 @@ mod bus;
 mod create;
 #[path = "cluster/failover.rs"]
 mod failover;
+#[path = "cluster/resharding.rs"]
+mod resharding;

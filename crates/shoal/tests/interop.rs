@@ -4,5 +4,7 @@ mod support;
 
 #[path = "interop/clients.rs"]
 mod clients;
+#[path = "interop/migrate.rs"]
+mod migrate;
 #[path = "interop/mixed.rs"]
 mod mixed;

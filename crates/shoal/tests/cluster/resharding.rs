@@ -1,0 +1,141 @@
+//! Slots on the move, by the real cluster manager.
+
+#![allow(clippy::unwrap_used)] // A failed unwrap is a failed test.
+
+use std::collections::BTreeMap;
+use std::process::{Command, Output, Stdio};
+
+use shoal_protocol::value::Value;
+
+use crate::support::{Cluster, Kind};
+
+/// Keys that are there before anything moves.
+const KEYS: usize = 2000;
+
+/// Runs `redis-cli --cluster VERB ADDRESS OPTIONS…`; fails the test when that fails.
+fn manage(cluster: &Cluster, verb: &str, options: &[&str]) -> String {
+    let mut command = Command::new("timeout");
+    command.args(["120", "redis-cli", "--cluster", verb, &cluster.nodes[0].address()]).args(options);
+    let Output { status, stdout, stderr } = command.stdin(Stdio::null()).output().unwrap();
+    let text = String::from_utf8_lossy(&stdout).into_owned();
+    assert!(status.success(), "{verb} {options:?}: {text}\n{}", String::from_utf8_lossy(&stderr));
+    text
+}
+
+/// Fills the nodes: `key:N` has the value N, every tenth one expires in an hour.
+fn fill(cluster: &Cluster) {
+    let mut connections: Vec<_> = cluster.nodes.iter().map(|node| node.connect()).collect();
+    for number in 0..KEYS {
+        let (key, value) = (format!("key:{number}"), number.to_string());
+        let mut words = vec!["SET", &key, &value];
+        if number % 10 == 0 {
+            words.extend(["EX", "3600"]);
+        }
+        let is_set = connections.iter_mut().any(|connection| connection.text(&words) == "OK");
+        assert!(is_set, "{key} is set somewhere");
+    }
+}
+
+/// All keys of all nodes with their values, and whether they expire.
+fn contents(cluster: &Cluster) -> BTreeMap<String, (String, bool)> {
+    let mut found = BTreeMap::new();
+    for node in &cluster.nodes {
+        let mut connection = node.connect();
+        let keys = connection.call(&["KEYS", "*"]);
+        for key in keys.as_elements().unwrap().iter().filter_map(Value::as_text) {
+            let value = connection.text(&["GET", &key]);
+            let expires = connection.text(&["TTL", &key]) != "-1";
+            let earlier = found.insert(key.to_string(), (value, expires));
+            assert!(earlier.is_none(), "{key} is at two nodes");
+        }
+    }
+    found
+}
+
+fn expected() -> BTreeMap<String, (String, bool)> {
+    (0..KEYS).map(|number| (format!("key:{number}"), (number.to_string(), number % 10 == 0))).collect()
+}
+
+/// How many slots each node says are its own.
+fn slot_counts(cluster: &Cluster) -> Vec<usize> {
+    let count = |range: &String| {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        last.parse::<usize>().unwrap() - first.parse::<usize>().unwrap() + 1
+    };
+    let of = |index| {
+        let line = cluster.line(index, index).unwrap();
+        assert!(
+            line.slots.iter().all(|slots| !slots.starts_with('[')),
+            "no slot is left open: {:?}",
+            line.slots
+        );
+        line.slots.iter().map(count).sum()
+    };
+    (0..cluster.nodes.len()).map(of).collect()
+}
+
+#[test]
+fn reshard_with_redis_cli() {
+    let cluster = Cluster::start((0..3).map(|_| Cluster::setup(Kind::Shoal)).collect());
+    cluster.join(3);
+    fill(&cluster);
+    assert_eq!(contents(&cluster), expected());
+    let before = slot_counts(&cluster);
+
+    let (from, to) = (cluster.id(0), cluster.id(1));
+    let text = manage(
+        &cluster,
+        "reshard",
+        &["--cluster-from", &from, "--cluster-to", &to, "--cluster-slots", "600", "--cluster-yes"],
+    );
+    assert!(text.contains("Moving slot 0 from"), "{text}");
+    cluster.wait_until_settled();
+    assert_eq!(slot_counts(&cluster), [before[0] - 600, before[1] + 600, before[2]]);
+    assert_eq!(contents(&cluster), expected());
+    manage(&cluster, "check", &[]);
+
+    let text = manage(&cluster, "rebalance", &["--cluster-threshold", "1"]);
+    assert!(text.contains("Rebalancing across 3 nodes"), "{text}");
+    cluster.wait_until_settled();
+    let after = slot_counts(&cluster);
+    assert!(after.iter().all(|count| (5400..=5520).contains(count)), "{after:?}");
+    assert_eq!(contents(&cluster), expected());
+    let text = manage(&cluster, "check", &[]);
+    assert!(text.contains("[OK] All 16384 slots covered."), "{text}");
+}
+
+/// The redirections of a slot on its way, with real nodes at both ends.
+#[test]
+fn slot_on_its_way() {
+    let cluster = Cluster::start((0..2).map(|_| Cluster::setup(Kind::Shoal)).collect());
+    cluster.join(2);
+    let slot = "3300"; // That of {b}, which the first node has.
+    let (source, target) = (&cluster.nodes[0], &cluster.nodes[1]);
+    assert_eq!(source.call(&["CLUSTER", "KEYSLOT", "{b}"]), slot);
+    assert_eq!(source.call(&["MSET", "{b}a", "1", "{b}b", "2"]), "OK");
+    let (source_id, target_id) = (cluster.id(0), cluster.id(1));
+    assert_eq!(target.call(&["CLUSTER", "SETSLOT", slot, "IMPORTING", &source_id]), "OK");
+    assert_eq!(source.call(&["CLUSTER", "SETSLOT", slot, "MIGRATING", &target_id]), "OK");
+    let port = target.port().to_string();
+    let migrate = ["MIGRATE", target.host(), &port, "{b}a", "0", "5000"];
+    assert_eq!(source.call(&migrate), "OK");
+    assert_eq!(source.call(&migrate), "NOKEY");
+    let ask = format!("ASK {slot} {}", target.address());
+    assert_eq!(source.call(&["GET", "{b}a"]), ask);
+    assert_eq!(source.call(&["GET", "{b}b"]), "2");
+    let later = "TRYAGAIN Multiple keys request during rehashing of slot";
+    assert_eq!(source.call(&["MGET", "{b}a", "{b}b"]), later);
+    assert_eq!(target.call(&["GET", "{b}a"]), format!("MOVED {slot} {}", source.address()));
+    let mut asking = target.connect();
+    assert_eq!(asking.text(&["ASKING"]), "OK");
+    assert_eq!(asking.text(&["GET", "{b}a"]), "1");
+    assert_eq!(source.cli(&["-c", "get", "{b}a"]), "1");
+    assert_eq!(source.cli(&["-c", "set", "{b}c", "3"]), "OK");
+    assert_eq!(source.call(&["MIGRATE", target.host(), &port, "", "0", "5000", "KEYS", "{b}b"]), "OK");
+    for node in [target, source] {
+        assert_eq!(node.call(&["CLUSTER", "SETSLOT", slot, "NODE", &target_id]), "OK");
+    }
+    assert_eq!(source.call(&["GET", "{b}b"]), format!("MOVED {slot} {}", target.address()));
+    assert_eq!(target.connect().text(&["EXISTS", "{b}a", "{b}b", "{b}c"]), "3");
+    assert_eq!(source.call(&["DBSIZE"]), "0");
+}
