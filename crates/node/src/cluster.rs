@@ -30,6 +30,8 @@ pub struct ClusterSide {
     reported: Option<(NodeStatus, Monotonic)>,
     /// The machine wants a report when the replication offset has come this far.
     report_at_offset: Option<u64>,
+    /// Orders that came while the data were being loaded.
+    orders_after_load: Vec<NodeOrder>,
     /// `DEBUG DROP-CLUSTER-PACKET-FILTER`.
     pub drop_packet_filter: i32,
 }
@@ -62,6 +64,17 @@ impl Node {
         if let Some(side) = &mut self.cluster {
             side.view = Some(view);
         }
+        match &mut self.cluster {
+            Some(side) if self.is_loading => side.orders_after_load.extend(orders),
+            _ => self.carry_out_orders(now, host, orders),
+        }
+        self.end_lost_subscriptions();
+        self.free_garbage(host);
+        host.tell_cluster(NodeMessage::Applied { version });
+        self.report_to_cluster(now, host);
+    }
+
+    fn carry_out_orders(&mut self, now: Now, host: &mut dyn Host, orders: Vec<NodeOrder>) {
         for order in orders {
             match order {
                 NodeOrder::Follow { host: address, port, .. } => self.follow(now, host, &address, port),
@@ -73,10 +86,6 @@ impl Node {
                 }
             }
         }
-        self.end_lost_subscriptions();
-        self.free_garbage(host);
-        host.tell_cluster(NodeMessage::Applied { version });
-        self.report_to_cluster(now, host);
     }
 
     /// Deletes the keys of slots that belong to others now; replicas hear of it key by key.
@@ -177,11 +186,13 @@ impl Node {
         }
     }
 
-    /// The data set is loaded: the machine checks that it fits the slots.
-    pub fn cluster_data_loaded(&mut self, host: &mut dyn Host) {
-        if self.cluster.is_none() {
-            return;
-        }
+    /// The data set is loaded: what the machine has ordered meanwhile is carried out, and the machine checks that the
+    /// keys fit the slots.
+    pub fn cluster_data_loaded(&mut self, now: Now, host: &mut dyn Host) {
+        let Some(side) = &mut self.cluster else { return };
+        let orders = std::mem::take(&mut side.orders_after_load);
+        self.carry_out_orders(now, host, orders);
+        self.free_garbage(host);
         let mut slots = SlotSet::default();
         let database = self.keyspace.database(0);
         for slot in (0..SLOT_COUNT).filter(|&slot| database.slot_len(slot) > 0) {
@@ -193,7 +204,13 @@ impl Node {
 
 impl Default for ClusterSide {
     fn default() -> Self {
-        Self { view: None, reported: None, report_at_offset: None, drop_packet_filter: NO_PACKET_FILTER }
+        Self {
+            view: None,
+            reported: None,
+            report_at_offset: None,
+            orders_after_load: Vec::new(),
+            drop_packet_filter: NO_PACKET_FILTER,
+        }
     }
 }
 

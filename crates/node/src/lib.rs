@@ -48,6 +48,5 @@ pub use host::{
     ClusterAnswer, Crash, Exchange, ExchangeFailure, Exchanged, Host, LinkBuffer, LogLevel, ProcessFacts,
     SnapshotContext, SnapshotReport, SnapshotStart, SnapshotTarget,
 };
-pub use loading::StartupLoad;
 pub use node::{Node, NodeIdentity, NodeSettings};
 pub use stats::Stats;

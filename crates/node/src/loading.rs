@@ -1,21 +1,70 @@
 //! Loading a snapshot at start-up.
+//!
+//! The shell feeds the file piece by piece and serves clients in between: until it is loaded they may run only the few
+//! commands that need no data, and orders of the cluster machine that concern data or role wait.
 
-use crate::host::Host;
+use crate::host::{Host, LogLevel};
 use crate::node::Node;
 use shoal_machine::Now;
+use shoal_protocol::number;
 use shoal_store::snapshot::{LoadError, LoadOptions, Loader};
 
-/// A snapshot on its way into a node that has no clients yet.
+/// A snapshot on its way into the empty keyspace.
 #[derive(Debug)]
-pub struct StartupLoad {
+pub(crate) struct StartupLoad {
     loader: Loader,
     began: Now,
+    total_bytes: u64,
+    loaded_bytes: u64,
+}
+
+/// How far loading has come, for INFO.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LoadProgress {
+    /// When it began, in seconds since 1970.
+    pub began_unix_s: u64,
+    /// The size of the file.
+    pub total_bytes: u64,
+    /// The bytes that have been loaded.
+    pub loaded_bytes: u64,
+    /// The memory that the data took when they were saved, as the file says.
+    pub saved_memory_bytes: u64,
+}
+
+impl LoadProgress {
+    /// The share that is loaded, in percent.
+    pub fn percent(&self) -> f64 {
+        self.loaded_bytes as f64 * 100.0 / self.total_bytes.max(1) as f64
+    }
+
+    /// How many seconds it will probably go on; as Redis does, one until more is known.
+    pub fn remaining_s(&self, now: Now) -> u64 {
+        let elapsed_s = now.unix_s().saturating_sub(self.began_unix_s);
+        let remaining_bytes = self.total_bytes.saturating_sub(self.loaded_bytes);
+        let estimate = u128::from(elapsed_s) * u128::from(remaining_bytes);
+        let seconds = estimate.checked_div(u128::from(self.loaded_bytes)).unwrap_or(1);
+        if elapsed_s == 0 { 1 } else { u64::try_from(seconds).unwrap_or(u64::MAX) }
+    }
 }
 
 impl Node {
-    /// Begins to load a snapshot into the empty keyspace.
-    pub fn begin_startup_load(&mut self, now: Now) -> StartupLoad {
-        StartupLoad { loader: Loader::new(self.load_options(now)), began: now }
+    /// Begins to load a snapshot of this size into the empty keyspace.
+    pub fn begin_startup_load(&mut self, now: Now, total_bytes: u64) {
+        self.is_loading = true;
+        let loader = Loader::new(self.load_options(now));
+        self.startup_load = Some(StartupLoad { loader, began: now, total_bytes, loaded_bytes: 0 });
+    }
+
+    /// How far loading at start-up has come.
+    pub(crate) fn load_progress(&self) -> Option<LoadProgress> {
+        let load = self.startup_load.as_ref()?;
+        let memory = load.loader.loaded().aux_value("used-mem").and_then(number::parse_i64);
+        Some(LoadProgress {
+            began_unix_s: load.began.unix_s(),
+            total_bytes: load.total_bytes,
+            loaded_bytes: load.loaded_bytes,
+            saved_memory_bytes: memory.and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or(0),
+        })
     }
 
     fn load_options(&self, now: Now) -> LoadOptions {
@@ -32,7 +81,9 @@ impl Node {
     ///
     /// # Errors
     /// The bytes are no snapshot that can be loaded; the keys so far are to be dropped together with the node.
-    pub fn feed_startup_load(&mut self, load: &mut StartupLoad, bytes: &[u8]) -> Result<bool, LoadError> {
+    pub fn feed_startup_load(&mut self, bytes: &[u8]) -> Result<bool, LoadError> {
+        let Some(load) = &mut self.startup_load else { return Ok(true) };
+        load.loaded_bytes += bytes.len() as u64;
         load.loader.feed(&mut self.keyspace, bytes)
     }
 
@@ -53,28 +104,111 @@ impl Node {
     ///
     /// # Errors
     /// The file ended too early: the offset where more was expected.
-    pub fn finish_startup_load(&mut self, load: &StartupLoad, host_now: Now) -> Result<Vec<String>, u64> {
+    pub fn finish_startup_load(&mut self, now: Now, host: &mut dyn Host) -> Result<(), u64> {
+        let Some(load) = self.startup_load.take() else { return Ok(()) };
         if !load.loader.is_done() {
             return Err(load.loader.offset());
         }
+        self.is_loading = false;
         let loaded = load.loader.loaded();
         self.persistence.loaded_keys = loaded.keys;
         self.persistence.loaded_expired_keys = loaded.expired;
         // Keys that were left out are still at the replicas: these have to begin anew.
         let point = loaded.replication().filter(|_| loaded.expired == 0);
-        let mut lines = Vec::new();
         if let Some(version) = loaded.aux_value("redis-ver") {
-            lines.push(format!("Loading RDB produced by version {}", String::from_utf8_lossy(version)));
+            let version = String::from_utf8_lossy(version);
+            host.log(LogLevel::Notice, &format!("Loading RDB produced by version {version}"));
         }
-        lines.push(format!(
-            "Done loading RDB, keys loaded: {}, keys expired: {}.",
-            loaded.keys, loaded.expired
-        ));
-        let seconds = host_now.monotonic.since(load.began.monotonic).as_secs_f64();
-        lines.push(format!("DB loaded from disk: {seconds:.3} seconds"));
+        let (keys, expired) = (loaded.keys, loaded.expired);
+        let text = format!("Done loading RDB, keys loaded: {keys}, keys expired: {expired}.");
+        host.log(LogLevel::Notice, &text);
+        let seconds = now.monotonic.since(load.began.monotonic).as_secs_f64();
+        host.log(LogLevel::Notice, &format!("DB loaded from disk: {seconds:.3} seconds"));
         if let Some(point) = point {
-            self.restore_replication(host_now, &point);
+            self.restore_replication(now, &point);
         }
-        Ok(lines)
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::Fixture;
+
+    /// A snapshot of three keys.
+    fn image() -> Vec<u8> {
+        let mut fixture = Fixture::new();
+        fixture.run("MSET a 1 b 2 c 3");
+        fixture.run("BGSAVE");
+        fixture.host.images.remove(0)
+    }
+
+    #[test]
+    fn clients_wait_while_data_are_loaded() {
+        let image = image();
+        let mut fixture = Fixture::new();
+        fixture.node.begin_startup_load(fixture.host.clock, image.len() as u64);
+        let (first, second) = image.split_at(image.len() / 2);
+        assert_eq!(fixture.node.feed_startup_load(first), Ok(false));
+        fixture.advance_ms(10_000);
+        let loading = "-LOADING Redis is loading the dataset in memory";
+        fixture.check_all(&[("PING", loading), ("GET a", loading), ("SET a 1", loading), ("MULTI", "+OK")]);
+        fixture.check_all(&[("GET a", loading), ("DISCARD", "+OK"), ("CLIENT ID", ":1")]);
+        let info = fixture.text("INFO persistence");
+        let eta_s = 10 * second.len() / first.len();
+        for line in [
+            "loading:1".to_owned(),
+            format!("loading_total_bytes:{}", image.len()),
+            format!("loading_loaded_bytes:{}", first.len()),
+            format!("loading_eta_seconds:{eta_s}"),
+        ] {
+            assert!(info.contains(&format!("\r\n{line}\r\n")), "{line} in {info}");
+        }
+        assert_eq!(fixture.node.feed_startup_load(second), Ok(true));
+        assert_eq!(fixture.node.finish_startup_load(fixture.host.clock, &mut fixture.host), Ok(()));
+        fixture.check_all(&[("PING", "+PONG"), ("GET a", "\"1\""), ("DBSIZE", ":3")]);
+        assert!(!fixture.text("INFO persistence").contains("loading_total_bytes"));
+        assert!(fixture.host.has_logged("Done loading RDB, keys loaded: 3, keys expired: 0."));
+    }
+
+    #[test]
+    fn a_stop_while_loading_saves_nothing() {
+        let image = image();
+        let mut fixture = Fixture::with_configuration(&[("save", "60 1")]);
+        fixture.node.begin_startup_load(fixture.host.clock, image.len() as u64);
+        fixture.check("SHUTDOWN SAVE", "");
+        assert_eq!(fixture.actions.len(), 1);
+        assert!(fixture.host.saves.is_empty());
+    }
+
+    #[test]
+    fn torn_files_are_noticed() {
+        let image = image();
+        let mut fixture = Fixture::new();
+        fixture.node.begin_startup_load(fixture.host.clock, image.len() as u64);
+        assert_eq!(fixture.node.feed_startup_load(&image[..image.len() - 9]), Ok(false));
+        let end = fixture.node.finish_startup_load(fixture.host.clock, &mut fixture.host);
+        assert!(end.is_err_and(|offset| offset <= image.len() as u64));
+    }
+
+    #[test]
+    fn orders_of_the_cluster_wait_for_the_data() {
+        use crate::testing::cluster_view;
+        use shoal_cluster::view::SlotOwners;
+        use shoal_cluster::{MachineMessage, NodeMessage, NodeOrder};
+        let mut fixture = Fixture::with_configuration(&[("cluster-enabled", "yes")]);
+        let image = image();
+        fixture.node.begin_startup_load(fixture.host.clock, image.len() as u64);
+        let view = std::sync::Arc::new(cluster_view(2, SlotOwners::none()));
+        let orders = vec![NodeOrder::DropAllKeys];
+        let message = MachineMessage::View { view, orders };
+        fixture.node.cluster_message(fixture.host.clock, &mut fixture.host, message);
+        assert_eq!(fixture.node.feed_startup_load(&image), Ok(true));
+        fixture.node.finish_startup_load(fixture.host.clock, &mut fixture.host).unwrap();
+        assert_eq!(fixture.node.keyspace().len(), 3);
+        fixture.node.cluster_data_loaded(fixture.host.clock, &mut fixture.host);
+        assert_eq!(fixture.node.keyspace().len(), 0);
+        let last = fixture.host.cluster_messages.last();
+        assert!(matches!(last, Some(NodeMessage::Loaded { slots_with_keys }) if slots_with_keys.is_empty()));
     }
 }

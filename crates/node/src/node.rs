@@ -6,6 +6,7 @@ use crate::cluster::ClusterSide;
 use crate::commands::migrate::Targets;
 use crate::host::{Host, LogLevel};
 use crate::latency::LatencyMonitor;
+use crate::loading::StartupLoad;
 use crate::names::Names;
 use crate::pause::{PauseReason, Pauses};
 use crate::persistence::Persistence;
@@ -104,6 +105,8 @@ pub struct Node {
     /// The memory that was used when the node started; none before it was first asked for.
     pub(crate) memory_at_start_bytes: Option<u64>,
     pub(crate) is_loading: bool,
+    /// The snapshot that is being loaded at start-up.
+    pub(crate) startup_load: Option<StartupLoad>,
     /// DEBUG PAUSE-CRON: ticks do nothing.
     pub(crate) is_housekeeping_paused: bool,
     pub(crate) active_expire_enabled: bool,
@@ -161,6 +164,7 @@ impl Node {
             memory_at_start_bytes: None,
             next_memory_sample_at: now.monotonic,
             is_loading: false,
+            startup_load: None,
             is_housekeeping_paused: false,
             active_expire_enabled: true,
             own_keys: crate::expiry::OwnKeys::default(),
@@ -350,7 +354,9 @@ impl Node {
         self.check_crowded(now, host);
         self.save_if_due(now, host);
         self.continue_shutdown(now, host);
-        self.replication_tick(now, host);
+        if !self.is_loading {
+            self.replication_tick(now, host);
+        }
         self.report_to_cluster(now, host);
         self.free_garbage(host);
     }

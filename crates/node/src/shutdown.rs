@@ -50,9 +50,13 @@ impl Node {
         &mut self,
         now: Now,
         host: &mut dyn Host,
-        request: ShutdownRequest,
+        mut request: ShutdownRequest,
         client: Option<Handle>,
     ) -> ShutdownProgress {
+        if self.is_loading {
+            // Half of the data must not replace the file that holds all of them.
+            request = ShutdownRequest { save: false, no_save: true, ..request };
+        }
         if self.shutdown.is_none() {
             host.log(LogLevel::Notice, "User requested shutdown...");
         }

@@ -27,4 +27,4 @@ pub use bus::BusSettings;
 pub use clock::Clock;
 pub use host::ApplyConfiguration;
 pub use listener::{ListenError, Listeners};
-pub use server::{Log, Server, ServerSettings, SignalRequests, StopReason, TakeSignals};
+pub use server::{LoadFailure, Log, Server, ServerSettings, SignalRequests, StopReason, TakeSignals};

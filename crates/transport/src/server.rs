@@ -36,6 +36,8 @@ const ACCEPTS_PER_TURN: usize = 1000;
 const COMMANDS_PER_TURN: usize = 10_000;
 /// Reads from one connection in one turn.
 const READS_PER_TURN: usize = 4;
+/// Bytes of a snapshot that are loaded in one turn at start-up: a millisecond or two, for which clients wait.
+const LOADED_PER_TURN_BYTES: usize = 256 * 1024;
 /// Slices of one vectored write.
 const SLICES_PER_WRITE: usize = 64;
 /// Bytes written to one connection in one turn.
@@ -60,6 +62,19 @@ pub enum StopReason {
     Shutdown,
 }
 
+/// Why data could not be loaded.
+#[derive(Debug)]
+pub enum LoadFailure {
+    /// The source cannot be read.
+    Read(io::Error),
+    /// What stands in it is no snapshot that can be loaded.
+    Malformed(String),
+    /// It ends at this offset, in the middle of the data.
+    Torn(u64),
+    /// Waiting for events fails.
+    Poll(io::Error),
+}
+
 /// What signals ask for; checked whenever the signals' socket is readable.
 pub type TakeSignals = Box<dyn FnMut() -> SignalRequests>;
 
@@ -74,7 +89,7 @@ pub struct SignalRequests {
 
 /// What a server is made of.
 pub struct ServerSettings {
-    /// The node, loaded.
+    /// The node, without data.
     pub node: Node,
     /// The clock that the node was made with.
     pub clock: Clock,
@@ -108,6 +123,7 @@ pub struct Server {
     reload: Box<dyn FnMut()>,
     role_changed: Box<dyn FnMut(bool)>,
     was_replica: bool,
+    has_waited_for_cluster: bool,
     connecting: Option<Stream>,
     unix_path: String,
     next_cron_at: Monotonic,
@@ -162,6 +178,7 @@ impl Server {
             signals,
             reload: settings.reload,
             was_replica: false,
+            has_waited_for_cluster: false,
             role_changed: settings.role_changed,
             connecting: None,
             unix_path,
@@ -171,12 +188,78 @@ impl Server {
         })
     }
 
+    /// Loads a snapshot of `total_bytes`, and serves clients meanwhile as far as that goes without data.
+    /// [`Server::run`] is to follow; it returns at once if the server is to stop.
+    ///
+    /// # Errors
+    /// See [`LoadFailure`].
+    pub fn load(&mut self, source: &mut dyn Read, total_bytes: u64) -> Result<(), LoadFailure> {
+        self.wait_for_cluster();
+        self.node.begin_startup_load(self.host.clock.now(), total_bytes);
+        let mut events = Events::with_capacity(EVENTS_PER_TURN);
+        let mut buffer = vec![0; LOADED_PER_TURN_BYTES];
+        while self.stop.is_none() {
+            if self.load_piece(source, &mut buffer)? {
+                let now = self.host.clock.now();
+                return self.node.finish_startup_load(now, &mut self.host).map_err(LoadFailure::Torn);
+            }
+            match self.poll.poll(&mut events, Some(Duration::ZERO)) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                other => other.map_err(LoadFailure::Poll)?,
+            }
+            self.turn(&events);
+        }
+        Ok(())
+    }
+
+    /// Loads one piece; true after the last. It counts as a command: the bus reports that the executor is alive.
+    fn load_piece(&mut self, source: &mut dyn Read, buffer: &mut [u8]) -> Result<bool, LoadFailure> {
+        if let Some(bus) = &self.host.bus {
+            bus.command_begins();
+        }
+        let wanted = self.node.config().loading_process_events_interval_bytes as usize;
+        let (_, piece) = buffer.split_at_mut(buffer.len().saturating_sub(wanted));
+        let count = loop {
+            match source.read(piece) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                other => break other.map_err(LoadFailure::Read)?,
+            }
+        };
+        let before = self.node.keyspace().len();
+        let malformed = |error: shoal_store::snapshot::LoadError| LoadFailure::Malformed(error.to_string());
+        let is_done = count == 0 || self.node.feed_startup_load(&piece[..count]).map_err(malformed)?;
+        self.delay_loading(self.node.keyspace().len().saturating_sub(before));
+        if let Some(bus) = &self.host.bus {
+            bus.command_ended();
+        }
+        Ok(is_done)
+    }
+
+    /// `key-load-delay`, a debugging aid: microseconds per key, or keys per microsecond if negative.
+    fn delay_loading(&mut self, keys: usize) {
+        let (delay_us, keys) = (self.node.config().key_load_delay_us, keys as u64);
+        let per_unit = u64::from(delay_us.unsigned_abs());
+        match delay_us {
+            0 => {}
+            1.. => self.host.sleep_us(keys * per_unit, true),
+            ..0 => self.host.sleep_us(keys / per_unit, true),
+        }
+    }
+
+    /// Whether the server is to stop.
+    pub fn is_stopping(&self) -> bool {
+        self.stop.is_some()
+    }
+
     /// Serves until the server is to stop.
     ///
     /// # Errors
     /// Waiting for events fails, which leaves nothing to do.
     pub fn run(&mut self) -> io::Result<StopReason> {
         self.wait_for_cluster();
+        if self.stop.is_none() {
+            self.node.cluster_data_loaded(self.host.clock.now(), &mut self.host);
+        }
         let mut events = Events::with_capacity(EVENTS_PER_TURN);
         while self.stop.is_none() {
             let timeout = self.timeout();
@@ -193,11 +276,13 @@ impl Server {
     /// A cluster node serves nobody before it has its first view.
     fn wait_for_cluster(&mut self) {
         const FIRST_VIEW: Duration = Duration::from_secs(5);
+        if std::mem::replace(&mut self.has_waited_for_cluster, true) {
+            return;
+        }
         if let Some(message) = self.host.bus.as_mut().and_then(|bus| bus.first_event(FIRST_VIEW)) {
             let now = self.host.clock.now();
             self.node.cluster_message(now, &mut self.host, message);
         }
-        self.node.cluster_data_loaded(&mut self.host);
     }
 
     fn timeout(&self) -> Duration {

@@ -42,6 +42,14 @@ pub(super) fn persistence(facts: &mut Facts<'_>, lines: &mut Lines) {
     lines.field("aof_last_cow_size", 0);
     lines.field("module_fork_in_progress", 0);
     lines.field("module_fork_last_cow_size", 0);
+    if let Some(progress) = node.load_progress() {
+        lines.field("loading_start_time", progress.began_unix_s);
+        lines.field("loading_total_bytes", progress.total_bytes);
+        lines.field("loading_rdb_used_mem", progress.saved_memory_bytes);
+        lines.field("loading_loaded_bytes", progress.loaded_bytes);
+        lines.field("loading_loaded_perc", format!("{:.2}", progress.percent()));
+        lines.field("loading_eta_seconds", progress.remaining_s(*now));
+    }
 }
 
 pub(super) fn stats(facts: &mut Facts<'_>, lines: &mut Lines) {

@@ -10,7 +10,8 @@ use shoal_config::{Change, Config, LogLevel, Mode, SetError, ShutdownOptions};
 use shoal_machine::Rng;
 use shoal_node::{Node, NodeIdentity, NodeSettings, ShutdownRequest};
 use shoal_transport::{
-    BusSettings, Clock, Listeners, Log, Server, ServerSettings, SignalRequests, StopReason, TakeSignals,
+    BusSettings, Clock, Listeners, LoadFailure, Log, Server, ServerSettings, SignalRequests, StopReason,
+    TakeSignals,
 };
 use std::fs;
 use std::io::{self, Read};
@@ -52,8 +53,11 @@ impl Seeds {
 /// Serves until the process is to stop; its exit code.
 pub fn serve(mut prepared: Prepared) -> i32 {
     match build(&mut prepared).and_then(|mut server| {
-        prepared.ready();
-        let reason = server.run().map_err(|error| format!("Waiting for events failed: {error}"))?;
+        load(&mut server, &prepared.config.dbfilename)?;
+        if !server.is_stopping() {
+            prepared.ready();
+        }
+        let reason = server.run().map_err(|error| waiting_failed(&error))?;
         Ok((server, reason))
     }) {
         Ok((server, StopReason::Shutdown)) => {
@@ -84,8 +88,7 @@ fn build(prepared: &mut Prepared) -> Result<Server, String> {
         hash_key: (seeds.number(1), seeds.number(2)),
     };
     prepared.announce();
-    let mut node = Node::new(settings, clock.now())?;
-    load(&mut node, clock)?;
+    let node = Node::new(settings, clock.now())?;
     let bus = bus.map(|bus| BusSettings { config: node.cluster_config(), ..bus });
     let server = Server::new(ServerSettings {
         node,
@@ -193,49 +196,32 @@ fn identity(config: &Config, prepared: &Prepared, listeners: &Listeners, seed: u
     }
 }
 
-/// Bytes of the snapshot file that are read at once.
-const LOAD_BYTES: usize = 1024 * 1024;
-
-/// Reads the data from disk.
-fn load(node: &mut Node, clock: Clock) -> Result<(), String> {
-    let path = node.config().dbfilename.clone();
-    let mut file = match fs::File::open(&path) {
+/// Loads the data from disk; clients that come meanwhile are told so.
+fn load(server: &mut Server, path: &str) -> Result<(), String> {
+    let mut file = match fs::File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => {
             return Err(format!("Fatal error loading the DB, check server logs: {}", plain(&error)));
         }
     };
-    let mut buffer = vec![0; LOAD_BYTES];
-    let mut loading = node.begin_startup_load(clock.now());
-    loop {
-        let count =
-            file.read(&mut buffer).map_err(|error| format!("Cannot read {path}: {}", plain(&error)))?;
-        if count == 0 {
-            break;
-        }
-        let is_done = node.feed_startup_load(&mut loading, &buffer[..count]).map_err(|error| {
-            format!(
-                "Cannot load {path}: {error}. The file is left as it is: check it, put a good copy in its place, or move it \
-                 away to start without data."
-            )
-        })?;
-        if is_done {
-            break;
-        }
-    }
-    match node.finish_startup_load(&loading, clock.now()) {
-        Ok(lines) => {
-            for line in lines {
-                log_line!(Notice, "{line}");
-            }
-            Ok(())
-        }
-        Err(offset) => Err(format!(
+    let total_bytes = file.metadata().map_or(0, |metadata| metadata.len());
+    server.load(&mut file, total_bytes).map_err(|failure| match failure {
+        LoadFailure::Read(error) => format!("Cannot read {path}: {}", plain(&error)),
+        LoadFailure::Malformed(error) => format!(
+            "Cannot load {path}: {error}. The file is left as it is: check it, put a good copy in its place, or move it \
+             away to start without data."
+        ),
+        LoadFailure::Torn(offset) => format!(
             "Cannot load {path}: it ends at byte {offset} in the middle of the data. Put a good copy in its place, or move \
              it away to start without data."
-        )),
-    }
+        ),
+        LoadFailure::Poll(error) => waiting_failed(&error),
+    })
+}
+
+fn waiting_failed(error: &io::Error) -> String {
+    format!("Waiting for events failed: {error}")
 }
 
 /// What signals ask for, by the configuration at start-up.

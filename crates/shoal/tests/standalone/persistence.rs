@@ -5,7 +5,7 @@
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
 
-use crate::support::{SOON, Server, Setup, eventually};
+use crate::support::{SOON, Server, Setup, eventually, eventually_some, field};
 
 fn populate(server: &Server) -> String {
     let mut connection = server.connect();
@@ -15,6 +15,37 @@ fn populate(server: &Server) -> String {
     assert_eq!(connection.text(&["SELECT", "3"]), "OK");
     assert_eq!(connection.text(&["SET", "elsewhere", &"long ".repeat(1000)]), "OK");
     server.call(&["DEBUG", "DIGEST"])
+}
+
+#[test]
+fn clients_are_told_while_data_are_loaded() {
+    // A thousand keys in pieces of a kilobyte, two milliseconds each.
+    let slow = "key-load-delay 2000\nloading-process-events-interval-bytes 1024\nsave 3600 1";
+    let mut server = Setup::shoal().conf(slow).start();
+    let digest = populate(&server);
+    server.stop();
+    let file = fs::read(server.path("dump.rdb")).unwrap();
+    let loading = "LOADING Redis is loading the dataset in memory";
+
+    server.spawn();
+    let mut connection = eventually_some(SOON, "a connection", || server.try_connect());
+    assert_eq!(connection.text(&["PING"]), loading);
+    assert_eq!(connection.text(&["GET", "key:1"]), loading);
+    let info = connection.text(&["INFO", "persistence"]);
+    assert_eq!(field(&info, "loading").as_deref(), Some("1"));
+    assert_eq!(field(&info, "loading_total_bytes"), Some(file.len().to_string()));
+    assert!(field(&info, "loading_eta_seconds").is_some(), "{info}");
+    // A stop meanwhile leaves the file as it is.
+    assert_eq!(server.stop().code(), Some(0));
+    assert_eq!(fs::read(server.path("dump.rdb")).unwrap(), file);
+
+    server.start();
+    eventually(SOON, "the data are loaded", || server.call(&["PING"]) == "PONG");
+    assert_eq!(server.call(&["DEBUG", "DIGEST"]), digest);
+    assert_eq!(server.info("persistence", "loading").as_deref(), Some("0"));
+    let log = server.log();
+    let loaded = log.rfind("Done loading RDB").unwrap();
+    assert!(log[loaded..].contains("Ready to accept connections"), "{log}");
 }
 
 #[test]

@@ -129,9 +129,10 @@ impl Net {
         all.extend_from_slice(directives);
         let mut fixture = Fixture::with_configuration_and_seed(&all, self.rng.next_u64());
         fixture.host.clock = self.members[index].fixture.host.clock;
-        let mut load = fixture.node.begin_startup_load(fixture.host.clock);
-        fixture.node.feed_startup_load(&mut load, image).expect("the image can be loaded");
-        fixture.node.finish_startup_load(&load, fixture.host.clock).expect("the image is complete");
+        let Fixture { node, host, .. } = &mut fixture;
+        node.begin_startup_load(host.clock, image.len() as u64);
+        node.feed_startup_load(image).expect("the image can be loaded");
+        node.finish_startup_load(host.clock, host).expect("the image is complete");
         self.members[index].fixture = fixture;
     }
 
