@@ -115,3 +115,58 @@ impl Node {
 
 /// An entry with more bytes is freed in the background.
 const LAZY_FREE_BYTES: usize = 64 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::Fixture;
+
+    fn expire(fixture: &mut Fixture) {
+        while !fixture.node.expire_step(fixture.host.clock, &mut fixture.host) {}
+    }
+
+    #[test]
+    fn nothing_expires_while_clients_are_paused() {
+        for kind in ["WRITE", "ALL"] {
+            let mut fixture = Fixture::new();
+            let pausing = fixture.connect();
+            fixture.run("SET read v PX 10");
+            fixture.run("SET unread v PX 10");
+            fixture.check_as(pausing, &format!("CLIENT PAUSE 1000 {kind}"), "+OK");
+            fixture.advance_ms(20);
+            if kind == "WRITE" {
+                fixture.check_all(&[("GET read", "nil"), ("EXISTS read", ":0"), ("DBSIZE", ":2")]);
+            }
+            expire(&mut fixture);
+            assert_eq!(fixture.node.keyspace().len(), 2, "{kind}");
+            fixture.advance_ms(2000);
+            fixture.check_all(&[("GET read", "nil"), ("DBSIZE", ":1")]);
+            expire(&mut fixture);
+            fixture.check("DBSIZE", ":0");
+        }
+    }
+
+    #[test]
+    fn replicas_hide_what_has_expired() {
+        let mut fixture = Fixture::new();
+        fixture.run("SET k v PX 10");
+        fixture.run("SET other v");
+        fixture.check("REPLICAOF 127.0.0.1 1", "+OK");
+        fixture.advance_ms(20);
+        expire(&mut fixture);
+        fixture.check_all(&[
+            ("GET k", "nil"),
+            ("STRLEN k", ":0"),
+            ("EXISTS k other", ":1"),
+            ("TTL k", ":-2"),
+            ("TYPE k", "+none"),
+            ("KEYS *", "[\"other\"]"),
+            ("SCAN 0", "[\"0\", [\"other\"]]"),
+            ("RANDOMKEY", "\"other\""),
+            ("DUMP k", "nil"),
+            ("DBSIZE", ":2"),
+            ("REPLICAOF NO ONE", "+OK"),
+            ("GET k", "nil"),
+            ("DBSIZE", ":1"),
+        ]);
+    }
+}

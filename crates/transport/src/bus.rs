@@ -29,7 +29,7 @@ use std::io::{self, Read, Write};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -93,6 +93,8 @@ struct Shared {
     is_hanging: AtomicBool,
     /// Bytes in the send buffers of all links.
     link_bytes: AtomicU64,
+    /// Bytes that may wait on one link.
+    link_max_bytes: AtomicUsize,
 }
 
 /// The executor's end.
@@ -228,6 +230,11 @@ impl BusHandle {
         self.shared.link_bytes.load(Ordering::Relaxed)
     }
 
+    /// Sets `cluster-link-sendbuf-limit`; 0 for none.
+    pub fn limit_send_buffers(&self, limit_bytes: u64) {
+        self.shared.link_max_bytes.store(link_max_bytes(limit_bytes), Ordering::Relaxed);
+    }
+
     /// What waits on each link; nothing if the thread does not answer soon.
     pub fn link_buffers(&self) -> BTreeMap<LinkId, LinkBuffer> {
         const PATIENCE: Duration = Duration::from_secs(1);
@@ -281,7 +288,6 @@ struct Bus {
     listeners: Listeners,
     nodes_conf: PathBuf,
     source_address: String,
-    output_max_bytes: usize,
     links: HashMap<usize, Link>,
     tokens: BTreeMap<LinkId, usize>,
     next_token: usize,
@@ -313,7 +319,7 @@ impl Bus {
             Arc::new(settings.config),
             settings.saved.as_ref(),
         );
-        let limit = usize::try_from(settings.send_buffer_limit_bytes).unwrap_or(usize::MAX);
+        shared.link_max_bytes.store(link_max_bytes(settings.send_buffer_limit_bytes), Ordering::Relaxed);
         Ok(Self {
             machine,
             clock,
@@ -326,7 +332,6 @@ impl Bus {
             listeners,
             nodes_conf: settings.nodes_conf,
             source_address: settings.source_address,
-            output_max_bytes: if limit == 0 { OUTPUT_MAX_BYTES } else { limit },
             links: HashMap::new(),
             tokens: BTreeMap::new(),
             next_token: FIRST_LINK,
@@ -545,7 +550,7 @@ impl Bus {
 
     fn send(&mut self, token: usize, bytes: &[u8]) {
         let Some(link) = self.links.get_mut(&token) else { return };
-        if link.output.len() - link.sent + bytes.len() > self.output_max_bytes {
+        if link.output.len() - link.sent + bytes.len() > self.shared.link_max_bytes.load(Ordering::Relaxed) {
             self.close_broken(token, true);
             return;
         }
@@ -630,6 +635,11 @@ impl Bus {
             self.carry_out();
         }
     }
+}
+
+fn link_max_bytes(limit_bytes: u64) -> usize {
+    let limit_bytes = usize::try_from(limit_bytes).unwrap_or(usize::MAX);
+    if limit_bytes == 0 { OUTPUT_MAX_BYTES } else { limit_bytes }
 }
 
 fn log_level(level: shoal_cluster::interface::LogLevel) -> LogLevel {

@@ -137,6 +137,9 @@ impl Host for ShellHost {
     fn apply_configuration(&mut self, config: &Config, change: &Change) -> Result<(), SetError> {
         (self.apply)(config, change)?;
         self.snapshots.file_name.clone_from(&config.dbfilename);
+        if let Some(bus) = &self.bus {
+            bus.limit_send_buffers(config.cluster_link_sendbuf_limit_bytes);
+        }
         for directive in ["port", "bind"] {
             if change.contains(directive) {
                 if let Err(error) = self.listen_anew(config, directive) {

@@ -4,6 +4,10 @@
 //! actions; a slice of expiry; timers; write all output. Sockets are watched edge by edge, so a connection that was not
 //! read empty stands in a list and is read on in the next turn.
 
+mod loading;
+
+pub use loading::LoadFailure;
+
 use crate::bus::BusHandle;
 use crate::clock::Clock;
 use crate::connection::{Connection, Purpose, Stream};
@@ -36,8 +40,6 @@ const ACCEPTS_PER_TURN: usize = 1000;
 const COMMANDS_PER_TURN: usize = 10_000;
 /// Reads from one connection in one turn.
 const READS_PER_TURN: usize = 4;
-/// Bytes of a snapshot that are loaded in one turn at start-up: a millisecond or two, for which clients wait.
-const LOADED_PER_TURN_BYTES: usize = 256 * 1024;
 /// Slices of one vectored write.
 const SLICES_PER_WRITE: usize = 64;
 /// Bytes written to one connection in one turn.
@@ -60,19 +62,6 @@ pub trait Log: Send + Sync {
 pub enum StopReason {
     /// A clean shutdown.
     Shutdown,
-}
-
-/// Why data could not be loaded.
-#[derive(Debug)]
-pub enum LoadFailure {
-    /// The source cannot be read.
-    Read(io::Error),
-    /// What stands in it is no snapshot that can be loaded.
-    Malformed(String),
-    /// It ends at this offset, in the middle of the data.
-    Torn(u64),
-    /// Waiting for events fails.
-    Poll(io::Error),
 }
 
 /// What signals ask for; checked whenever the signals' socket is readable.
@@ -186,64 +175,6 @@ impl Server {
             expiry_budget_us: 0,
             stop: None,
         })
-    }
-
-    /// Loads a snapshot of `total_bytes`, and serves clients meanwhile as far as that goes without data.
-    /// [`Server::run`] is to follow; it returns at once if the server is to stop.
-    ///
-    /// # Errors
-    /// See [`LoadFailure`].
-    pub fn load(&mut self, source: &mut dyn Read, total_bytes: u64) -> Result<(), LoadFailure> {
-        self.wait_for_cluster();
-        self.node.begin_startup_load(self.host.clock.now(), total_bytes);
-        let mut events = Events::with_capacity(EVENTS_PER_TURN);
-        let mut buffer = vec![0; LOADED_PER_TURN_BYTES];
-        while self.stop.is_none() {
-            if self.load_piece(source, &mut buffer)? {
-                let now = self.host.clock.now();
-                return self.node.finish_startup_load(now, &mut self.host).map_err(LoadFailure::Torn);
-            }
-            match self.poll.poll(&mut events, Some(Duration::ZERO)) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                other => other.map_err(LoadFailure::Poll)?,
-            }
-            self.turn(&events);
-        }
-        Ok(())
-    }
-
-    /// Loads one piece; true after the last. It counts as a command: the bus reports that the executor is alive.
-    fn load_piece(&mut self, source: &mut dyn Read, buffer: &mut [u8]) -> Result<bool, LoadFailure> {
-        if let Some(bus) = &self.host.bus {
-            bus.command_begins();
-        }
-        let wanted = self.node.config().loading_process_events_interval_bytes as usize;
-        let (_, piece) = buffer.split_at_mut(buffer.len().saturating_sub(wanted));
-        let count = loop {
-            match source.read(piece) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                other => break other.map_err(LoadFailure::Read)?,
-            }
-        };
-        let before = self.node.keyspace().len();
-        let malformed = |error: shoal_store::snapshot::LoadError| LoadFailure::Malformed(error.to_string());
-        let is_done = count == 0 || self.node.feed_startup_load(&piece[..count]).map_err(malformed)?;
-        self.delay_loading(self.node.keyspace().len().saturating_sub(before));
-        if let Some(bus) = &self.host.bus {
-            bus.command_ended();
-        }
-        Ok(is_done)
-    }
-
-    /// `key-load-delay`, a debugging aid: microseconds per key, or keys per microsecond if negative.
-    fn delay_loading(&mut self, keys: usize) {
-        let (delay_us, keys) = (self.node.config().key_load_delay_us, keys as u64);
-        let per_unit = u64::from(delay_us.unsigned_abs());
-        match delay_us {
-            0 => {}
-            1.. => self.host.sleep_us(keys * per_unit, true),
-            ..0 => self.host.sleep_us(keys / per_unit, true),
-        }
     }
 
     /// Whether the server is to stop.

@@ -222,6 +222,33 @@ mod tests {
     }
 
     #[test]
+    fn changes_reach_the_store_and_the_cluster() {
+        use shoal_cluster::NodeMessage;
+        let mut fixture = Fixture::with_configuration(&[("cluster-enabled", "yes")]);
+        let words = "cluster-node-timeout 1234 cluster-announce-hostname n.example rdb-version-compat 10";
+        fixture.check(&format!("CONFIG SET {words}"), "+OK");
+        let told = fixture.host.cluster_messages.iter().rev().find_map(|message| match message {
+            NodeMessage::ConfigChanged(config) => Some(config),
+            _ => None,
+        });
+        let told = told.expect("the machine hears of it");
+        assert_eq!(told.node_timeout_ms, 1234);
+        assert_eq!(told.announce_hostname.as_deref(), Some("n.example"));
+        assert!(told.nodes_conf_without_auxiliary);
+
+        let mut fixture = Fixture::new();
+        let version = |fixture: &mut Fixture, line: &str| {
+            fixture.run(line);
+            fixture.send_as(fixture.first(), &["DUMP", "k"]);
+            let value = fixture.values(fixture.first()).pop();
+            let payload = value.as_ref().and_then(|value| value.as_bytes()).map(<[u8]>::to_vec);
+            payload.and_then(|payload| Some(*payload.get(payload.len() - 10)?))
+        };
+        assert_eq!(version(&mut fixture, "SET k v"), Some(11));
+        assert_eq!(version(&mut fixture, "CONFIG SET rdb-version-compat 10"), Some(10));
+    }
+
+    #[test]
     fn the_file_is_rewritten() {
         let mut fixture = Fixture::new();
         fixture.check("CONFIG REWRITE", "-ERR The server is running without a config file");

@@ -3,11 +3,14 @@
 #![allow(clippy::unwrap_used)] // A failed unwrap is a failed test.
 
 use std::collections::BTreeMap;
+use std::net::TcpListener;
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 use shoal_protocol::value::Value;
 
-use crate::support::{Cluster, Kind};
+use crate::support::cluster::NODE_TIMEOUT_MS;
+use crate::support::{Cluster, Kind, always};
 
 /// Keys that are there before anything moves.
 const KEYS: usize = 2000;
@@ -138,4 +141,32 @@ fn slot_on_its_way() {
     assert_eq!(source.call(&["GET", "{b}b"]), format!("MOVED {slot} {}", target.address()));
     assert_eq!(target.connect().text(&["EXISTS", "{b}a", "{b}b", "{b}c"]), "3");
     assert_eq!(source.call(&["DBSIZE"]), "0");
+}
+
+/// While a node waits for MIGRATE's target, for longer than the node timeout, nobody takes it for dead.
+#[test]
+fn migrate_does_not_silence_the_bus() {
+    let cluster = Cluster::start((0..3).map(|_| Cluster::setup(Kind::Shoal)).collect());
+    cluster.join(3);
+    // Takes connections, and says nothing.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = silent.local_addr().unwrap().port().to_string();
+    let timeout = Duration::from_millis(u64::from(NODE_TIMEOUT_MS) * 2 + 500);
+    let mut connection = cluster.nodes[0].connect();
+    assert_eq!(connection.text(&["SET", "{b}", "1"]), "OK");
+    connection.send(&["MIGRATE", "127.0.0.1", &port, "{b}", "0", &timeout.as_millis().to_string()]);
+    connection.send(&["GET", "{b}"]);
+    always(timeout - Duration::from_millis(500), "the node is not suspected", || {
+        [1, 2].iter().all(|&observer| {
+            let line = cluster.line(observer, 0);
+            line.is_some_and(|line| !line.has("fail?") && !line.has("fail"))
+        })
+    });
+    let reply = connection.read();
+    assert_eq!(reply.as_text().unwrap(), "IOERR error or timeout reading to target instance");
+    assert_eq!(connection.read().as_text().unwrap(), "1");
+    let links = cluster.nodes[0].connect().call(&["CLUSTER", "LINKS"]);
+    let links = links.as_elements().unwrap();
+    assert_eq!(links.len(), 4, "to and from each of the others");
+    assert!(links.iter().all(|link| link.field("send-buffer-used").is_some()));
 }
