@@ -13,6 +13,11 @@ use tikv_jemalloc_sys as jemalloc;
 /// What any block is aligned to without being asked.
 const QUANTUM_BYTES: usize = 8;
 
+/// jemalloc's options, by the name under which it looks for them. Pages that were freed go back to the system within
+/// half a second: tables that grow leave many behind.
+#[unsafe(export_name = "_rjem_malloc_conf")]
+pub static OPTIONS: &[u8] = b"dirty_decay_ms:500,muzzy_decay_ms:0\0";
+
 /// The allocator of the process.
 pub struct Jemalloc;
 

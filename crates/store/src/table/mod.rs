@@ -30,7 +30,7 @@ mod segment;
 
 pub use bucket::{Item, ItemMut, ItemRef};
 
-use crate::hasher::Hasher;
+use crate::hasher::{Hasher, spread};
 use segment::{Segment, Shortcut};
 
 /// No deadline.
@@ -276,7 +276,8 @@ impl<T: Item> Table<T> {
             return None;
         }
         for _ in 0..TRIES {
-            let index = self.segment_of(random())?;
+            // Spread like the hashes, so that a segment is chosen as often as it has items.
+            let index = self.segment_of(spread(random()))?;
             if let Some((bucket, slot)) = self.segments[index as usize].random(marked_only, random()) {
                 return Some(self.segments[index as usize].item(bucket, slot));
             }
