@@ -4,6 +4,7 @@
 //!   test    installs what is missing, then runs every test           (what continuous integration runs)
 //!   tidy    checks the laws of the source tree
 //!   sim     the cluster machine under faults, many seeds or one
+//!   fuzz    damaged input for every decoder
 //!   bench   speed, memory and latency against an installed redis-server
 //!   diff    random commands, compared with an installed redis-server
 //! ```
@@ -16,6 +17,7 @@
 mod arguments;
 mod bench;
 mod diff;
+mod fuzz;
 mod process;
 mod sim;
 mod test;
@@ -48,6 +50,12 @@ const VERBS: &[Verb] = &[
         usage: "tidy [--lower]",
         help: "check the laws of the source tree; --lower tightens the exceptions to what is still needed",
         run: tidy::run,
+    },
+    Verb {
+        name: "fuzz",
+        usage: "fuzz [--seconds N] [--seed S] [target…]",
+        help: "damaged and random input for every decoder, 60 seconds each",
+        run: fuzz::run,
     },
     Verb {
         name: "bench",

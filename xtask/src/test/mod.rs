@@ -1,7 +1,7 @@
 //! `cargo xtask test`: the one command that tests everything, the same on a desk and in continuous integration.
 //!
 //! ```text
-//!   tools -> format -> clippy -> tidy -> build -> unit -> simulator -> differential -> end-to-end -> doc
+//!   tools -> format -> clippy -> tidy -> build -> unit -> simulator -> differential -> corpora -> end-to-end -> doc
 //! ```
 //!
 //! All tests are built once, in one profile, and their programs are then run directly: choosing packages step by step
@@ -82,6 +82,12 @@ const STEPS: &[Step] = &[
             let commands = diff::differential(1, DIFFERENTIAL_OPERATIONS, &diff::build()?, false)?;
             Ok(format!("{tests}, {commands}"))
         },
+    },
+    Step {
+        name: "corpora",
+        help: "inputs of the fuzz targets, as they are and changed",
+        repeat: "cargo test -p shoal-fuzz",
+        run: |context| context.run(Kind::Corpora),
     },
     Step {
         name: "end-to-end",

@@ -20,6 +20,8 @@ pub enum Kind {
     Simulator,
     /// In `tests/` of a pure crate.
     Differential,
+    /// The corpora of the fuzz targets.
+    Corpora,
     /// In `tests/` of a shell: processes and sockets.
     EndToEnd,
 }
@@ -92,6 +94,7 @@ fn program(message: &Value) -> Option<Program> {
     let is_beside_tests = message.pointer("/target/kind/0")?.as_str()? == "test";
     let kind = match is_beside_tests {
         _ if package == "shoal-simulator" => Kind::Simulator,
+        _ if package == "shoal-fuzz" => Kind::Corpora,
         false => Kind::Unit,
         true if DIFFERENTIAL.contains(&package.as_str()) => Kind::Differential,
         true => Kind::EndToEnd,

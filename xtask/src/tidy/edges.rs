@@ -35,6 +35,7 @@ const LAYERS: &[Layer] = &[
         "transport",
         &["machine", "protocol", "config", "formats", "store", "session", "replication", "cluster", "node"],
     ),
+    shell("fuzz", &["machine", "protocol", "config", "formats", "replication", "cluster"]),
     shell("cli", &["machine", "protocol", "config", "formats", "cluster"]),
     shell(
         "simulator",
@@ -70,7 +71,8 @@ pub fn check(metadata: &Value) -> Vec<Finding> {
     let mut findings = Vec::new();
     let graph = Graph::new(metadata);
     for name in graph.ours() {
-        let place = format!("crates/{name}/Cargo.toml");
+        let place =
+            if name == "fuzz" { "fuzz/Cargo.toml".to_owned() } else { format!("crates/{name}/Cargo.toml") };
         let Some(layer) = LAYERS.iter().find(|layer| layer.name == name) else {
             findings.push(Finding::new(place, "not in the list of layers of xtask/src/tidy/edges.rs"));
             continue;

@@ -1,0 +1,151 @@
+//! The entries.
+
+use shoal_cluster::nodes_conf::NodesConf;
+use shoal_config::{Config, Mode, Surroundings};
+use shoal_formats::{dump_payload, rdb};
+use shoal_protocol::request::{Limits, RequestReader};
+use shoal_protocol::value::{Decoder, Value};
+use shoal_replication::{Framing, Handshake, HandshakeSettings, Transfer};
+
+/// An entry by name.
+pub struct Target {
+    /// Its name, and that of its corpus.
+    pub name: &'static str,
+    /// What may never fail.
+    pub run: fn(&[u8]),
+}
+
+/// All entries.
+pub const TARGETS: &[Target] = &[
+    Target { name: "resp", run: requests },
+    Target { name: "reply", run: replies },
+    Target { name: "bus", run: shoal_cluster::wire::fuzz_bus },
+    Target { name: "rdb", run: rdb::fuzz_rdb },
+    Target { name: "restore", run: payload },
+    Target { name: "nodes_conf", run: nodes_conf },
+    Target { name: "redis_conf", run: redis_conf },
+    Target { name: "replication", run: replication },
+];
+
+/// The first byte is the length of the pieces, the rest what a client sends.
+fn requests(data: &[u8]) {
+    let Some((&first, data)) = data.split_first() else { return };
+    let limits = Limits { max_buffer_bytes: 1 << 20, authenticated: first & 1 == 0, ..Limits::default() };
+    let read = |piece: usize| {
+        let mut reader = RequestReader::new();
+        let mut requests = Vec::new();
+        for bytes in data.chunks(piece.max(1)) {
+            reader.feed(bytes);
+            loop {
+                match reader.next(&limits) {
+                    Ok(Some(request)) => {
+                        requests.push(request.iter().map(<[u8]>::to_vec).collect::<Vec<_>>());
+                    }
+                    Ok(None) => break,
+                    Err(error) => return (requests, Some(error)),
+                }
+            }
+        }
+        (requests, None)
+    };
+    assert_eq!(read(data.len()).0, read(usize::from(first)).0, "pieces give the same requests as the whole");
+}
+
+/// The first byte is the length of the pieces, the rest what a server sends.
+fn replies(data: &[u8]) {
+    let Some((&first, data)) = data.split_first() else { return };
+    let read = |piece: usize| {
+        let mut decoder = Decoder::new();
+        let mut values: Vec<Value> = Vec::new();
+        for bytes in data.chunks(piece.max(1)) {
+            decoder.feed(bytes);
+            loop {
+                match decoder.next_value() {
+                    Ok(Some(value)) => values.push(value),
+                    Ok(None) => break,
+                    Err(error) => return (values, Some(error)),
+                }
+            }
+        }
+        (values, None)
+    };
+    let (whole, pieces) = (read(data.len()), read(usize::from(first)));
+    assert_eq!(whole.0, pieces.0, "pieces give the same replies as the whole");
+}
+
+/// What RESTORE is given: as it is, and with the footer it should have, so that the body is read as well.
+fn payload(data: &[u8]) {
+    let _ = dump_payload::read(data, true, &mut Vec::new());
+    let _ = dump_payload::read(data, false, &mut Vec::new());
+    let mut sealed = data.to_vec();
+    sealed.extend([10, 0]);
+    let checksum = shoal_formats::crc64::crc64(&sealed);
+    sealed.extend(checksum.to_le_bytes());
+    let _ = dump_payload::read(&sealed, false, &mut Vec::new());
+}
+
+/// A nodes.conf that can be read is written and read again the same.
+fn nodes_conf(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    if let Ok(Some(conf)) = NodesConf::parse(&text) {
+        let written = conf.to_string();
+        let again = NodesConf::parse(&written).map(|conf| conf.map(|conf| conf.to_string()));
+        assert_eq!(
+            again.ok().flatten().as_deref(),
+            Some(written.as_str()),
+            "what was written reads the same"
+        );
+    }
+}
+
+/// A configuration file.
+fn redis_conf(data: &[u8]) {
+    let mut config = Config::default();
+    for mode in [Mode::Server, Mode::Sentinel] {
+        if let Err(error) = config.load(data, mode, &mut Nowhere) {
+            let _ = error.to_string();
+        }
+    }
+}
+
+/// A world without files.
+struct Nowhere;
+
+impl Surroundings for Nowhere {
+    fn include(&mut self, pattern: &str) -> Result<Vec<(String, Vec<u8>)>, String> {
+        Ok(vec![(pattern.to_owned(), b"timeout 1\n".to_vec())])
+    }
+
+    fn enter_directory(&mut self, path: &str) -> Result<String, String> {
+        Ok(path.to_owned())
+    }
+}
+
+/// What a primary sends: the handshake first, then a snapshot in one of its framings.
+fn replication(data: &[u8]) {
+    let settings = HandshakeSettings {
+        user: Vec::new(),
+        password: b"secret".to_vec(),
+        listening_port: 6379,
+        announced_address: String::new(),
+        resume: None,
+    };
+    let mut outputs = Vec::new();
+    let mut handshake = Handshake::new(settings, &mut outputs);
+    for piece in data.chunks(7) {
+        handshake.receive(piece, &mut outputs);
+        outputs.clear();
+    }
+    let mark = data.first_chunk::<40>().copied().unwrap_or([b'x'; 40]);
+    for framing in [Framing::Length(data.len() as u64 / 2), Framing::Mark(mark)] {
+        let mut transfer = Transfer::new(framing);
+        let mut bytes = 0;
+        for piece in data.chunks(13) {
+            let received = transfer.receive(piece, &mut |payload| bytes += payload.len());
+            if received.is_complete {
+                break;
+            }
+        }
+        assert!(bytes <= data.len(), "no more comes out than went in");
+    }
+}
