@@ -14,6 +14,9 @@ const INTEGER_LIMIT: f64 = 46.0;
 /// Requests that are under way while keys are loaded.
 const PIPELINE: u64 = 64;
 
+/// Keys that are loaded, and left, before the measurement begins.
+const WARM_KEYS: u64 = 1000;
+
 /// Values to load.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Values {
@@ -41,9 +44,12 @@ pub fn measure(binary: &str, size: Size) -> Outcome<Vec<Row>> {
 
 fn bytes_per_key(kind: Kind, binary: &str, values: Values, keys: u64) -> Outcome<f64> {
     let server = Server::start(kind, binary)?;
+    let load = |keys| load(server.port, values, keys).map_err(|error| format!("loading {kind:?}: {error}"));
+    // Code, buffers and the allocator's own needs come into memory with the first keys and are no keys' share.
+    load(WARM_KEYS)?;
     let before = server.resident_bytes();
-    load(server.port, values, keys).map_err(|error| format!("loading {kind:?}: {error}"))?;
-    Ok(server.resident_bytes().saturating_sub(before) as f64 / keys as f64)
+    load(keys)?;
+    Ok(server.resident_bytes().saturating_sub(before) as f64 / (keys - WARM_KEYS) as f64)
 }
 
 /// Sets so many keys, in pipelines.
