@@ -8,6 +8,7 @@ use crate::limits::UNCHECKED_OUTPUT_BYTES;
 use crate::node::Node;
 use crate::pause::{self, PauseKind};
 use crate::routing::is_redirection;
+use crate::watch::touch;
 use shoal_machine::Now;
 use shoal_protocol::command::Flags;
 use shoal_protocol::{Arguments, Command, CommandId, ErrorReply, OwnedRequest, Request, errors};
@@ -293,6 +294,9 @@ impl Node {
             end_asking(session);
         }
         self.after(handle, session, command, &request);
+        if command.id == CommandId::Flushall && outcome.is_ok() {
+            self.save_emptiness(now, host);
+        }
         if is_outermost && self.keyspace.has_garbage() {
             self.free_garbage(host);
         }
@@ -397,7 +401,7 @@ impl Node {
             self.publish_events(Some((handle, session)));
         }
         if session.kind != ClientKind::Primary {
-            self.propagate_effects(session.database, request);
+            self.propagate_effects(session.database, command, request);
             if command.flags.contains(Flags::WRITE) {
                 session.last_write_offset = self.replication_offset();
             }
@@ -409,11 +413,16 @@ impl Node {
     fn tell_watchers(&mut self, handle: Handle, session: &mut Session) {
         let touched = std::mem::take(&mut self.effects.touched);
         for (database, key) in &touched {
-            for &watcher in self.watchers.of(*database, key) {
+            let watchers = self.watchers.of(*database, key);
+            if watchers.is_empty() {
+                continue;
+            }
+            let exists = self.keyspace.database(*database).find(key).is_some();
+            for &watcher in watchers {
                 if watcher == handle {
-                    session.is_watch_broken = true;
+                    touch(session, key, exists);
                 } else if let Some(other) = self.clients.session_mut(watcher) {
-                    other.is_watch_broken = true;
+                    touch(other, key, exists);
                 }
             }
         }

@@ -102,7 +102,7 @@ impl Node {
         }
         for &watcher in self.watchers.of(database, key) {
             if let Some(session) = self.clients.session_mut(watcher) {
-                session.is_watch_broken = true;
+                crate::watch::touch(session, key, false);
             }
         }
         if self.effects.track_events {

@@ -16,6 +16,8 @@ pub(crate) struct Persistence {
     last_save_at: Monotonic,
     /// Whether the last one in the background went well.
     pub is_last_good: bool,
+    /// The running snapshot has been told to end.
+    pub is_cancelled: bool,
     /// How long the last one in the background took.
     pub last_duration_s: Option<u64>,
     /// Since when one is being made in the background.
@@ -43,6 +45,7 @@ impl Persistence {
             last_save_unix_s: now.unix_s(),
             last_save_at: now.monotonic,
             is_last_good: true,
+            is_cancelled: false,
             last_duration_s: None,
             running_since: None,
             changes_in_running: 0,
@@ -84,6 +87,23 @@ impl Node {
         }
     }
 
+    /// Ends a snapshot that nobody needs any more; that is no failure.
+    pub(crate) fn cancel_snapshot(&mut self, host: &mut dyn Host) {
+        self.persistence.is_cancelled = true;
+        host.cancel_snapshot();
+    }
+
+    /// After FLUSHALL: with save points the file is emptied too, so that a crash does not bring the data back.
+    pub(crate) fn save_emptiness(&mut self, now: Now, host: &mut dyn Host) {
+        if self.snapshot.is_some_and(|snapshot| snapshot.target == SnapshotTarget::File) {
+            self.cancel_snapshot(host);
+        }
+        if !self.config.save.0.is_empty() && !self.is_loading {
+            // A failure has been logged; the next save point tries again.
+            let _ = self.save_now(now, host);
+        }
+    }
+
     /// Begins a snapshot to the file in the background.
     ///
     /// # Errors
@@ -106,6 +126,7 @@ impl Node {
         start: SnapshotStart,
     ) {
         self.persistence.running_since = Some(now.monotonic);
+        self.persistence.is_cancelled = false;
         self.persistence.changes_in_running = self.changes_since_save;
         let what = match target {
             SnapshotTarget::File => "Background saving",
@@ -135,7 +156,7 @@ impl Node {
             }
             (SnapshotTarget::File, Err(reason)) => {
                 host.log(LogLevel::Warning, &format!("Background saving error: {reason}"));
-                self.persistence.is_last_good = false;
+                self.persistence.is_last_good &= self.persistence.is_cancelled;
             }
             (SnapshotTarget::Stream, Ok(report)) => {
                 self.persistence.last_copied_bytes = report.copied_bytes;

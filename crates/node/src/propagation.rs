@@ -1,7 +1,7 @@
 //! Sending effects to replicas and files.
 
 use crate::node::Node;
-use shoal_protocol::{OwnedRequest, Request};
+use shoal_protocol::{Command, CommandId, OwnedRequest, Request};
 use shoal_store::call::Propagation;
 
 /// Commands that take effect together: those of one client command, or of a whole transaction.
@@ -24,7 +24,12 @@ impl Node {
     }
 
     /// Passes on what the last command did. `request` is what the client sent.
-    pub(crate) fn propagate_effects(&mut self, database: usize, request: &Request<'_>) {
+    pub(crate) fn propagate_effects(
+        &mut self,
+        database: usize,
+        command: &'static Command,
+        request: &Request<'_>,
+    ) {
         self.changes_since_save += self.effects.dirty;
         if self.effects.dirty == 0 && self.effects.before.is_empty() {
             return;
@@ -46,6 +51,13 @@ impl Node {
                     collected.extend(requests.into_iter().map(|request| (database, request)));
                 }
             }
+        }
+        if !self.unit.is_open && matches!(command.id, CommandId::Scan | CommandId::Randomkey) {
+            // Expired keys that they came by have nothing to do with each other.
+            for (database, request) in &collected {
+                self.feed(*database, &request.as_request());
+            }
+            return;
         }
         self.unit.collected = collected;
         if !self.unit.is_open {

@@ -117,7 +117,7 @@ impl Node {
         self.log_lagging_replicas(host);
         if self.snapshot.is_some() {
             host.log(LogLevel::Warning, "There is a child saving an .rdb. Killing it!");
-            host.cancel_snapshot();
+            self.cancel_snapshot(host);
         }
         let is_configured = !self.config.save.0.is_empty();
         if request.save || is_configured && !request.no_save {

@@ -1,6 +1,7 @@
 //! Keys that clients watch.
 
 use crate::clients::Handle;
+use shoal_session::Session;
 use std::collections::BTreeMap;
 
 /// Who watches which key.
@@ -40,5 +41,15 @@ impl Watchers {
     pub fn keys_of_database(&self, database: usize) -> impl Iterator<Item = (&[u8], &[Handle])> {
         let range = (database, Vec::new())..(database + 1, Vec::new());
         self.keys.range(range).map(|((_, key), clients)| (key.as_slice(), clients.as_slice()))
+    }
+}
+
+/// Tells a watcher that a key it watches has changed; `exists` says whether the key is there now. The end of a key that
+/// had expired before it was watched changes nothing, but what happens to the key after that does.
+pub(crate) fn touch(watcher: &mut Session, key: &[u8], exists: bool) {
+    let known = watcher.watched_expired.iter().position(|other| other == key);
+    match known {
+        Some(index) if !exists => drop(watcher.watched_expired.swap_remove(index)),
+        _ => watcher.is_watch_broken = true,
     }
 }

@@ -172,6 +172,10 @@ mod tests {
             (&["SET k v PX 5"], &["FLUSHALL"], false),
             (&["SET k v PX 5"], &["FLUSHALL", "SET k v"], true),
             (&["SET k v PX 5"], &["SWAPDB 0 1"], false),
+            (&["SET k v PX 5"], &["DEL k"], false),
+            (&["SET k v PX 5"], &["GET k"], false),
+            (&["SET k v PX 5"], &["DEL k", "SET k v"], true),
+            (&["SET k v PX 5"], &["SET k v"], true),
             // A key that has expired already comes where there was none.
             (&other_expired, &["SWAPDB 0 1"], false),
         ] {

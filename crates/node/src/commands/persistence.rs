@@ -152,6 +152,21 @@ mod tests {
     }
 
     #[test]
+    fn flushall_empties_the_file_too() {
+        let mut fixture = Fixture::with_configuration(&[("save", "60 2")]);
+        fixture.run("SET a 1");
+        fixture.run("BGSAVE");
+        fixture.check("FLUSHALL", "+OK");
+        assert_eq!(fixture.host.saves, [0]);
+        assert_eq!(fixture.node.changes_since_save, 0);
+        fixture.end_snapshot(Err("terminated by signal 10".to_owned()));
+        fixture.check("SET c 1", "+OK");
+        fixture.check("CONFIG SET save \"\"", "+OK");
+        fixture.check("FLUSHALL", "+OK");
+        assert_eq!(fixture.host.saves, [0], "nothing is saved without save points");
+    }
+
+    #[test]
     fn save_points_and_failures() {
         let mut fixture = Fixture::with_configuration(&[("save", "60 2")]);
         fixture.run("SET a 1");

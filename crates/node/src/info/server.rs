@@ -51,7 +51,8 @@ pub(super) fn clients(facts: &mut Facts<'_>, lines: &mut Lines) {
     let all = || node.clients.iter().map(|(_, other)| other).chain(std::iter::once(*session));
     let input_bytes = |client: &Session| client.input_bytes + client.input_free_bytes;
     let replicas = all().filter(|client| ClientType::of(client) == ClientType::Replica).count();
-    let blocked = all().filter(|client| client.is_blocked).count();
+    // Commands that CLIENT PAUSE puts off count as blocking, as in Redis.
+    let blocked = all().filter(|client| client.is_blocked || client.is_postponed).count();
     lines.field("connected_clients", node.clients.len() - replicas);
     lines.field("cluster_connections", node.cluster_connections());
     lines.field("maxclients", node.config.maxclients);
@@ -60,7 +61,7 @@ pub(super) fn clients(facts: &mut Facts<'_>, lines: &mut Lines) {
     lines.field("client_recent_max_output_buffer", output.unwrap_or(0));
     lines.field("blocked_clients", blocked);
     lines.field("tracking_clients", 0);
-    lines.field("clients_in_timeout_table", blocked);
+    lines.field("clients_in_timeout_table", all().filter(|client| client.is_blocked).count());
     lines.field("total_blocking_keys", 0);
     lines.field("total_blocking_keys_on_nokey", 0);
 }

@@ -277,7 +277,7 @@ impl Node {
         let receivers = self.snapshot_receivers();
         if receivers.is_empty() {
             host.log(LogLevel::Warning, "Diskless rdb transfer, last replica dropped, killing fork child.");
-            host.cancel_snapshot();
+            self.cancel_snapshot(host);
             return;
         }
         let shared: SharedBytes = Arc::new(bytes.to_vec());
@@ -424,7 +424,7 @@ impl Node {
             && matches!(peer.stage, Stage::InSnapshot { .. })
         {
             host.log(LogLevel::Warning, "Diskless rdb transfer, last replica dropped, killing fork child.");
-            host.cancel_snapshot();
+            self.cancel_snapshot(host);
         }
     }
 

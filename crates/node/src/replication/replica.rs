@@ -305,7 +305,7 @@ impl Node {
                 "Replica is about to load the RDB file received from the master, but there is a pending RDB child \
                  running.",
             );
-            host.cancel_snapshot();
+            self.cancel_snapshot(host);
         }
         self.disconnect_replicas(now.monotonic);
         host.log(LogLevel::Notice, "MASTER <-> REPLICA sync: Flushing old data");
