@@ -1,4 +1,4 @@
-//! `shoal up`, `down` and `status`, with the nodes of an installed `redis-server`: what is tested is the launcher.
+//! `shoal up`, `down` and `status`, with our own nodes and with those of an installed `redis-server`.
 
 #![allow(clippy::unwrap_used)] // A failed unwrap is a failed test.
 
@@ -11,25 +11,33 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-const SHOAL: &str = env!("CARGO_BIN_EXE_shoal");
-const REDIS_SERVER: &str = "redis-server";
+mod support;
+
+use support::{ClusterSlot, SHOAL};
+
+/// Options for nodes of an installed server instead of our own.
+const REAL: &str = "--server-binary redis-server";
 const DEADLINE: Duration = Duration::from_secs(60);
 
 /// A directory and ports of one test; the nodes in it are stopped with it.
 struct Place {
     path: PathBuf,
     port: u16,
+    options: &'static str,
+    _turn: ClusterSlot,
 }
 
 impl Place {
-    fn new(name: &str, first_try: u16) -> Self {
+    fn new(name: &str, first_try: u16, options: &'static str) -> Self {
+        let turn = ClusterSlot::take();
         let path = std::env::temp_dir().join(format!("shoal-launcher-{name}-{}", std::process::id()));
         fs::create_dir_all(&path).unwrap();
         let is_free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
-        let port = (first_try..first_try + 1000)
+        // Neither these ports nor their bus ports are used by other tests, or given to outgoing connections.
+        let port = (first_try..first_try + 500)
             .step_by(10)
             .find(|base| (*base..base + 6).all(|port| is_free(port) && is_free(port + 10000)));
-        Self { path, port: port.unwrap() }
+        Self { path, port: port.unwrap(), options, _turn: turn }
     }
 
     fn command(&self, words: &str) -> Command {
@@ -40,7 +48,7 @@ impl Place {
 
     fn up(&self, words: &str) -> Command {
         let port = format!("--port {}", self.port);
-        self.command(&format!("up --server-binary {REDIS_SERVER} {port} {words}"))
+        self.command(&format!("up {} {port} {words}", self.options))
     }
 
     fn run(&self, words: &str) -> Output {
@@ -112,7 +120,16 @@ fn end(mut child: Child) -> Option<i32> {
 
 #[test]
 fn a_cluster_comes_up_goes_down_and_keeps_its_data() {
-    let place = Place::new("foreground", 21000);
+    live(&Place::new("own", 20_000, ""));
+}
+
+#[test]
+fn a_cluster_of_real_nodes_comes_up_goes_down_and_keeps_its_data() {
+    live(&Place::new("real", 20_500, REAL));
+}
+
+/// Up in the foreground, a node lost, interrupted, up again with the same data, down.
+fn live(place: &Place) {
     let mut child = place.up("").stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let table = read_until(&mut lines, "The data stays in");
@@ -154,8 +171,38 @@ fn a_cluster_comes_up_goes_down_and_keeps_its_data() {
 }
 
 #[test]
+fn sizes_and_a_fresh_start() {
+    let place = Place::new("sizes", 21_000, "");
+    let up = |words: &str| {
+        let output = place.up(words).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{words}: {}", text(&output.stderr));
+    };
+    up("--nodes 3 --replicas 0 --detach");
+    let status = place.status();
+    assert_eq!((&status["state"], status["nodes"].as_array().map(Vec::len)), (&Value::from("ok"), Some(3)));
+    assert!(status["nodes"].as_array().unwrap().iter().all(|node| node["role"] == "primary"), "{status}");
+    assert_eq!(place.redis_cli(1, "set foo bar"), "OK");
+
+    // A node that died is reported, and comes back with its data when the cluster is started again.
+    kill("KILL", &place.pid(0));
+    wait_for("a dead node in the status", || place.status()["state"] != "ok");
+    let output = place.run("status");
+    assert!(text(&output.stdout).contains(&place.port.to_string()), "{}", text(&output.stdout));
+    assert!(text(&place.run("down").stdout).contains("All nodes have stopped"));
+    up("--detach");
+    assert_eq!(place.status()["state"], "ok");
+    assert_eq!(place.redis_cli(1, "get foo"), "bar");
+    assert!(text(&place.run("down").stdout).contains("All nodes have stopped"));
+
+    up("--fresh --nodes 4 --replicas 0 --detach");
+    let status = place.status();
+    assert_eq!((&status["state"], status["nodes"].as_array().map(Vec::len)), (&Value::from("ok"), Some(4)));
+    assert_eq!(place.redis_cli(1, "get foo"), "", "nothing of the old data is left");
+}
+
+#[test]
 fn mistakes_get_an_answer_that_helps() {
-    let place = Place::new("mistakes", 22000);
+    let place = Place::new("mistakes", 21_500, REAL);
     let fails = |command: &mut Command, wanted: &str| {
         let output = command.output().unwrap();
         let said = text(&output.stderr);
