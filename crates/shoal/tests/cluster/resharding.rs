@@ -3,14 +3,16 @@
 #![allow(clippy::unwrap_used)] // A failed unwrap is a failed test.
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::net::TcpListener;
 use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use shoal_protocol::value::Value;
 
 use crate::support::cluster::NODE_TIMEOUT_MS;
-use crate::support::{Cluster, Kind, always};
+use crate::support::{Cluster, Kind, SOON, always, eventually_some};
 
 /// Keys that are there before anything moves.
 const KEYS: usize = 2000;
@@ -107,6 +109,46 @@ fn reshard_with_redis_cli() {
     assert!(text.contains("[OK] All 16384 slots covered."), "{text}");
 }
 
+/// Writes `live:N` for the next hundred numbers with `redis-cli -c`; how many were answered with OK.
+fn write_hundred(cluster: &Cluster, first: usize) -> usize {
+    let port = cluster.nodes[2].port().to_string();
+    let mut command = Command::new("timeout");
+    command.args(["60", "redis-cli", "-c", "-p", &port]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let lines: String = (first..first + 100).map(|number| format!("SET live:{number} {number}\n")).collect();
+    child.stdin.take().unwrap().write_all(lines.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    String::from_utf8_lossy(&output.stdout).lines().filter(|line| *line == "OK").count()
+}
+
+/// Clients that follow redirections write all the time while slots move: nothing fails, and nothing is lost.
+#[test]
+fn reshard_under_writes() {
+    let cluster = Cluster::start((0..3).map(|_| Cluster::setup(Kind::Shoal)).collect());
+    cluster.join(3);
+    let (from, to) = (cluster.id(0), cluster.id(1));
+    let is_done = AtomicBool::new(false);
+    let written = std::thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            let mut written = 0;
+            while !is_done.load(Ordering::Relaxed) {
+                assert_eq!(write_hundred(&cluster, written), 100, "from live:{written} on");
+                written += 100;
+            }
+            written
+        });
+        let slots =
+            ["--cluster-from", &from, "--cluster-to", &to, "--cluster-slots", "2000", "--cluster-yes"];
+        manage(&cluster, "reshard", &slots);
+        is_done.store(true, Ordering::Relaxed);
+        writer.join().unwrap()
+    });
+    cluster.wait_until_settled();
+    let expected: BTreeMap<_, _> =
+        (0..written).map(|number| (format!("live:{number}"), (number.to_string(), false))).collect();
+    assert_eq!(contents(&cluster), expected);
+}
+
 /// The redirections of a slot on its way, with real nodes at both ends.
 #[test]
 fn slot_on_its_way() {
@@ -169,4 +211,33 @@ fn migrate_does_not_silence_the_bus() {
     let links = links.as_elements().unwrap();
     assert_eq!(links.len(), 4, "to and from each of the others");
     assert!(links.iter().all(|link| link.field("send-buffer-used").is_some()));
+}
+
+/// A primary and a replica start with so much data that loading takes longer than the node timeout: nobody takes them for
+/// dead, clients are told, and both do their work afterwards.
+#[test]
+fn loading_nodes_are_alive() {
+    let slow = "key-load-delay 2000\nloading-process-events-interval-bytes 1024\nsave 3600 1";
+    let setups = (0..4).map(|_| Cluster::setup(Kind::Shoal).conf(slow)).collect();
+    let mut cluster = Cluster::start(setups);
+    cluster.join(3);
+    fill(&cluster);
+    cluster.wait_until_settled();
+    // A third of the keys, two milliseconds each, and as much again.
+    let of_first: usize = cluster.nodes[0].call(&["DBSIZE"]).parse().unwrap();
+    assert!(of_first > KEYS / 4);
+    cluster.nodes[3].wait_for_info("replication", "master_link_status", "up");
+    for index in [0, 3] {
+        assert!(cluster.nodes[index].stop().success());
+        cluster.nodes[index].spawn();
+        let mut connection = eventually_some(SOON, "a connection", || cluster.nodes[index].try_connect());
+        assert!(connection.text(&["PING"]).starts_with("LOADING"));
+        cluster.nodes[index].wait_for_info("persistence", "loading", "0");
+        assert!(cluster.line(1, index).is_some_and(|line| !line.has("fail?") && !line.has("fail")));
+    }
+    assert_eq!(cluster.role(0).as_deref(), Some("master"));
+    cluster.wait_until_settled();
+    cluster.nodes[3].wait_for_info("replication", "master_link_status", "up");
+    cluster.nodes.truncate(3);
+    assert_eq!(contents(&cluster), expected());
 }

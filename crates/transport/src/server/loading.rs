@@ -30,8 +30,9 @@ impl Server {
     /// # Errors
     /// See [`LoadFailure`].
     pub fn load(&mut self, source: &mut dyn Read, total_bytes: u64) -> Result<(), LoadFailure> {
-        self.wait_for_cluster();
+        // The cluster's first orders may already concern the data, so loading begins before they come.
         self.node.begin_startup_load(self.host.clock.now(), total_bytes);
+        self.wait_for_cluster();
         let mut events = Events::with_capacity(EVENTS_PER_TURN);
         let mut buffer = vec![0; LOADED_PER_TURN_BYTES];
         while self.stop.is_none() {
