@@ -102,7 +102,6 @@ pub struct BusHandle {
     to_bus: Sender<ToBus>,
     from_bus: Receiver<BusEvent>,
     bus_waker: Arc<Waker>,
-    executor_waker: Arc<Waker>,
     shared: Arc<Shared>,
     next_ticket: u64,
     /// Until when a command may take.
@@ -126,22 +125,13 @@ impl BusHandle {
         let poll = Poll::new()?;
         let bus_waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
         let shared = Arc::new(Shared::default());
-        let mut bus = Bus::new(
-            settings,
-            clock,
-            log,
-            poll,
-            receiver,
-            sender,
-            Arc::clone(&executor_waker),
-            Arc::clone(&shared),
-        )?;
+        let mut bus =
+            Bus::new(settings, clock, log, poll, receiver, sender, executor_waker, Arc::clone(&shared))?;
         let thread = std::thread::Builder::new().name("bus".to_owned()).spawn(move || bus.run())?;
         Ok(Self {
             to_bus,
             from_bus,
             bus_waker,
-            executor_waker,
             shared,
             next_ticket: 1,
             deadline: Instant::now(),
@@ -218,11 +208,6 @@ impl BusHandle {
     pub fn pretend_to_hang(&self) -> Hang {
         self.shared.is_hanging.store(true, Ordering::Relaxed);
         Hang(Arc::clone(&self.shared))
-    }
-
-    /// Lets the executor's poll return.
-    pub fn wake_executor(&self) {
-        let _ = self.executor_waker.wake();
     }
 
     /// Bytes that wait to be sent on the links.

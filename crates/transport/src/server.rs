@@ -113,6 +113,8 @@ pub struct Server {
     role_changed: Box<dyn FnMut(bool)>,
     was_replica: bool,
     has_waited_for_cluster: bool,
+    /// Listeners whose bound of one turn was reached.
+    accept_on: Vec<usize>,
     connecting: Option<Stream>,
     unix_path: String,
     next_cron_at: Monotonic,
@@ -169,6 +171,7 @@ impl Server {
             was_replica: false,
             has_waited_for_cluster: false,
             role_changed: settings.role_changed,
+            accept_on: Vec::new(),
             connecting: None,
             unix_path,
             next_cron_at: settings.clock.monotonic(),
@@ -218,7 +221,7 @@ impl Server {
 
     fn timeout(&self) -> Duration {
         let can_go_on = self.host.snapshots.can_go_on(&self.node);
-        if !self.queued.is_empty() || self.expiry_budget_us > 0 || can_go_on {
+        if !self.queued.is_empty() || !self.accept_on.is_empty() || self.expiry_budget_us > 0 || can_go_on {
             return Duration::ZERO;
         }
         let deadline = self.node.next_deadline().map_or(self.next_cron_at, |at| at.min(self.next_cron_at));
@@ -248,6 +251,7 @@ impl Server {
             }
         }
         self.read_queued();
+        self.accept_more();
         self.carry_out_actions();
         self.expire();
         self.cron();
@@ -314,8 +318,13 @@ impl Server {
             }
         }
         // More may wait, and there will be no further event for them.
-        let _ = self.host.bus.as_ref().map(BusHandle::wake_executor);
-        self.next_cron_at = self.host.clock.monotonic();
+        self.accept_on.push(token);
+    }
+
+    fn accept_more(&mut self) {
+        for token in std::mem::take(&mut self.accept_on) {
+            self.accept(token);
+        }
     }
 
     fn welcome(&mut self, mut stream: Stream) {
