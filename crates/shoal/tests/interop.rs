@@ -4,6 +4,8 @@ mod support;
 
 #[path = "interop/clients.rs"]
 mod clients;
+#[path = "interop/exchange.rs"]
+mod exchange;
 #[path = "interop/migrate.rs"]
 mod migrate;
 #[path = "interop/mixed.rs"]

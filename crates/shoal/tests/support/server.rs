@@ -175,6 +175,19 @@ impl Server {
         self.setup.kind
     }
 
+    /// Lets the other kind of server go on in the same directory, from the next start on. Lines of
+    /// configuration that only ours knows are left out for the real one.
+    pub fn change_kind(&mut self, kind: Kind) {
+        assert!(self.child.is_none(), "still running");
+        self.setup.kind = kind;
+        let mut text = self.configuration();
+        if kind == Kind::Redis {
+            let is_known = |line: &&str| !line.starts_with("rdb-version-compat");
+            text = text.lines().filter(is_known).collect::<Vec<_>>().join("\n");
+        }
+        fs::write(self.path("server.conf"), text).unwrap();
+    }
+
     /// The address it listens on.
     pub fn host(&self) -> &str {
         &self.setup.host
