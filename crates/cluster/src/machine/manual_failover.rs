@@ -52,7 +52,7 @@ impl ClusterMachine {
     /// Ends a manual failover on either side.
     pub(super) fn reset_manual_failover(&mut self) {
         if let ManualFailover::Primary { .. } = self.manual_failover {
-            self.outputs.push(Output::ToNode(MachineMessage::Unpause));
+            self.todo.unpause = true;
         }
         self.manual_failover = ManualFailover::None;
     }
@@ -77,6 +77,7 @@ impl ClusterMachine {
         self.next_ticket += 1;
         let ticket = self.next_ticket;
         self.manual_failover = ManualFailover::Primary { until, replica: sender, ticket, is_paused: false };
+        self.todo.unpause = false;
         let for_ms = TIMEOUT_MS * PAUSE_TIMEOUTS;
         self.outputs.push(Output::ToNode(MachineMessage::PauseWrites { ticket, for_ms }));
         if let Some(node) = self.table.get(sender) {

@@ -71,6 +71,8 @@ struct Todo {
     election: bool,
     /// The state of the cluster may have changed.
     state: bool,
+    /// The executor may go on with writes, once it knows who owns the slots now.
+    unpause: bool,
 }
 
 /// The machine; see the module's comment.
@@ -232,6 +234,10 @@ impl ClusterMachine {
             self.update_state();
         }
         self.publish_view_if_needed();
+        // After the view: a write that was put off must not run where the slots are lost.
+        if todo.unpause || std::mem::take(&mut self.todo.unpause) {
+            self.outputs.push(Output::ToNode(crate::MachineMessage::Unpause));
+        }
         self.settle_announcements();
     }
 }

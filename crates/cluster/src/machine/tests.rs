@@ -545,7 +545,36 @@ fn a_manual_failover_waits_for_the_pause() {
     assert_eq!((header.paused, header.replication_offset), (true, 4321));
     let outputs = primary.after(5200);
     assert!(outputs.iter().any(|output| matches!(output, Output::ToNode(MachineMessage::Unpause))));
+}
 
+#[test]
+fn writes_go_on_only_where_the_slots_are_known_to_be_lost() {
+    let mut primary = Bench::new(0);
+    let header = primary.header(3);
+    let outputs = primary.receive(3, header, Body::ManualFailoverStart);
+    let ticket = outputs.iter().find_map(|output| match output {
+        Output::ToNode(MachineMessage::PauseWrites { ticket, .. }) => Some(*ticket),
+        _ => None,
+    });
+    let paused = NodeMessage::Paused { ticket: ticket.unwrap(), offset: 4321 };
+    primary.give(Input::FromNode(paused));
+    // The replica won: it claims our slots as a primary.
+    let won = Header { config_epoch: 9, current_epoch: 9, ..primary.header(0) };
+    let header = Header { sender: primary.ids[3], flags: primary.header(1).flags, ..won };
+    let outputs = primary.receive(3, header, Body::Pong(Gossip::default()));
+    let position = |is_wanted: fn(&MachineMessage) -> bool| {
+        outputs.iter().position(|output| matches!(output, Output::ToNode(message) if is_wanted(message)))
+    };
+    let demoted = position(|message| match message {
+        MachineMessage::View { orders, .. } => matches!(orders[..], [NodeOrder::Follow { .. }]),
+        _ => false,
+    });
+    let unpaused = position(|message| matches!(message, MachineMessage::Unpause));
+    assert!(demoted.is_some() && demoted < unpaused, "{demoted:?} {unpaused:?}");
+}
+
+#[test]
+fn a_manual_failover_waits_for_the_primary_s_stream() {
     let mut replica = Bench::new(3);
     let outputs = replica.give(Input::Command {
         ticket: 1,

@@ -75,7 +75,8 @@ fn publications_reach_both_kinds() {
         let mut at_primary = cluster.nodes[primary].connect();
         let mut at_replica = cluster.nodes[primary + 3].connect();
         at_primary.call(&["SSUBSCRIBE", &channel]);
-        assert!(!at_replica.call(&["SSUBSCRIBE", &channel]).is_error());
+        let subscribed = at_replica.call(&["SSUBSCRIBE", &channel]);
+        assert!(!subscribed.is_error(), "{subscribed:?} at {:?}", cluster.nodes[primary + 3].kind());
         for publisher in [primary, primary + 3] {
             cluster.nodes[publisher].call(&["SPUBLISH", &channel, "hello"]);
             assert_eq!(at_primary.read(), publication("smessage", &channel, "hello"));
@@ -202,6 +203,11 @@ fn move_slot(cluster: &Cluster, source: usize, target: usize) {
 fn hand_over(cluster: &Cluster, share: usize, old: usize, new: usize) {
     let key = format!("{{{}}}count", key_of(share, 3, 0));
     let (acknowledged, is_over) = (AtomicUsize::new(0), AtomicBool::new(false));
+    // A primary listens to nobody whom it does not know as its replica.
+    let old_id = cluster.id(old);
+    eventually(LATER, "the primary knows its replica", || {
+        cluster.line(old, new).is_some_and(|line| line.has("slave") && line.primary == old_id)
+    });
     let before: usize = cluster.nodes[old].call(&["INCR", &key]).parse().unwrap();
     std::thread::scope(|scope| {
         scope.spawn(|| {
