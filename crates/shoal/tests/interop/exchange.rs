@@ -44,9 +44,9 @@ fn manual_failover_between_both_kinds() {
             hand_over(&cluster, share, old, new);
         }
     }
-    // Without the primary's consent.
-    for option in ["FORCE", "TAKEOVER"] {
-        let replica = if cluster.role(0).as_deref() == Some("slave") { 0 } else { 3 };
+    // Without the primary's consent. FORCE is not for node 3: a Redis 7.0 that is elected twice within a few seconds counts
+    // the votes of the first time.
+    for (replica, option) in [(4, "FORCE"), (3, "TAKEOVER")] {
         assert_eq!(cluster.nodes[replica].call(&["CLUSTER", "FAILOVER", option]), "OK");
         cluster.wait_for_promotion(replica);
         cluster.wait_until_settled();
