@@ -22,6 +22,7 @@ const TOOLS: &[Tool] = &[
     Tool { probe: &["redis-cli", "--version"], package: "redis-tools" },
     Tool { probe: &["redis-benchmark", "--version"], package: "redis-tools" },
     Tool { probe: &["/usr/bin/python3", "-c", "import redis.cluster"], package: "python3-redis" },
+    Tool { probe: &["ip", "-V"], package: "iproute2" },
 ];
 
 /// Parts of the toolchain: the probe and the component of rustup.
