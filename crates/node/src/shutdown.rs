@@ -77,6 +77,11 @@ impl Node {
         ShutdownProgress::Waiting
     }
 
+    /// How long a shutdown still waits for replicas, if one does.
+    pub(crate) fn shutdown_remaining_ms(&self, now: Now) -> Option<u64> {
+        self.shutdown.as_ref().map(|pending| pending.deadline.ms_since(now.monotonic))
+    }
+
     /// Goes on with a shutdown that waits, if replicas have caught up or their time is over.
     pub(crate) fn continue_shutdown(&mut self, now: Now, host: &mut dyn Host) {
         let Some(pending) = &self.shutdown else { return };

@@ -154,7 +154,7 @@ impl fmt::Display for RdbProblem {
             Self::WrongChecksum { stored, computed } => {
                 write!(
                     formatter,
-                    "wrong checksum: the file says {stored:016x}, its bytes give {computed:016x}"
+                    "wrong checksum (RDB CRC error): the file says {stored:016x}, its bytes give {computed:016x}"
                 )
             }
         }

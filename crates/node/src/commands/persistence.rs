@@ -238,6 +238,7 @@ mod tests {
         let other = fixture.connect();
         fixture.check("SHUTDOWN", "");
         assert!(fixture.host.has_logged("Waiting for replicas before shutting down."));
+        assert!(fixture.text("INFO server").contains("shutdown_in_milliseconds:"));
         fixture.check_as(other, "SET k w", "");
         fixture.advance_ms(1000);
         assert_eq!(fixture.actions, []);

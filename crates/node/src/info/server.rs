@@ -41,6 +41,9 @@ pub(super) fn server(facts: &mut Facts<'_>, lines: &mut Lines) {
     lines.field("executable", &identity.executable);
     lines.field("config_file", config.file.path.as_deref().unwrap_or_default());
     lines.field("io_threads_active", 0);
+    if let Some(remaining_ms) = node.shutdown_remaining_ms(*now) {
+        lines.field("shutdown_in_milliseconds", remaining_ms);
+    }
     for (index, listener) in identity.listeners.iter().enumerate() {
         lines.field(&format!("listener{index}"), listener);
     }
