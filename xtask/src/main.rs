@@ -53,8 +53,8 @@ const VERBS: &[Verb] = &[
     },
     Verb {
         name: "fuzz",
-        usage: "fuzz [--seconds N] [--seed S] [target…]",
-        help: "damaged and random input for every decoder, 60 seconds each",
+        usage: "fuzz [--seconds N] [--seed S] [--coverage] [target…]",
+        help: "damaged and random input for every decoder, 60 seconds each; --coverage uses libFuzzer (nightly)",
         run: fuzz::run,
     },
     Verb {

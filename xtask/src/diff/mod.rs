@@ -98,7 +98,7 @@ pub fn differential(seed: u64, operations: usize, binary: &Path, keep_going: boo
 }
 
 /// Builds the program as the tests do, and finds it.
-pub fn build() -> Outcome<PathBuf> {
+fn build() -> Outcome<PathBuf> {
     let mut cargo = workspace::cargo();
     cargo.args(["build", "--workspace", "--bin", "shoal", "--message-format", "json-render-diagnostics"]);
     let text = process::output(&mut cargo)?;

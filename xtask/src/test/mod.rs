@@ -79,7 +79,8 @@ const STEPS: &[Step] = &[
         repeat: "cargo test -p shoal-store -p shoal-config --test '*'; cargo xtask diff --ops 20000",
         run: |context| {
             let tests = context.run(Kind::Differential)?;
-            let commands = diff::differential(1, DIFFERENTIAL_OPERATIONS, &diff::build()?, false)?;
+            let shoal = context.programs()?.shoal.clone();
+            let commands = diff::differential(1, DIFFERENTIAL_OPERATIONS, &shoal, false)?;
             Ok(format!("{tests}, {commands}"))
         },
     },

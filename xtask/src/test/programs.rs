@@ -39,6 +39,8 @@ struct Program {
 /// All test programs.
 pub struct Programs {
     all: Vec<Program>,
+    /// The program `shoal`, as the tests use it.
+    pub shoal: PathBuf,
 }
 
 impl Programs {
@@ -47,10 +49,12 @@ impl Programs {
         let mut cargo = workspace::cargo();
         cargo.args(["test", "--workspace", "--no-run", "--message-format", "json-render-diagnostics"]);
         let text = process::output(cargo.stdin(Stdio::null()))?;
-        let messages = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        let mut all: Vec<Program> = messages.filter_map(|message| program(&message)).collect();
+        let messages: Vec<Value> =
+            text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()).collect();
+        let mut all: Vec<Program> = messages.iter().filter_map(program).collect();
         all.sort_by(|one, other| one.name.cmp(&other.name));
-        Ok(Self { all })
+        let shoal = messages.iter().find_map(shoal).ok_or("cargo did not build the program shoal")?;
+        Ok(Self { all, shoal })
     }
 
     /// How many there are.
@@ -105,6 +109,12 @@ fn program(message: &Value) -> Option<Program> {
         format!("-p {package} {target}")
     };
     Some(Program { kind, name, path, directory })
+}
+
+/// The path of the program, if a message of cargo speaks of it; that of its unit tests is another.
+fn shoal(message: &Value) -> Option<PathBuf> {
+    let path = PathBuf::from(message.get("executable")?.as_str()?);
+    path.ends_with("shoal").then_some(path)
 }
 
 /// Directories are named after packages; libraries and machines have the project's name before theirs.
