@@ -39,7 +39,7 @@ const ACCEPTS_PER_TURN: usize = 1000;
 /// Requests of one connection run in one turn.
 const COMMANDS_PER_TURN: usize = 10_000;
 /// Reads from one connection in one turn.
-const READS_PER_TURN: usize = 4;
+const READS_PER_TURN: usize = 1;
 /// Slices of one vectored write.
 const SLICES_PER_WRITE: usize = 64;
 /// Bytes written to one connection in one turn.
