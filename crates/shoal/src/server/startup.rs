@@ -15,7 +15,7 @@ use std::ffi::OsString;
 use std::io::{Read, Write};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::Mutex;
 use std::{env, fs, io};
 
 use shoal_config::{
@@ -329,21 +329,24 @@ fn configure_log(config: &Config) -> io::Result<()> {
 }
 
 /// Sets the kernel's out-of-memory score as `oom-score-adj` says; again whenever the role or the directive changes. `no`
-/// gives back the score that the process was started with, if it has been changed.
+/// gives back the score that was found when it was changed first, and otherwise leaves it alone.
 pub fn set_oom_score(config: &Config) {
     const PATH: &str = "/proc/self/oom_score_adj";
-    static FIRST: OnceLock<i32> = OnceLock::new();
+    static FOUND: Mutex<Option<i32>> = Mutex::new(None);
+    let Ok(mut found) = FOUND.lock() else { return };
     let values = config.oom_score_adj_values;
     let value: i32 = if config.replica_of.0.is_some() { values.replica } else { values.primary }.into();
-    if config.oom_score_adj == OomScoreAdjust::No && FIRST.get().is_none() {
-        return;
-    }
     let read = || fs::read_to_string(PATH).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0);
-    let first = *FIRST.get_or_init(read);
     let score = match config.oom_score_adj {
-        OomScoreAdjust::No => first,
-        OomScoreAdjust::Relative => first.saturating_add(value),
-        OomScoreAdjust::Absolute => value,
+        OomScoreAdjust::No => match found.take() {
+            Some(score) => score,
+            None => return,
+        },
+        OomScoreAdjust::Relative => found.get_or_insert_with(read).saturating_add(value),
+        OomScoreAdjust::Absolute => {
+            found.get_or_insert_with(read);
+            value
+        }
     };
     if let Err(error) = fs::write(PATH, score.clamp(-1000, 1000).to_string()) {
         log_line!(Warning, "Unable to write oom_score_adj: {}", reason(&error));
