@@ -18,7 +18,7 @@ impl Surroundings for Disk {
     }
 
     fn enter_directory(&mut self, path: &str) -> Result<String, String> {
-        if path == "/missing" { Err("No such file or directory".into()) } else { Ok(format!("/root/{path}")) }
+        if path == "/missing" { Err("No such file or directory".into()) } else { Ok(format!("/base/{path}")) }
     }
 }
 
@@ -71,7 +71,7 @@ fn lines_are_read() {
         ("lua-time-limit 9", "busy-reply-threshold", "9"),
         ("list-max-ziplist-entries 512\nglueoutputbuf yes", "port", "6379"),
         ("hz 100000", "hz", "500"),
-        ("dir data", "dir", "/root/data"),
+        ("dir data", "dir", "/base/data"),
         ("include conf.d/*", "timeout", "2"),
         ("include conf.d/*", "maxmemory", "1048576"),
         ("include nothing/*", "port", "6379"),
