@@ -108,8 +108,8 @@ impl Cluster {
         });
     }
 
-    /// Waits until all running nodes report `cluster_state:ok`, see the same owner for every slot, and all their replicas
-    /// are in step.
+    /// Waits until all running nodes report `cluster_state:ok`, see the same owner for every slot and the same role for
+    /// every running node, and all their replicas are in step.
     pub fn wait_until_settled(&self) {
         self.wait_until_ok();
         eventually(LATER, "all replicas in step", || {
@@ -119,8 +119,10 @@ impl Cluster {
                     || node.info("replication", "master_link_status").as_deref() == Some("up")
             })
         });
-        eventually(LATER, "all nodes agree on the slots", || {
-            let mut views = self.running().map(|index| self.owners(index));
+        // Roles as well as slots: a voter that has not heard of a new role yet refuses its vote, and nobody asks again soon.
+        let ids: Vec<String> = self.running().map(|index| self.id(index)).collect();
+        eventually(LATER, "all nodes agree on slots and roles", || {
+            let mut views = self.running().map(|index| (self.owners(index), self.primaries(index, &ids)));
             let first = views.next();
             views.all(|view| Some(&view) == first.as_ref())
         });
@@ -219,6 +221,14 @@ impl Cluster {
             .collect();
         lines.sort();
         lines
+    }
+
+    /// These nodes with whom they follow (`-` if nobody), as one node sees it.
+    fn primaries(&self, index: usize, ids: &[String]) -> Vec<(String, String)> {
+        let lines = self.table(index).into_iter().filter(|line| ids.contains(&line.id));
+        let mut primaries: Vec<_> = lines.map(|line| (line.id, line.primary)).collect();
+        primaries.sort();
+        primaries
     }
 }
 
