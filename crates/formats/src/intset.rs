@@ -48,11 +48,16 @@ impl Intset {
     /// # Errors
     /// They are no intset.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Malformed> {
-        let Some((header, integers)) = bytes.split_first_chunk::<HEADER_BYTES>() else { return Err(Malformed) };
+        let Some((header, integers)) = bytes.split_first_chunk::<HEADER_BYTES>() else {
+            return Err(Malformed);
+        };
         let [a, b, c, d, e, f, g, h] = *header;
         let width = u32::from_le_bytes([a, b, c, d]) as usize;
         let count = u32::from_le_bytes([e, f, g, h]) as usize;
-        if !matches!(width, 2 | 4 | 8) || bytes.len() > MAX_BYTES || count.checked_mul(width) != Some(integers.len()) {
+        if !matches!(width, 2 | 4 | 8)
+            || bytes.len() > MAX_BYTES
+            || count.checked_mul(width) != Some(integers.len())
+        {
             return Err(Malformed);
         }
         let set = Self { bytes: ThinBytes::new(bytes) };

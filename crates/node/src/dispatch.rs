@@ -337,6 +337,7 @@ impl Node {
             on_replica: self.is_replica() || self.pauses.kind().is_some(),
             from_primary: session.kind == ClientKind::Primary,
             no_touch: session.no_touch && heeds_no_touch,
+            deny_blocking: self.unit.is_open || session.kind == ClientKind::Primary,
         };
         self.effects.skip_propagation = !self.has_consumers();
         let mut reply = shoal_protocol::Reply::new(&mut session.output, session.is_resp3);

@@ -93,9 +93,7 @@ impl Node {
         let keep_size = self.keyspace.frozen_pages;
         let Some(found) = self.keyspace.database(database).find(key) else { return };
         let entry = self.keyspace.database_mut(database).remove(found, keep_size);
-        if entry.size_bytes() > LAZY_FREE_BYTES {
-            self.keyspace.discard(shoal_store::Garbage::Entry(entry));
-        }
+        self.keyspace.discard_entry(entry);
         self.stats.expired_keys += 1;
         if !self.is_replica() {
             self.propagate_own(database, [b"DEL".as_slice(), key]);
@@ -112,9 +110,6 @@ impl Node {
         }
     }
 }
-
-/// An entry with more bytes is freed in the background.
-const LAZY_FREE_BYTES: usize = 64 * 1024;
 
 #[cfg(test)]
 mod tests {

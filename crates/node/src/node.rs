@@ -21,7 +21,7 @@ use shoal_config::Config;
 use shoal_machine::{Monotonic, Now, Rng};
 use shoal_protocol::{ErrorReply, OutputBuffer};
 use shoal_session::{Close, Identity, Session, Subscribers};
-use shoal_store::{Effects, Hasher, Keyspace, Layout, StoreOptions};
+use shoal_store::{Effects, EncodingLimits, Hasher, Keyspace, Layout, StoreOptions};
 
 /// How often rates are sampled.
 const SAMPLE_INTERVAL_MS: u64 = 100;
@@ -200,6 +200,7 @@ impl Node {
     pub(crate) fn configuration_changed(&mut self) {
         use shoal_config::{MaxmemoryPolicy, SanitizePayload};
         let config = &self.config;
+        let size = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
         self.options = StoreOptions {
             lfu: matches!(
                 config.maxmemory_policy,
@@ -207,13 +208,28 @@ impl Node {
             ),
             lfu_log_factor: config.lfu_log_factor,
             lfu_decay_minutes: config.lfu_decay_time_minutes,
-            max_string_bytes: usize::try_from(config.proto_max_bulk_len_bytes).unwrap_or(usize::MAX),
+            max_string_bytes: size(config.proto_max_bulk_len_bytes),
             rdb_version: config.rdb_version_compat,
             sanitize_payload: config.sanitize_dump_payload != SanitizePayload::No,
             compress: config.rdbcompression,
             lazy_user_del: config.lazyfree_lazy_user_del,
             lazy_user_flush: config.lazyfree_lazy_user_flush,
             skip_checksum: self.options.skip_checksum,
+            limits: EncodingLimits {
+                list_max_listpack_size: config.list_max_listpack_size,
+                list_compress_depth: config.list_compress_depth,
+                set_max_intset_entries: size(config.set_max_intset_entries),
+                set_max_listpack_entries: size(config.set_max_listpack_entries),
+                set_max_listpack_value_bytes: size(config.set_max_listpack_value_bytes),
+                hash_max_listpack_entries: size(config.hash_max_listpack_entries),
+                hash_max_listpack_value_bytes: size(config.hash_max_listpack_value_bytes),
+                zset_max_listpack_entries: size(config.zset_max_listpack_entries),
+                zset_max_listpack_value_bytes: size(config.zset_max_listpack_value_bytes),
+                stream_node_max_bytes: size(config.stream_node_max_bytes),
+                stream_node_max_entries: size(config.stream_node_max_entries),
+                hll_sparse_max_bytes: size(config.hll_sparse_max_bytes),
+                quicklist_packed_threshold_bytes: self.options.limits.quicklist_packed_threshold_bytes,
+            },
         };
         self.effects.track_events = config.notify_keyspace_events.0 != 0;
     }

@@ -1,11 +1,12 @@
 //! The context in which the body of a data command runs.
 
-use crate::database::{Database, Found, Garbage};
-use crate::entry::{Entry, NewValue, Value};
-use crate::keyspace::Keyspace;
+use crate::database::{Database, Found};
+use crate::entry::{Entry, NewValue, Text};
+use crate::keyspace::{Keyspace, StringRef};
 use crate::table::Item;
+use crate::types::{Collection, Type};
 use shoal_machine::{Now, Rng};
-use shoal_protocol::{ErrorReply, OwnedRequest, Reply};
+use shoal_protocol::{ErrorReply, OwnedRequest, Reply, errors};
 
 /// A class of keyspace events, as the letters of `notify-keyspace-events` choose them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +75,8 @@ pub struct Effects {
     pub misses: u64,
     /// Keys that were found expired and deleted.
     pub expired: u64,
+    /// The command found nothing and wants to wait; it has written no reply.
+    pub block: Option<Block>,
 }
 
 impl Effects {
@@ -90,6 +93,7 @@ impl Effects {
         self.hits = 0;
         self.misses = 0;
         self.expired = 0;
+        self.block = None;
     }
 }
 
@@ -102,6 +106,9 @@ pub struct Access {
     pub from_primary: bool,
     /// Reads leave the access clock alone (`CLIENT NO-TOUCH`, or a snapshot shares the pages).
     pub no_touch: bool,
+    /// Nobody may wait here: in a transaction, a script, or the stream of a primary. A command that would wait replies as
+    /// if its time had passed.
+    pub deny_blocking: bool,
 }
 
 /// Settings of the store that commands need.
@@ -127,6 +134,85 @@ pub struct StoreOptions {
     pub lazy_user_flush: bool,
     /// A debugging aid: RESTORE does not check the checksum.
     pub skip_checksum: bool,
+    /// Where collections change their encoding.
+    pub limits: EncodingLimits,
+}
+
+/// Where collections change their encoding, as the directives of the same names say.
+#[derive(Clone, Copy, Debug)]
+pub struct EncodingLimits {
+    /// `list-max-listpack-size`: elements of a list's node, or if negative -1 to -5 for 4 to 64 KiB.
+    pub list_max_listpack_size: i32,
+    /// `list-compress-depth`: nodes at each end of a list that are not compressed; 0 compresses none.
+    pub list_compress_depth: u32,
+    /// `set-max-intset-entries`.
+    pub set_max_intset_entries: usize,
+    /// `set-max-listpack-entries`.
+    pub set_max_listpack_entries: usize,
+    /// `set-max-listpack-value` in bytes.
+    pub set_max_listpack_value_bytes: usize,
+    /// `hash-max-listpack-entries`: fields.
+    pub hash_max_listpack_entries: usize,
+    /// `hash-max-listpack-value` in bytes.
+    pub hash_max_listpack_value_bytes: usize,
+    /// `zset-max-listpack-entries`: members.
+    pub zset_max_listpack_entries: usize,
+    /// `zset-max-listpack-value` in bytes.
+    pub zset_max_listpack_value_bytes: usize,
+    /// `stream-node-max-bytes`.
+    pub stream_node_max_bytes: usize,
+    /// `stream-node-max-entries`.
+    pub stream_node_max_entries: usize,
+    /// `hll-sparse-max-bytes`.
+    pub hll_sparse_max_bytes: usize,
+    /// A debugging aid: list elements of more bytes have a node of their own. 0 leaves it to the size of nodes.
+    pub quicklist_packed_threshold_bytes: usize,
+}
+
+impl Default for EncodingLimits {
+    fn default() -> Self {
+        Self {
+            list_max_listpack_size: -2,
+            list_compress_depth: 0,
+            set_max_intset_entries: 512,
+            set_max_listpack_entries: 128,
+            set_max_listpack_value_bytes: 64,
+            hash_max_listpack_entries: 512,
+            hash_max_listpack_value_bytes: 64,
+            zset_max_listpack_entries: 128,
+            zset_max_listpack_value_bytes: 64,
+            stream_node_max_bytes: 4096,
+            stream_node_max_entries: 100,
+            hll_sparse_max_bytes: 3000,
+            quicklist_packed_threshold_bytes: 0,
+        }
+    }
+}
+
+/// What a client waits for whose command found nothing.
+#[derive(Clone, Debug)]
+pub struct Block {
+    /// The keys of the selected database, in the order in which they are looked at.
+    pub keys: Vec<Vec<u8>>,
+    /// What the keys have to hold.
+    pub kind: Type,
+    /// How long, in milliseconds; 0 for ever.
+    pub timeout_ms: u64,
+    /// What is replied when that has passed.
+    pub on_timeout: TimeoutReply,
+    /// What is tried again when one of the keys changes, if it is not the request as the client sent it.
+    pub retry: Option<OwnedRequest>,
+    /// It is tried again, too, when a key goes or holds another type (XREADGROUP).
+    pub until_key_goes: bool,
+}
+
+/// What a client is told whose patience has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TimeoutReply {
+    /// The null of arrays.
+    NullArray,
+    /// The null of strings.
+    Null,
 }
 
 impl Default for StoreOptions {
@@ -142,6 +228,7 @@ impl Default for StoreOptions {
             lazy_user_del: false,
             lazy_user_flush: false,
             skip_checksum: false,
+            limits: EncodingLimits::default(),
         }
     }
 }
@@ -282,8 +369,72 @@ impl Call<'_, '_> {
     ///
     /// # Errors
     /// The key holds another type.
-    pub fn string(&self, found: Found) -> Result<crate::table::ItemRef<'_, Entry>, ErrorReply> {
-        Ok(self.database().entry(found))
+    pub fn string(&self, found: Found) -> Result<StringRef<'_>, ErrorReply> {
+        self.check_type(Some(found), Type::String)?;
+        Ok(self.keyspace.string(self.database_index, found))
+    }
+
+    /// Finds a collection for a read, see [`Call::find_for_read`]. [`Keyspace::collection`] gives it.
+    ///
+    /// # Errors
+    /// The key holds another type.
+    pub fn find_collection<T: Collection>(&mut self, key: &[u8]) -> Result<Option<Found>, ErrorReply> {
+        let found = self.find_for_read(key);
+        self.check_type(found, T::TYPE)
+    }
+
+    /// Finds a collection for a change, see [`Call::find_for_write`]. [`Keyspace::collection_mut`] gives it.
+    ///
+    /// # Errors
+    /// The key holds another type.
+    pub fn find_collection_for_write<T: Collection>(
+        &mut self,
+        key: &[u8],
+    ) -> Result<Option<Found>, ErrorReply> {
+        let found = self.find_for_write(key);
+        self.check_type(found, T::TYPE)
+    }
+
+    /// As [`Call::find_collection_for_write`]; an empty collection is inserted if the key is not there. The caller puts
+    /// something into it before the command ends.
+    ///
+    /// # Errors
+    /// The key holds another type.
+    pub fn find_or_insert<T: Collection>(&mut self, key: &[u8]) -> Result<Found, ErrorReply> {
+        match self.find_collection_for_write::<T>(key)? {
+            Some(found) => Ok(found),
+            None => Ok(self.insert(key, NewValue::from(T::default()), None)),
+        }
+    }
+
+    fn check_type(&self, found: Option<Found>, wanted: Type) -> Result<Option<Found>, ErrorReply> {
+        match found {
+            Some(found) if self.database().entry(found).kind() != wanted => Err(errors::WRONG_TYPE),
+            found => Ok(found),
+        }
+    }
+
+    /// Takes a key out whose collection has become empty, with the event that says so. False if it is not empty.
+    pub fn remove_if_empty<T: Collection>(&mut self, found: Found, key: &[u8]) -> bool {
+        let is_empty = self.keyspace.collection::<T>(self.database_index, found).is_empty();
+        if is_empty {
+            self.remove(found);
+            self.event(EventClass::Generic, "del", key);
+        }
+        is_empty
+    }
+
+    /// Waits until one of the keys has what the command looks for; where nobody may wait, replies as if the time had
+    /// passed.
+    pub fn block(&mut self, block: Block) {
+        if self.access.deny_blocking {
+            match block.on_timeout {
+                TimeoutReply::NullArray => self.reply.null_array(),
+                TimeoutReply::Null => self.reply.null(),
+            }
+        } else {
+            self.effects.block = Some(block);
+        }
     }
 
     /// Inserts an entry whose key is not there.
@@ -333,7 +484,7 @@ impl Call<'_, '_> {
             replacement.set_access(entry.access());
             drop(entry);
             let old = database.replace(found, replacement);
-            self.discard(old);
+            self.keyspace.discard_entry(old);
         }
         found
     }
@@ -347,14 +498,7 @@ impl Call<'_, '_> {
     pub fn remove_from(&mut self, database_index: usize, found: Found) {
         let keep_size = self.keyspace.frozen_pages;
         let entry = self.keyspace.database_mut(database_index).remove(found, keep_size);
-        self.discard(entry);
-    }
-
-    /// Frees an entry: at once if it is cheap, else on the shell's background thread.
-    pub fn discard(&mut self, entry: Entry) {
-        if entry.size_bytes() > LAZY_FREE_BYTES {
-            self.keyspace.discard(Garbage::Entry(entry));
-        }
+        self.keyspace.discard_entry(entry);
     }
 
     /// Notes that a key of the selected database changed: one more change, and its watchers are to be told.
@@ -401,13 +545,14 @@ impl Call<'_, '_> {
         }
     }
 
-    /// Replies with a string value.
+    /// Replies with a string value; with null if it is none, which callers have ruled out.
     pub fn reply_value(&mut self, found: Found) {
         let entry = self.keyspace.database(self.database_index).entry(found);
-        match entry.value() {
-            Value::Integer(integer) => self.reply.bulk_integer(integer),
-            Value::Bytes(bytes) => self.reply.bulk(bytes),
-            Value::Shared(bytes) => self.reply.bulk_shared(bytes),
+        match entry.text() {
+            Some(Text::Integer(integer)) => self.reply.bulk_integer(integer),
+            Some(Text::Bytes(bytes)) => self.reply.bulk(bytes),
+            Some(Text::Shared(bytes)) => self.reply.bulk_shared(bytes),
+            None => self.reply.null(),
         }
     }
 
@@ -416,6 +561,3 @@ impl Call<'_, '_> {
         self.database().entry(found).key().to_vec()
     }
 }
-
-/// An entry with more bytes is freed in the background.
-const LAZY_FREE_BYTES: usize = 64 * 1024;

@@ -92,11 +92,12 @@ impl Database {
         tables.sum::<usize>() + self.tables.capacity() * size_of::<usize>()
     }
 
-    /// Bytes that a key takes: its block, what the block points to, and its share of the table.
-    pub fn memory_usage(&self, found: Found) -> usize {
+    /// Bytes that a key takes: its block, what the block points to, and its share of the table. Of a collection, `samples`
+    /// elements are looked at (0: all).
+    pub fn memory_usage(&self, found: Found, samples: usize) -> usize {
         /// A bucket is a cache line of seven items.
         const BUCKET_SHARE_BYTES: usize = 64_usize.div_ceil(7);
-        self.entry(found).size_bytes() + BUCKET_SHARE_BYTES
+        self.entry(found).size_bytes(samples) + BUCKET_SHARE_BYTES
     }
 
     /// The number of entries that fit without growing.
@@ -398,7 +399,7 @@ impl Garbage {
     pub fn cost(&self) -> usize {
         match self {
             Self::Tables(tables) => tables.iter().map(|table| table.len()).sum(),
-            Self::Entry(_) => 1,
+            Self::Entry(entry) => entry.free_effort(),
         }
     }
 }

@@ -8,11 +8,22 @@ use crate::database::{Database, Found};
 use crate::entry::{Entry, Value};
 use crate::keyspace::Keyspace;
 use crate::table::Item;
+use crate::types::{Collection, Type};
 use sha1_smol::Sha1;
 use std::fmt;
 
-/// The number that stands for strings.
-const TYPE_STRING: u32 = 0;
+/// The number that stands for a type.
+const fn type_number(kind: Type) -> u32 {
+    match kind {
+        Type::String => 0,
+        Type::List => 1,
+        Type::Set => 2,
+        Type::SortedSet => 3,
+        Type::Hash => 4,
+        Type::Stream => 6,
+    }
+}
+
 /// What stands for the fact that a key expires.
 const EXPIRES: &[u8] = b"!!expire!!";
 
@@ -21,12 +32,14 @@ const EXPIRES: &[u8] = b"!!expire!!";
 pub struct Digest(pub [u8; 20]);
 
 impl Digest {
-    fn xor(&mut self, bytes: &[u8]) {
+    /// Takes the bytes in; the order in which this is done does not matter.
+    pub fn xor(&mut self, bytes: &[u8]) {
         let hash = Sha1::from(bytes).digest().bytes();
         self.0.iter_mut().zip(hash).for_each(|(byte, other)| *byte ^= other);
     }
 
-    fn mix(&mut self, bytes: &[u8]) {
+    /// Takes the bytes in; the order in which this is done matters.
+    pub fn mix(&mut self, bytes: &[u8]) {
         self.xor(bytes);
         self.0 = Sha1::from(self.0).digest().bytes();
     }
@@ -63,11 +76,15 @@ pub fn value_digest(database: &Database, found: Option<Found>) -> Digest {
 }
 
 fn mix_value(digest: &mut Digest, entry: &Entry) {
-    digest.mix(&TYPE_STRING.to_be_bytes());
-    match entry.value() {
-        Value::Integer(integer) => digest.mix(itoa::Buffer::new().format(integer).as_bytes()),
-        Value::Bytes(bytes) => digest.mix(bytes),
-        Value::Shared(bytes) => digest.mix(bytes),
+    let value = entry.value();
+    digest.mix(&type_number(value.kind()).to_be_bytes());
+    match value {
+        Value::String(text) => text.with_bytes(|bytes| digest.mix(bytes)),
+        Value::List(list) => list.mix_into(digest),
+        Value::Set(set) => set.mix_into(digest),
+        Value::Hash(hash) => hash.mix_into(digest),
+        Value::SortedSet(set) => set.mix_into(digest),
+        Value::Stream(stream) => stream.mix_into(digest),
     }
     if entry.expiry_ms().is_some() {
         digest.xor(EXPIRES);

@@ -4,18 +4,20 @@
 //! ┌ kind 4 ┬ flags 4 ┬ access 24 ┬ key length 16 ┬ inline length 16 ┐  8 bytes
 //! ├ expiry in ms, if HAS_EXPIRY ────────────────────────────────────┤  8 bytes
 //! ├ key length, if LONG_KEY ────────────────────────────────────────┤  8 bytes
-//! ├ integer or pointer, unless the value is inline ─────────────────┤  8 bytes
+//! ├ integer, pointer or collection, unless the value is inline ─────┤  8 bytes, 16 for collections
 //! ├ key bytes ──────────────────────────────────────────────────────┤
 //! └ value bytes, if inline ─────────────────────────────────────────┘
 //! ```
 //!
-//! The allocator is expected to have size classes of 8 bytes, so nothing is lost to rounding. The contract of the
+//! The allocator is expected to have size classes of 8 bytes for small blocks, so little is lost to rounding. The contract of the
 //! `unsafe` here: a block's length follows from its header, its value word holds what its kind says, and an [`Entry`]
 //! owns its block and what the value word points to.
 
 #![allow(unsafe_code)]
 
 use crate::table::Item;
+use crate::types::{self, Collection, Hash, List, Object, Set, SortedSet, Stream, Type};
+use shoal_formats::thin_bytes::size_class;
 use shoal_protocol::SharedBytes;
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::fmt;
@@ -36,6 +38,11 @@ const EXPIRY_OFFSET: usize = HEADER_BYTES;
 const KIND_INTEGER: u8 = 0;
 const KIND_INLINE: u8 = 1;
 const KIND_SHARED: u8 = 2;
+const KIND_LIST: u8 = 3;
+const KIND_SET: u8 = 4;
+const KIND_HASH: u8 = 5;
+const KIND_SORTED_SET: u8 = 6;
+const KIND_STREAM: u8 = 7;
 
 const HAS_EXPIRY: u8 = 1;
 const LONG_KEY: u8 = 2;
@@ -74,19 +81,100 @@ impl Header {
     }
 
     fn key_offset(self) -> usize {
-        self.word_offset() + if self.kind() == KIND_INLINE { 0 } else { WORD_BYTES }
+        let word_bytes = match self.kind() {
+            KIND_INLINE => 0,
+            KIND_INTEGER | KIND_SHARED => WORD_BYTES,
+            _ => types::WORD_BYTES,
+        };
+        self.word_offset() + word_bytes
+    }
+}
+
+/// A string as readers see it.
+#[derive(Clone, Copy, Debug)]
+pub enum Text<'a> {
+    /// An integer in its canonical form.
+    Integer(i64),
+    /// Any bytes.
+    Bytes(&'a [u8]),
+    /// A long string that readers can share.
+    Shared(&'a SharedBytes),
+}
+
+impl Text<'_> {
+    /// Gives `use_bytes` the bytes; an integer's are its decimal form.
+    pub fn with_bytes<R>(self, use_bytes: impl FnOnce(&[u8]) -> R) -> R {
+        match self {
+            Self::Integer(integer) => use_bytes(itoa::Buffer::new().format(integer).as_bytes()),
+            Self::Bytes(bytes) => use_bytes(bytes),
+            Self::Shared(bytes) => use_bytes(bytes),
+        }
+    }
+
+    /// The number of bytes.
+    pub fn len(self) -> usize {
+        self.with_bytes(<[u8]>::len)
+    }
+
+    /// Whether there are no bytes.
+    pub fn is_empty(self) -> bool {
+        self.len() == 0
+    }
+
+    /// A copy of the bytes.
+    pub fn to_vec(self) -> Vec<u8> {
+        self.with_bytes(<[u8]>::to_vec)
     }
 }
 
 /// A key's value as readers see it.
 #[derive(Clone, Copy, Debug)]
 pub enum Value<'a> {
-    /// A string that is an integer in its canonical form.
-    Integer(i64),
     /// A string.
-    Bytes(&'a [u8]),
-    /// A long string that readers can share.
-    Shared(&'a SharedBytes),
+    String(Text<'a>),
+    /// A list.
+    List(&'a List),
+    /// A set.
+    Set(&'a Set),
+    /// A hash.
+    Hash(&'a Hash),
+    /// A sorted set.
+    SortedSet(&'a SortedSet),
+    /// A stream.
+    Stream(&'a Stream),
+}
+
+impl Value<'_> {
+    /// Its type.
+    pub const fn kind(&self) -> Type {
+        match self {
+            Self::String(_) => Type::String,
+            Self::List(_) => Type::List,
+            Self::Set(_) => Type::Set,
+            Self::Hash(_) => Type::Hash,
+            Self::SortedSet(_) => Type::SortedSet,
+            Self::Stream(_) => Type::Stream,
+        }
+    }
+}
+
+/// A value that is changed in its place. Short strings are not: they are replaced.
+#[derive(Debug)]
+pub enum ValueMut<'a> {
+    /// A string that is an integer or kept in the block.
+    Fixed,
+    /// A long string.
+    Shared(&'a mut SharedBytes),
+    /// A list.
+    List(&'a mut List),
+    /// A set.
+    Set(&'a mut Set),
+    /// A hash.
+    Hash(&'a mut Hash),
+    /// A sorted set.
+    SortedSet(&'a mut SortedSet),
+    /// A stream.
+    Stream(&'a mut Stream),
 }
 
 /// A value on its way into the keyspace.
@@ -100,6 +188,14 @@ pub enum NewValue<'a> {
     RawBytes(&'a [u8]),
     /// A long string that is not copied.
     Shared(SharedBytes),
+    /// A collection.
+    Object(Object),
+}
+
+impl<T: Collection> From<T> for NewValue<'_> {
+    fn from(collection: T) -> Self {
+        Self::Object(collection.into())
+    }
 }
 
 impl NewValue<'_> {
@@ -125,6 +221,62 @@ enum Word {
     None,
     Integer(i64),
     Shared(SharedBytes),
+    Object(Object),
+}
+
+impl Word {
+    fn kind(&self) -> u8 {
+        match self {
+            Self::None => KIND_INLINE,
+            Self::Integer(_) => KIND_INTEGER,
+            Self::Shared(_) => KIND_SHARED,
+            Self::Object(Object::List(_)) => KIND_LIST,
+            Self::Object(Object::Set(_)) => KIND_SET,
+            Self::Object(Object::Hash(_)) => KIND_HASH,
+            Self::Object(Object::SortedSet(_)) => KIND_SORTED_SET,
+            Self::Object(Object::Stream(_)) => KIND_STREAM,
+        }
+    }
+
+    /// Moves the word to where an entry of its kind keeps it.
+    ///
+    /// # Safety
+    /// `at` is a word of a block whose header names this kind, and holds nothing that is to be dropped.
+    unsafe fn write(self, at: NonNull<u8>) {
+        // SAFETY: words of every kind are as long and as aligned as what is written there.
+        unsafe {
+            match self {
+                Self::None => {}
+                Self::Integer(integer) => at.cast().write(integer),
+                Self::Shared(bytes) => at.cast().write(bytes),
+                Self::Object(Object::List(list)) => at.cast().write(list),
+                Self::Object(Object::Set(set)) => at.cast().write(set),
+                Self::Object(Object::Hash(hash)) => at.cast().write(hash),
+                Self::Object(Object::SortedSet(set)) => at.cast().write(set),
+                Self::Object(Object::Stream(stream)) => at.cast().write(stream),
+            }
+        }
+    }
+
+    /// Moves a word out of its block.
+    ///
+    /// # Safety
+    /// `at` is the word of a block whose header names this kind; it is not used again.
+    unsafe fn read(kind: u8, at: NonNull<u8>) -> Self {
+        // SAFETY: the word holds what its kind says.
+        unsafe {
+            match kind {
+                KIND_INLINE => Self::None,
+                KIND_INTEGER => Self::Integer(at.cast().read()),
+                KIND_SHARED => Self::Shared(at.cast().read()),
+                KIND_LIST => Self::Object(Object::List(at.cast().read())),
+                KIND_SET => Self::Object(Object::Set(at.cast().read())),
+                KIND_HASH => Self::Object(Object::Hash(at.cast().read())),
+                KIND_SORTED_SET => Self::Object(Object::SortedSet(at.cast().read())),
+                _ => Self::Object(Object::Stream(at.cast().read())),
+            }
+        }
+    }
 }
 
 impl Entry {
@@ -142,15 +294,12 @@ impl Entry {
                 Self::build(key, RAW, expiry_ms, Word::Shared(Arc::new(bytes.to_vec())), &[])
             }
             NewValue::Shared(bytes) => Self::build(key, RAW, expiry_ms, Word::Shared(bytes), &[]),
+            NewValue::Object(object) => Self::build(key, 0, expiry_ms, Word::Object(object), &[]),
         }
     }
 
     fn build(key: &[u8], flags: u8, expiry_ms: Option<u64>, word: Word, inline: &[u8]) -> Self {
-        let kind = match word {
-            Word::None => KIND_INLINE,
-            Word::Integer(_) => KIND_INTEGER,
-            Word::Shared(_) => KIND_SHARED,
-        };
+        let kind = word.kind();
         let long_key = key.len() >= usize::from(u16::MAX);
         let expiry_flag = if expiry_ms.is_some() { HAS_EXPIRY } else { 0 };
         let flags = flags | expiry_flag | if long_key { LONG_KEY } else { 0 };
@@ -173,11 +322,7 @@ impl Entry {
             if long_key {
                 block.add(header.long_key_offset()).cast::<u64>().write(key.len() as u64);
             }
-            match word {
-                Word::None => {}
-                Word::Integer(integer) => block.add(header.word_offset()).cast::<i64>().write(integer),
-                Word::Shared(bytes) => block.add(header.word_offset()).cast::<SharedBytes>().write(bytes),
-            }
+            word.write(block.add(header.word_offset()));
             let key_at = block.add(header.key_offset()).as_ptr();
             std::ptr::copy_nonoverlapping(key.as_ptr(), key_at, key.len());
             std::ptr::copy_nonoverlapping(inline.as_ptr(), key_at.add(key.len()), inline.len());
@@ -211,39 +356,95 @@ impl Entry {
         header.key_offset() + self.key_length(header) + usize::from(header.inline_length)
     }
 
-    /// Bytes held on the heap, a shared value counted whole.
-    pub fn size_bytes(&self) -> usize {
+    /// Bytes held on the heap, a shared value counted whole; of a collection as much as `samples` elements tell (0: all).
+    pub fn size_bytes(&self, samples: usize) -> usize {
         let outside = match self.value() {
-            Value::Shared(bytes) => bytes.capacity() + size_of::<Vec<u8>>() + 2 * size_of::<usize>(),
-            _ => 0,
+            Value::String(Text::Integer(_) | Text::Bytes(_)) => 0,
+            Value::String(Text::Shared(bytes)) => {
+                bytes.capacity() + size_of::<Vec<u8>>() + 2 * size_of::<usize>()
+            }
+            Value::List(list) => list.size_bytes(samples),
+            Value::Set(set) => set.size_bytes(samples),
+            Value::Hash(hash) => hash.size_bytes(samples),
+            Value::SortedSet(set) => set.size_bytes(samples),
+            Value::Stream(stream) => stream.size_bytes(samples),
         };
         layout_for(self.block_length()).size() + outside
+    }
+
+    /// About how many allocations have to be freed.
+    pub fn free_effort(&self) -> usize {
+        match self.value() {
+            Value::String(_) => 1,
+            Value::List(list) => list.free_effort(),
+            Value::Set(set) => set.free_effort(),
+            Value::Hash(hash) => hash.free_effort(),
+            Value::SortedSet(set) => set.free_effort(),
+            Value::Stream(stream) => stream.free_effort(),
+        }
     }
 
     /// The value.
     #[inline]
     pub fn value(&self) -> Value<'_> {
         let header = self.header();
-        match header.kind() {
-            // SAFETY: entries of this kind have an integer in their word.
-            KIND_INTEGER => Value::Integer(unsafe { self.block.add(header.word_offset()).cast().read() }),
-            KIND_INLINE => {
-                let at = header.key_offset() + self.key_length(header);
-                let length = usize::from(header.inline_length);
-                // SAFETY: the inline bytes follow the key, and live as long as the borrow of the entry.
-                Value::Bytes(unsafe { std::slice::from_raw_parts(self.block.add(at).as_ptr(), length) })
+        // SAFETY: the offset lies inside the block, or at its end if there is no word.
+        let word = unsafe { self.block.add(header.word_offset()) };
+        // SAFETY: the word holds what the kind says; what is borrowed of it lives as long as the borrow of the entry.
+        unsafe {
+            match header.kind() {
+                KIND_INTEGER => Value::String(Text::Integer(word.cast().read())),
+                KIND_INLINE => {
+                    let at = header.key_offset() + self.key_length(header);
+                    let length = usize::from(header.inline_length);
+                    let bytes = std::slice::from_raw_parts(self.block.add(at).as_ptr(), length);
+                    Value::String(Text::Bytes(bytes))
+                }
+                KIND_SHARED => Value::String(Text::Shared(word.cast().as_ref())),
+                KIND_LIST => Value::List(word.cast().as_ref()),
+                KIND_SET => Value::Set(word.cast().as_ref()),
+                KIND_HASH => Value::Hash(word.cast().as_ref()),
+                KIND_SORTED_SET => Value::SortedSet(word.cast().as_ref()),
+                _ => Value::Stream(word.cast().as_ref()),
             }
-            // SAFETY: entries of this kind have shared bytes in their word.
-            _ => Value::Shared(unsafe { self.block.add(header.word_offset()).cast().as_ref() }),
+        }
+    }
+
+    /// The value, if it is a string.
+    #[inline]
+    pub fn text(&self) -> Option<Text<'_>> {
+        match self.value() {
+            Value::String(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The value, to be changed in its place.
+    #[inline]
+    pub fn value_mut(&mut self) -> ValueMut<'_> {
+        let header = self.header();
+        // SAFETY: the offset lies inside the block, or at its end if there is no word.
+        let word = unsafe { self.block.add(header.word_offset()) };
+        // SAFETY: the word holds what the kind says, and the entry is borrowed for changing.
+        unsafe {
+            match header.kind() {
+                KIND_INTEGER | KIND_INLINE => ValueMut::Fixed,
+                KIND_SHARED => ValueMut::Shared(word.cast().as_mut()),
+                KIND_LIST => ValueMut::List(word.cast().as_mut()),
+                KIND_SET => ValueMut::Set(word.cast().as_mut()),
+                KIND_HASH => ValueMut::Hash(word.cast().as_mut()),
+                KIND_SORTED_SET => ValueMut::SortedSet(word.cast().as_mut()),
+                _ => ValueMut::Stream(word.cast().as_mut()),
+            }
         }
     }
 
     /// The long string, to be changed in place; `None` if the value is kept otherwise.
     pub fn shared_mut(&mut self) -> Option<&mut SharedBytes> {
-        let header = self.header();
-        // SAFETY: entries of this kind have shared bytes in their word, and the entry is borrowed for changing.
-        (header.kind() == KIND_SHARED)
-            .then(|| unsafe { self.block.add(header.word_offset()).cast::<SharedBytes>().as_mut() })
+        match self.value_mut() {
+            ValueMut::Shared(bytes) => Some(bytes),
+            _ => None,
+        }
     }
 
     /// Puts a value in the place of this one. Expiry and access clock stay.
@@ -303,42 +504,71 @@ impl Entry {
                 self.block.add(EXPIRY_OFFSET).cast::<u64>().write(at);
             },
             None if !header.has(HAS_EXPIRY) => {}
-            _ => {
-                let raw = header.has(RAW);
-                let value = match self.value() {
-                    Value::Integer(integer) => NewValue::Integer(integer),
-                    Value::Bytes(bytes) if raw => NewValue::RawBytes(bytes),
-                    Value::Bytes(bytes) => NewValue::Bytes(bytes),
-                    Value::Shared(bytes) => NewValue::Shared(bytes.clone()),
-                };
-                let mut replacement = Self::new(self.key(), value, expiry_ms);
-                replacement.header_mut().access = header.access;
-                *self = replacement;
-            }
+            _ => self.rebuild(None, expiry_ms),
         }
     }
 
     /// The same value, expiry and access clock under another key.
-    pub fn renamed(self, key: &[u8]) -> Self {
-        let mut renamed = self.copied(key);
-        renamed.header_mut().access = self.header().access;
-        renamed
+    pub fn renamed(mut self, key: &[u8]) -> Self {
+        let expiry_ms = self.expiry_ms();
+        self.rebuild(Some(key), expiry_ms);
+        self
+    }
+
+    /// Moves the value into a new block with this key and expiry.
+    fn rebuild(&mut self, key: Option<&[u8]>, expiry_ms: Option<u64>) {
+        let header = self.header();
+        let layout = layout_for(self.block_length());
+        // SAFETY: the offset lies inside the block. The word is moved out of the old block, which is freed below without
+        // looking at its word again.
+        let word = unsafe { Word::read(header.kind(), self.block.add(header.word_offset())) };
+        let inline = match self.value_if_inline(header) {
+            Some(bytes) => bytes,
+            None => &[],
+        };
+        let raw = header.flags() & RAW;
+        let mut replacement = Self::build(key.unwrap_or(self.key()), raw, expiry_ms, word, inline);
+        replacement.header_mut().access = header.access;
+        let old = std::mem::replace(&mut self.block, replacement.block);
+        std::mem::forget(replacement);
+        // SAFETY: the block was allocated with this layout, and nothing refers to it any more.
+        unsafe { dealloc(old.as_ptr(), layout) };
+    }
+
+    fn value_if_inline(&self, header: Header) -> Option<&[u8]> {
+        match header.kind() {
+            KIND_INLINE => match self.text() {
+                Some(Text::Bytes(bytes)) => Some(bytes),
+                _ => None,
+            },
+            _ => None,
+        }
     }
 
     /// A copy of value and expiry under a key. A long string is shared, not copied. The access clock is zero.
     pub fn copied(&self, key: &[u8]) -> Self {
         let value = match self.value() {
-            Value::Integer(integer) => NewValue::Integer(integer),
-            Value::Bytes(bytes) if self.header().has(RAW) => NewValue::RawBytes(bytes),
-            Value::Bytes(bytes) => NewValue::Bytes(bytes),
-            Value::Shared(bytes) => NewValue::Shared(bytes.clone()),
+            Value::String(Text::Integer(integer)) => NewValue::Integer(integer),
+            Value::String(Text::Bytes(bytes)) if self.header().has(RAW) => NewValue::RawBytes(bytes),
+            Value::String(Text::Bytes(bytes)) => NewValue::Bytes(bytes),
+            Value::String(Text::Shared(bytes)) => NewValue::Shared(bytes.clone()),
+            Value::List(list) => list.clone().into(),
+            Value::Set(set) => set.clone().into(),
+            Value::Hash(hash) => hash.clone().into(),
+            Value::SortedSet(set) => set.clone().into(),
+            Value::Stream(stream) => stream.clone().into(),
         };
         Self::new(key, value, self.expiry_ms())
     }
 
     /// What `TYPE` says.
     pub fn type_name(&self) -> &'static str {
-        "string"
+        self.kind().name()
+    }
+
+    /// Its type.
+    pub fn kind(&self) -> Type {
+        self.value().kind()
     }
 
     /// The 24 bits of the access clock: what they mean depends on `maxmemory-policy`.
@@ -357,9 +587,18 @@ impl Entry {
     /// What `OBJECT ENCODING` says.
     pub fn encoding(&self) -> &'static str {
         match self.value() {
-            Value::Integer(_) => "int",
-            Value::Bytes(bytes) if bytes.len() <= EMBEDDED_MAX_BYTES && !self.header().has(RAW) => "embstr",
-            _ => "raw",
+            Value::String(Text::Integer(_)) => "int",
+            Value::String(Text::Bytes(bytes))
+                if bytes.len() <= EMBEDDED_MAX_BYTES && !self.header().has(RAW) =>
+            {
+                "embstr"
+            }
+            Value::String(_) => "raw",
+            Value::List(list) => list.encoding(),
+            Value::Set(set) => set.encoding(),
+            Value::Hash(hash) => hash.encoding(),
+            Value::SortedSet(set) => set.encoding(),
+            Value::Stream(stream) => stream.encoding(),
         }
     }
 }
@@ -391,9 +630,7 @@ impl Drop for Entry {
         let layout = layout_for(self.block_length());
         // SAFETY: the entry owns its block, which was allocated with this layout, and what its word points to.
         unsafe {
-            if header.kind() == KIND_SHARED {
-                self.block.add(header.word_offset()).cast::<SharedBytes>().drop_in_place();
-            }
+            drop(Word::read(header.kind(), self.block.add(header.word_offset())));
             dealloc(self.block.as_ptr(), layout);
         }
     }
@@ -412,9 +649,8 @@ impl fmt::Debug for Entry {
 
 /// The layout of a block that holds `length` bytes: rounded up to the allocator's classes.
 const fn layout_for(length: usize) -> Layout {
-    let size = length.next_multiple_of(WORD_BYTES);
     // SAFETY: the alignment is a power of two, and keys and inline values are bounded far below `isize::MAX`.
-    unsafe { Layout::from_size_align_unchecked(size, WORD_BYTES) }
+    unsafe { Layout::from_size_align_unchecked(size_class(length), WORD_BYTES) }
 }
 
 #[cfg(test)]
@@ -422,11 +658,7 @@ mod tests {
     use super::*;
 
     fn text(entry: &Entry) -> String {
-        match entry.value() {
-            Value::Integer(integer) => integer.to_string(),
-            Value::Bytes(bytes) => String::from_utf8_lossy(bytes).into_owned(),
-            Value::Shared(bytes) => String::from_utf8_lossy(bytes).into_owned(),
-        }
+        String::from_utf8(entry.text().unwrap().to_vec()).unwrap()
     }
 
     #[test]
@@ -475,9 +707,9 @@ mod tests {
     #[test]
     fn blocks_are_small() {
         let sixteen = b"key:000000000001";
-        assert_eq!(Entry::new(sixteen, NewValue::Bytes(&[b'v'; 64]), None).size_bytes(), 88);
-        assert_eq!(Entry::new(sixteen, NewValue::Integer(1), None).size_bytes(), 32);
-        assert_eq!(Entry::new(sixteen, NewValue::Integer(1), Some(1)).size_bytes(), 40);
+        assert_eq!(Entry::new(sixteen, NewValue::Bytes(&[b'v'; 64]), None).size_bytes(0), 96);
+        assert_eq!(Entry::new(sixteen, NewValue::Integer(1), None).size_bytes(0), 32);
+        assert_eq!(Entry::new(sixteen, NewValue::Integer(1), Some(1)).size_bytes(0), 40);
     }
 
     #[test]

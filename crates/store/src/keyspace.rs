@@ -1,7 +1,12 @@
 //! All databases of a node.
 
-use crate::database::{Database, Garbage, Layout};
+use crate::database::{Database, Found, Garbage, Layout};
+use crate::entry::{Entry, Text};
 use crate::hasher::Hasher;
+use crate::table::{ItemMut, ItemRef};
+use crate::types::Collection;
+use std::marker::PhantomData;
+use std::ops::{Deref, DerefMut};
 
 /// The databases, and what waits to be freed.
 #[derive(Debug)]
@@ -39,6 +44,26 @@ impl Keyspace {
     /// Database `index`, to be changed.
     pub fn database_mut(&mut self, index: usize) -> &mut Database {
         &mut self.databases[index]
+    }
+
+    /// What keys and members are hashed with.
+    pub fn hasher(&self) -> Hasher {
+        self.hasher
+    }
+
+    /// The string of a key that is known to hold one (see [`crate::Call::string`]).
+    pub fn string(&self, index: usize, found: Found) -> StringRef<'_> {
+        StringRef { entry: self.database(index).entry(found) }
+    }
+
+    /// The collection of a key that is known to hold one of this type (see [`crate::Call::find_collection`]).
+    pub fn collection<T: Collection>(&self, index: usize, found: Found) -> CollectionRef<'_, T> {
+        CollectionRef { entry: self.database(index).entry(found), kind: PhantomData }
+    }
+
+    /// As [`Keyspace::collection`], to be changed.
+    pub fn collection_mut<T: Collection>(&mut self, index: usize, found: Found) -> CollectionMut<'_, T> {
+        CollectionMut { entry: self.database_mut(index).entry_mut(found), kind: PhantomData }
     }
 
     /// All databases in order.
@@ -81,6 +106,22 @@ impl Keyspace {
         }
     }
 
+    /// Frees an entry: at once if that is cheap, else it waits for the shell.
+    pub fn discard_entry(&mut self, entry: Entry) {
+        /// A string of more bytes is freed in the background.
+        const LAZY_FREE_BYTES: usize = 64 * 1024;
+        /// A collection of more allocations is freed in the background.
+        const LAZY_FREE_EFFORT: usize = 64;
+        let is_dear = match entry.text() {
+            Some(Text::Shared(bytes)) => bytes.len() > LAZY_FREE_BYTES,
+            Some(_) => false,
+            None => entry.free_effort() > LAZY_FREE_EFFORT,
+        };
+        if is_dear {
+            self.discard(Garbage::Entry(entry));
+        }
+    }
+
     /// What waits to be freed.
     pub fn take_garbage(&mut self) -> Vec<Garbage> {
         std::mem::take(&mut self.garbage)
@@ -89,5 +130,58 @@ impl Keyspace {
     /// Whether something waits to be freed.
     pub fn has_garbage(&self) -> bool {
         !self.garbage.is_empty()
+    }
+}
+
+/// A look at a string.
+#[derive(Debug)]
+pub struct StringRef<'a> {
+    entry: ItemRef<'a, Entry>,
+}
+
+impl StringRef<'_> {
+    /// The string.
+    #[inline]
+    pub fn text(&self) -> Text<'_> {
+        self.entry.text().expect("callers have looked at the type")
+    }
+}
+
+/// A look at a collection.
+#[derive(Debug)]
+pub struct CollectionRef<'a, T> {
+    entry: ItemRef<'a, Entry>,
+    kind: PhantomData<T>,
+}
+
+impl<T: Collection> Deref for CollectionRef<'_, T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        T::of(self.entry.value()).expect("callers have looked at the type")
+    }
+}
+
+/// A collection that may be changed.
+#[derive(Debug)]
+pub struct CollectionMut<'a, T> {
+    entry: ItemMut<'a, Entry>,
+    kind: PhantomData<T>,
+}
+
+impl<T: Collection> Deref for CollectionMut<'_, T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        T::of(self.entry.value()).expect("callers have looked at the type")
+    }
+}
+
+impl<T: Collection> DerefMut for CollectionMut<'_, T> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut T {
+        T::of_mut(self.entry.value_mut()).expect("callers have looked at the type")
     }
 }

@@ -13,9 +13,11 @@ pub mod populate;
 pub mod snapshot;
 pub mod table;
 pub mod testing;
+pub mod types;
 
-pub use call::{Access, Call, Effects, Outcome, StoreOptions};
+pub use call::{Access, Block, Call, Effects, EncodingLimits, Outcome, StoreOptions, TimeoutReply};
 pub use database::{Database, Found, Garbage, Layout};
-pub use entry::{Entry, NewValue, Value};
+pub use entry::{Entry, NewValue, Text, Value, ValueMut};
 pub use hasher::Hasher;
 pub use keyspace::Keyspace;
+pub use types::{Collection, Object, Type};

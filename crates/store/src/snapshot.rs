@@ -5,7 +5,7 @@
 
 use crate::access;
 use crate::call::StoreOptions;
-use crate::entry::{Entry, NewValue, Value};
+use crate::entry::{Entry, NewValue, Text, Value};
 use crate::keyspace::Keyspace;
 use crate::table::Item;
 use shoal_formats::rdb::{
@@ -196,9 +196,11 @@ impl<'a> Snapshot<'a> {
 /// A value as files keep it.
 pub fn to_rdb(value: Value<'_>) -> RdbValue<'_> {
     RdbValue::String(match value {
-        Value::Integer(integer) => RdbString::Integer(integer),
-        Value::Bytes(bytes) => RdbString::Bytes(bytes),
-        Value::Shared(bytes) => RdbString::Bytes(bytes),
+        Value::String(Text::Integer(integer)) => RdbString::Integer(integer),
+        Value::String(Text::Bytes(bytes)) => RdbString::Bytes(bytes),
+        Value::String(Text::Shared(bytes)) => RdbString::Bytes(bytes),
+        // No command makes collections yet.
+        _ => RdbString::Bytes(&[]),
     })
 }
 

@@ -13,7 +13,9 @@ mod fuzz;
 pub use fuzz::fuzz_listpack;
 
 use crate::thin_bytes::ThinBytes;
-use encoding::{BACK_LENGTH_MAX, Encoded, back_length_bytes, read_back_length, size_of_entry, write_back_length};
+use encoding::{
+    BACK_LENGTH_MAX, Encoded, back_length_bytes, read_back_length, size_of_entry, write_back_length,
+};
 use std::fmt;
 
 /// Bytes before the first element.

@@ -25,7 +25,9 @@ fn every_size_of_integer_and_string_comes_back() {
             }
         }
     }
-    for length in [0, 1, 61, 62, 63, 64, 125, 126, 127, 128, 4095, 4096, 16377, 16378, 16383, 16384, 2_097_150] {
+    for length in
+        [0, 1, 61, 62, 63, 64, 125, 126, 127, 128, 4095, 4096, 16377, 16378, 16383, 16384, 2_097_150]
+    {
         model.push(vec![b'x'; length]);
     }
     model.extend([b"007".to_vec(), b"-0".to_vec(), b"+1".to_vec(), b"9223372036854775808".to_vec()]);
@@ -62,7 +64,9 @@ fn many_elements_are_counted_one_by_one() {
 #[test]
 fn indexes_count_from_both_ends() {
     let listpack: Listpack = [&b"a"[..], b"b", b"3", b"d"].into_iter().collect();
-    for (index, expected) in [(0, Some("a")), (3, Some("d")), (4, None), (-1, Some("d")), (-4, Some("a")), (-5, None)] {
+    for (index, expected) in
+        [(0, Some("a")), (3, Some("d")), (4, None), (-1, Some("d")), (-4, Some("a")), (-5, None)]
+    {
         let found = listpack.seek(index).map(|at| String::from_utf8(listpack.get(at).to_vec()).unwrap());
         assert_eq!(found.as_deref(), expected, "{index}");
     }

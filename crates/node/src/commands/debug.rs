@@ -7,7 +7,7 @@ use shoal_protocol::{Arguments, CommandId, ErrorReply, Reply, errors};
 use shoal_store::digest::{keyspace_digest, value_digest};
 use shoal_store::populate::{self, Populate};
 use shoal_store::table::Item;
-use shoal_store::{Entry, Outcome, Value, access};
+use shoal_store::{Entry, Outcome, Text, access};
 
 pub(super) const BODIES: &[(CommandId, NodeBody)] = &[(CommandId::Debug, debug)];
 
@@ -145,22 +145,23 @@ fn object(call: &mut NodeCall<'_>, mut arguments: Arguments<'_>) -> Outcome {
     Ok(())
 }
 
-/// The length of a string value in a snapshot, without compression.
+/// The length of a string value in a snapshot, without compression; of a collection what it takes in memory.
 fn serialized_bytes(entry: &Entry) -> usize {
     let of_bytes = |length: usize| match length {
         0..=63 => length + 1,
         64..=16_383 => length + 2,
         _ => length + 5,
     };
-    match entry.value() {
-        Value::Integer(integer) => match integer {
+    match entry.text() {
+        Some(Text::Integer(integer)) => match integer {
             -0x80..=0x7f => 2,
             -0x8000..=0x7fff => 3,
             -0x8000_0000..=0x7fff_ffff => 5,
             _ => of_bytes(integer.to_string().len()),
         },
-        Value::Bytes(bytes) => of_bytes(bytes.len()),
-        Value::Shared(bytes) => of_bytes(bytes.len()),
+        Some(Text::Bytes(bytes)) => of_bytes(bytes.len()),
+        Some(Text::Shared(bytes)) => of_bytes(bytes.len()),
+        None => entry.size_bytes(0),
     }
 }
 

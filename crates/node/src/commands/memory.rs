@@ -2,41 +2,17 @@
 
 use crate::call::{NodeBody, NodeCall};
 use crate::info::MemoryUse;
-use shoal_protocol::{Arguments, CommandId, Reply, errors};
+use shoal_protocol::{Arguments, CommandId, Reply};
 use shoal_store::Outcome;
 use std::fmt::Write as _;
 
 pub(super) const BODIES: &[(CommandId, NodeBody)] = &[
-    (CommandId::MemoryUsage, usage),
     (CommandId::MemoryStats, stats),
     (CommandId::MemoryDoctor, doctor),
     (CommandId::MemoryMallocStats, malloc_stats),
     (CommandId::MemoryPurge, purge),
     (CommandId::MemoryHelp, help),
 ];
-
-/// What a key costs in its table: a pointer and a tag, and its share of the places that are free.
-const TABLE_BYTES_PER_KEY: usize = 12;
-
-fn usage(call: &mut NodeCall<'_>, mut arguments: Arguments<'_>) -> Outcome {
-    let key = arguments.take()?;
-    while !arguments.is_empty() {
-        // Strings are never sampled: their size is known.
-        if !arguments.take_keyword("samples") || arguments.is_empty() {
-            return Err(errors::SYNTAX);
-        }
-        if arguments.take_i64()? < 0 {
-            return Err(errors::SYNTAX);
-        }
-    }
-    let database = call.node.keyspace.database(call.session.database);
-    let bytes = database.find(key).map(|found| database.entry(found).size_bytes() + TABLE_BYTES_PER_KEY);
-    match bytes {
-        Some(bytes) => call.reply().integer(bytes as i64),
-        None => call.reply().null(),
-    }
-    Ok(())
-}
 
 fn ratio(part: u64, whole: u64) -> f64 {
     if whole == 0 { 0.0 } else { part as f64 / whole as f64 }

@@ -3,7 +3,7 @@
 use crate::access;
 use crate::call::{Call, Outcome};
 use crate::database::Found;
-use crate::entry::Value;
+use crate::entry::{Text, Value};
 use shoal_protocol::{Arguments, ErrorReply, errors};
 
 const IDLE_TIME_UNDER_LFU: ErrorReply = ErrorReply::new(
@@ -43,7 +43,7 @@ pub(super) fn encoding(call: &mut Call<'_, '_>, arguments: Arguments<'_>) -> Out
 pub(super) fn refcount(call: &mut Call<'_, '_>, arguments: Arguments<'_>) -> Outcome {
     if let Some(found) = inspect(call, arguments)? {
         let references = match call.database().entry(found).value() {
-            Value::Integer(integer) if SHARED_INTEGERS.contains(&integer) => SHARED_REFERENCES,
+            Value::String(Text::Integer(integer)) if SHARED_INTEGERS.contains(&integer) => SHARED_REFERENCES,
             _ => 1,
         };
         call.reply.integer(references);
@@ -95,16 +95,19 @@ pub(super) fn help(call: &mut Call<'_, '_>, _: Arguments<'_>) -> Outcome {
 }
 
 pub(super) fn memory_usage(call: &mut Call<'_, '_>, mut arguments: Arguments<'_>) -> Outcome {
+    /// Elements of a collection that are looked at, unless the client says how many.
+    const SAMPLES: usize = 5;
     let key = arguments.take()?;
+    let mut samples = SAMPLES;
     while !arguments.is_empty() {
-        // The sample size is checked, but not needed: strings are measured, not estimated.
-        if arguments.remaining() < 2 || !arguments.take_keyword("SAMPLES") || arguments.take_i64()? < 0 {
+        if arguments.remaining() < 2 || !arguments.take_keyword("SAMPLES") {
             return Err(errors::SYNTAX);
         }
+        samples = usize::try_from(arguments.take_i64()?).map_err(|_| errors::SYNTAX)?;
     }
     let database = call.keyspace.database(call.database_index);
     match database.find(key) {
-        Some(found) => call.reply.integer(database.memory_usage(found) as i64),
+        Some(found) => call.reply.integer(database.memory_usage(found, samples) as i64),
         None => call.reply.null(),
     }
     Ok(())

@@ -1,6 +1,6 @@
 //! Commands that change a part of a string.
 
-use super::{ValueArgument, length, store_raw, with_bytes};
+use super::{ValueArgument, store_raw};
 use crate::call::{Call, EventClass, Outcome};
 use shoal_protocol::{Arguments, ErrorReply};
 use std::sync::Arc;
@@ -40,7 +40,7 @@ pub(super) fn append(call: &mut Call<'_, '_>, mut arguments: Arguments<'_>) -> O
             value.bytes.len()
         }
         Some(found) => {
-            let before = length(call.string(found)?.value());
+            let before = call.string(found)?.text().len();
             let total = grown_length(call, before, value.bytes.len())?;
             let mut entry = call.database_mut().entry_mut(found);
             if let Some(shared) = entry.shared_mut() {
@@ -48,9 +48,9 @@ pub(super) fn append(call: &mut Call<'_, '_>, mut arguments: Arguments<'_>) -> O
                 reserve(bytes, total);
                 bytes.extend_from_slice(value.bytes);
             } else {
-                let mut bytes = Vec::with_capacity(total);
-                with_bytes(entry.value(), |before| bytes.extend_from_slice(before));
                 drop(entry);
+                let mut bytes = Vec::with_capacity(total);
+                call.string(found)?.text().with_bytes(|before| bytes.extend_from_slice(before));
                 bytes.extend_from_slice(value.bytes);
                 store_raw(call, Some(found), key, bytes);
             }
@@ -70,7 +70,7 @@ pub(super) fn setrange(call: &mut Call<'_, '_>, mut arguments: Arguments<'_>) ->
     let offset = usize::try_from(offset).map_err(|_| OFFSET_OUT_OF_RANGE)?;
     let found = call.find_for_write(key);
     let before = match found {
-        Some(found) => length(call.string(found)?.value()),
+        Some(found) => call.string(found)?.text().len(),
         None => 0,
     };
     if value.is_empty() {
@@ -101,8 +101,10 @@ fn write_range(
             overwrite(Arc::make_mut(shared), offset, end, value);
             return;
         }
-        bytes.reserve_exact(end.max(length(entry.value())));
-        with_bytes(entry.value(), |before| bytes.extend_from_slice(before));
+        drop(entry);
+        let before = call.keyspace.string(call.database_index, found);
+        bytes.reserve_exact(end.max(before.text().len()));
+        before.text().with_bytes(|before| bytes.extend_from_slice(before));
     }
     overwrite(&mut bytes, offset, end, value);
     store_raw(call, found, key, bytes);

@@ -1,6 +1,6 @@
 //! Commands that read strings.
 
-use super::{delete_after_read, length, reply_with_string, with_bytes};
+use super::{delete_after_read, reply_with_string};
 use crate::call::{Call, EventClass, Outcome};
 use crate::commands::expiry::{ExpiryArgument, ExpiryUnit, is_already_past};
 use shoal_protocol::{Arguments, ErrorReply, errors};
@@ -30,7 +30,7 @@ pub(super) fn getdel(call: &mut Call<'_, '_>, mut arguments: Arguments<'_>) -> O
 
 pub(super) fn strlen(call: &mut Call<'_, '_>, mut arguments: Arguments<'_>) -> Outcome {
     let bytes = match call.find_for_read(arguments.take()?) {
-        Some(found) => length(call.string(found)?.value()),
+        Some(found) => call.string(found)?.text().len(),
         None => 0,
     };
     call.reply.integer(bytes as i64);
@@ -46,8 +46,8 @@ pub(super) fn getrange(call: &mut Call<'_, '_>, mut arguments: Arguments<'_>) ->
         return Ok(());
     };
     call.string(found)?;
-    let entry = call.keyspace.database(call.database_index).entry(found);
-    with_bytes(entry.value(), |bytes| call.reply.bulk(range_of(bytes, start, end)));
+    let string = call.keyspace.string(call.database_index, found);
+    string.text().with_bytes(|bytes| call.reply.bulk(range_of(bytes, start, end)));
     Ok(())
 }
 

@@ -1,6 +1,5 @@
 //! LCS: the longest common subsequence of two strings, by the table of all prefixes (Wagner and Fischer, 1974).
 
-use super::with_bytes;
 use crate::call::{Call, Outcome};
 use shoal_protocol::{Arguments, ErrorReply, errors};
 
@@ -60,7 +59,7 @@ pub(super) fn lcs(call: &mut Call<'_, '_>, mut arguments: Arguments<'_>) -> Outc
 
 fn string_of(call: &mut Call<'_, '_>, key: &[u8]) -> Result<Vec<u8>, ErrorReply> {
     match call.find_for_read(key) {
-        Some(found) => Ok(with_bytes(call.string(found)?.value(), <[u8]>::to_vec)),
+        Some(found) => Ok(call.string(found)?.text().to_vec()),
         None => Ok(Vec::new()),
     }
 }

@@ -11,7 +11,7 @@ mod set;
 
 use super::Body;
 use crate::call::{Call, EventClass};
-use crate::entry::{INLINE_MAX_BYTES, NewValue, Value};
+use crate::entry::{INLINE_MAX_BYTES, NewValue};
 use crate::{Found, Outcome};
 use shoal_protocol::{Arguments, CommandId, ErrorReply, SharedBytes};
 use std::sync::Arc;
@@ -62,20 +62,6 @@ impl<'q> ValueArgument<'q> {
             None => NewValue::compact(self.bytes),
         }
     }
-}
-
-/// Gives `use_bytes` the bytes of a value; an integer's are its decimal form.
-fn with_bytes<R>(value: Value<'_>, use_bytes: impl FnOnce(&[u8]) -> R) -> R {
-    match value {
-        Value::Integer(integer) => use_bytes(itoa::Buffer::new().format(integer).as_bytes()),
-        Value::Bytes(bytes) => use_bytes(bytes),
-        Value::Shared(bytes) => use_bytes(bytes),
-    }
-}
-
-/// The number of bytes of a value.
-fn length(value: Value<'_>) -> usize {
-    with_bytes(value, <[u8]>::len)
 }
 
 /// Replies with the string of a key, or null. The body of GET and the first half of many others.

@@ -1,7 +1,7 @@
 //! Strings as numbers.
 
 use crate::call::{Call, EventClass, Outcome};
-use crate::entry::{NewValue, Value};
+use crate::entry::{NewValue, Text};
 use crate::long_double::LongDouble;
 use shoal_protocol::{Arguments, ErrorReply, errors, number};
 
@@ -31,10 +31,10 @@ pub(super) fn decrby(call: &mut Call<'_, '_>, mut arguments: Arguments<'_>) -> O
 fn add(call: &mut Call<'_, '_>, key: &[u8], increment: i64) -> Outcome {
     let found = call.find_for_write(key);
     let before = match found {
-        Some(found) => match call.string(found)?.value() {
-            Value::Integer(integer) => integer,
-            Value::Bytes(bytes) => number::parse_i64(bytes).ok_or(errors::NOT_AN_INTEGER)?,
-            Value::Shared(bytes) => number::parse_i64(bytes).ok_or(errors::NOT_AN_INTEGER)?,
+        Some(found) => match call.string(found)?.text() {
+            Text::Integer(integer) => integer,
+            Text::Bytes(bytes) => number::parse_i64(bytes).ok_or(errors::NOT_AN_INTEGER)?,
+            Text::Shared(bytes) => number::parse_i64(bytes).ok_or(errors::NOT_AN_INTEGER)?,
         },
         None => 0,
     };
@@ -50,10 +50,10 @@ pub(super) fn incrbyfloat(call: &mut Call<'_, '_>, mut arguments: Arguments<'_>)
     let key = arguments.take()?;
     let found = call.find_for_write(key);
     let before = match found {
-        Some(found) => match call.string(found)?.value() {
-            Value::Integer(integer) => Some(LongDouble::from_i64(integer)),
-            Value::Bytes(bytes) => LongDouble::parse(bytes),
-            Value::Shared(bytes) => LongDouble::parse(bytes),
+        Some(found) => match call.string(found)?.text() {
+            Text::Integer(integer) => Some(LongDouble::from_i64(integer)),
+            Text::Bytes(bytes) => LongDouble::parse(bytes),
+            Text::Shared(bytes) => LongDouble::parse(bytes),
         },
         None => Some(LongDouble::from_i64(0)),
     }

@@ -1,0 +1,54 @@
+//! Hashes.
+
+use super::{Collection, collection_of};
+use crate::digest::Digest;
+use shoal_formats::listpack::Listpack;
+
+/// Fields with values.
+#[derive(Clone, Debug)]
+pub enum Hash {
+    /// Small ones.
+    Packed(Listpack),
+}
+
+impl Default for Hash {
+    fn default() -> Self {
+        Self::Packed(Listpack::new())
+    }
+}
+
+impl Collection for Hash {
+    collection_of!(Hash);
+
+    fn len(&self) -> usize {
+        match self {
+            Self::Packed(listpack) => listpack.len(),
+        }
+    }
+
+    fn encoding(&self) -> &'static str {
+        match self {
+            Self::Packed(_) => "listpack",
+        }
+    }
+
+    fn size_bytes(&self, _: usize) -> usize {
+        match self {
+            Self::Packed(listpack) => listpack.size_bytes(),
+        }
+    }
+
+    fn mix_into(&self, digest: &mut Digest) {
+        match self {
+            Self::Packed(listpack) => {
+                listpack.iter().for_each(|element| element.with_text(|text| digest.mix(text)));
+            }
+        }
+    }
+
+    fn free_effort(&self) -> usize {
+        match self {
+            Self::Packed(_) => 1,
+        }
+    }
+}
