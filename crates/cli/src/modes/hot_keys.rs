@@ -1,19 +1,16 @@
 //! `--hotkeys`: the keys with the highest access counters.
 
-use super::scan::{Scan, database_size};
-use super::{connection, interrupt_flag};
-use crate::console::{self, err, out};
+use super::connection;
+use super::scan::survey;
+use crate::console::{err, out};
 use crate::exit::{Step, fail};
 use crate::session::Session;
 use crate::text::lossy;
 use shoal_protocol::quoting::quote;
 use shoal_protocol::value::Value;
-use std::sync::atomic::Ordering;
 
 /// How many keys are listed in the end.
 const LISTED_KEYS: usize = 16;
-/// Keys between two lines about the progress.
-const PROGRESS_EVERY: u64 = 1_000_000;
 
 /// The hottest keys so far, the coldest of them first.
 #[derive(Default)]
@@ -44,38 +41,17 @@ impl Hottest {
 
 /// Looks at every key.
 pub(super) fn run(session: &mut Session) -> Step {
-    let interrupted = interrupt_flag();
-    let total_keys = database_size(session)?;
-    out!(
-        "\n# Scanning the entire keyspace to find hot keys as well as\n\
-         # average sizes per key type.  You can use -i 0.1 to sleep 0.1 sec\n\
-         # per 100 SCAN commands (not usually needed).\n\n"
-    );
-    let (mut sampled, mut percent) = (0u64, 0.0);
     let mut hottest = Hottest::default();
-    let mut scan = Scan::default();
-    while let Some(keys) = scan.next_keys(session)? {
-        percent = 100.0 * sampled as f64 / total_keys as f64;
-        for (key, counter) in keys.iter().zip(counters_of(session, &keys)?) {
-            sampled += 1;
-            if sampled.is_multiple_of(PROGRESS_EVERY) {
-                out!("[{percent:05.2}%] Sampled {sampled} keys so far\n");
-            }
+    survey(session, "hot", |session, keys, progress| {
+        for (key, counter) in keys.iter().zip(counters_of(session, keys)?) {
+            progress.count();
             if hottest.offer(counter, key) {
+                let percent = progress.percent;
                 out!("[{percent:05.2}%] Hot key '{}' found so far with counter {counter}\n", quote(key));
             }
         }
-        console::flush();
-        scan.pause(session);
-        if interrupted.load(Ordering::Relaxed) {
-            break;
-        }
-    }
-    out!("\n-------- summary -------\n\n");
-    if interrupted.load(Ordering::Relaxed) {
-        out!("[{percent:05.2}%] ");
-    }
-    out!("Sampled {sampled} keys in the keyspace!\n");
+        Ok(())
+    })?;
     for (counter, key) in hottest.keys.iter().rev() {
         out!("hot key found with counter: {counter}\tkeyname: {key}\n");
     }

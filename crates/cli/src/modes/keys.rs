@@ -1,17 +1,13 @@
 //! `--bigkeys` and `--memkeys`: the biggest key of each type, and how much there is of each type.
 
-use super::scan::{Scan, database_size};
-use super::{connection, interrupt_flag};
-use crate::console::{self, err, out};
+use super::connection;
+use super::scan::survey;
+use crate::console::{err, out};
 use crate::exit::{Step, fail};
 use crate::session::Session;
 use crate::text::lossy;
 use shoal_protocol::quoting::quote;
 use shoal_protocol::value::Value;
-use std::sync::atomic::Ordering;
-
-/// Keys between two lines about the progress.
-const PROGRESS_EVERY: u64 = 1_000_000;
 
 /// What is measured of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,48 +59,27 @@ pub(super) fn run(session: &mut Session, measure: Measure) -> Step {
     let mut found: Vec<_> =
         TYPES.iter().map(|(name, command, unit)| Found::new(name, Some(command), unit)).collect();
     let unit = |found: &Found| if measure == Measure::Elements { found.unit } else { "bytes" };
-    let interrupted = interrupt_flag();
-    let total_keys = database_size(session)?;
-    out!(
-        "\n# Scanning the entire keyspace to find biggest keys as well as\n\
-         # average sizes per key type.  You can use -i 0.1 to sleep 0.1 sec\n\
-         # per 100 SCAN commands (not usually needed).\n\n"
-    );
-    let (mut sampled, mut name_bytes, mut percent) = (0u64, 0u64, 0.0);
-    let mut scan = Scan::default();
-    while let Some(keys) = scan.next_keys(session)? {
-        percent = 100.0 * sampled as f64 / total_keys as f64;
-        let types = types_of(session, &keys, &mut found)?;
-        let sizes = sizes_of(session, &keys, &types, &found, measure)?;
+    let mut name_bytes = 0u64;
+    let sampled = survey(session, "biggest", |session, keys, progress| {
+        let types = types_of(session, keys, &mut found)?;
+        let sizes = sizes_of(session, keys, &types, &found, measure)?;
         for ((key, index), size) in keys.iter().zip(types).zip(sizes) {
             let Some(index) = index else { continue };
             let entry = &mut found[index];
             entry.total += size;
             entry.count += 1;
             name_bytes += key.len() as u64;
-            sampled += 1;
             if entry.biggest < size {
                 let key = quote(key);
-                let (name, unit) = (&entry.name, unit(entry));
+                let (percent, name, unit) = (progress.percent, &entry.name, unit(entry));
                 out!("[{percent:05.2}%] Biggest {name:<6} found so far '{key}' with {size} {unit}\n");
                 entry.biggest = size;
                 entry.biggest_key = Some(key);
             }
-            if sampled.is_multiple_of(PROGRESS_EVERY) {
-                out!("[{percent:05.2}%] Sampled {sampled} keys so far\n");
-            }
+            progress.count();
         }
-        console::flush();
-        scan.pause(session);
-        if interrupted.load(Ordering::Relaxed) {
-            break;
-        }
-    }
-    out!("\n-------- summary -------\n\n");
-    if interrupted.load(Ordering::Relaxed) {
-        out!("[{percent:05.2}%] ");
-    }
-    out!("Sampled {sampled} keys in the keyspace!\n");
+        Ok(())
+    })?;
     out!("Total key length in bytes is {name_bytes} (avg len {:.2})\n\n", ratio(name_bytes, sampled));
     for entry in &found {
         if let Some(key) = &entry.biggest_key {

@@ -72,8 +72,62 @@ impl Scan {
     }
 }
 
+/// How far a look at every key has come.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Progress {
+    /// Keys looked at.
+    pub sampled: u64,
+    /// What part of the database that was before these keys.
+    pub percent: f64,
+}
+
+impl Progress {
+    /// Counts a key; now and then with a line that says so.
+    pub(super) fn count(&mut self) {
+        /// Keys between two lines about the progress.
+        const LINE_EVERY: u64 = 1_000_000;
+        self.sampled += 1;
+        if self.sampled.is_multiple_of(LINE_EVERY) {
+            out!("[{:05.2}%] Sampled {} keys so far\n", self.percent, self.sampled);
+        }
+    }
+}
+
+/// Gives every key of the database to `visit`, a few at a time, until the end or Ctrl-C, with a headline that says what is
+/// looked for and a summary of how many there were. Returns their number.
+pub(super) fn survey(
+    session: &mut Session,
+    wanted: &str,
+    mut visit: impl FnMut(&mut Session, &[Vec<u8>], &mut Progress) -> Step,
+) -> Step<u64> {
+    let interrupted = interrupt_flag();
+    let total = database_size(session)?;
+    out!(
+        "\n# Scanning the entire keyspace to find {wanted} keys as well as\n\
+         # average sizes per key type.  You can use -i 0.1 to sleep 0.1 sec\n\
+         # per 100 SCAN commands (not usually needed).\n\n"
+    );
+    let mut progress = Progress::default();
+    let mut scan = Scan::default();
+    while let Some(keys) = scan.next_keys(session)? {
+        progress.percent = 100.0 * progress.sampled as f64 / total as f64;
+        visit(session, &keys, &mut progress)?;
+        console::flush();
+        scan.pause(session);
+        if interrupted.load(Ordering::Relaxed) {
+            break;
+        }
+    }
+    out!("\n-------- summary -------\n\n");
+    if interrupted.load(Ordering::Relaxed) {
+        out!("[{:05.2}%] ", progress.percent);
+    }
+    out!("Sampled {} keys in the keyspace!\n", progress.sampled);
+    Ok(progress.sampled)
+}
+
 /// The number of keys in the database.
-pub(super) fn database_size(session: &mut Session) -> Step<i64> {
+fn database_size(session: &mut Session) -> Step<i64> {
     let reply = call(session, &[b"DBSIZE"])?;
     match &reply {
         Value::Integer(size) => Ok(*size),
