@@ -1,3 +1,5 @@
+//! Listpacks against a plain list, and against the bytes of Redis.
+
 use super::*;
 use proptest::prelude::*;
 
