@@ -129,6 +129,7 @@ fn replication(data: &[u8]) {
         listening_port: 6379,
         announced_address: String::new(),
         resume: None,
+        is_failover: false,
     };
     let mut outputs = Vec::new();
     let mut handshake = Handshake::new(settings, &mut outputs);

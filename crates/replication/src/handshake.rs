@@ -8,6 +8,7 @@
 //!                   ◀ +FULLRESYNC id offset, $… snapshot
 //!                   ◀ -NOMASTERLINK, -LOADING             later
 //!                   ◀ -ERR                                ▶ SYNC   ◀ $… snapshot
+//! ▶ PSYNC id next FAILOVER                                the primary's role is handed over with it; no SYNC then
 //! ```
 //! Empty lines keep the connection alive while the primary prepares a snapshot.
 
@@ -39,6 +40,8 @@ pub struct HandshakeSettings {
     pub announced_address: String,
     /// Where the stream can be taken up again, if anywhere.
     pub resume: Option<Resume>,
+    /// The other side, a replica so far, is to become the primary.
+    pub is_failover: bool,
 }
 
 /// How important a line of the log is.
@@ -202,7 +205,12 @@ impl Handshake {
         let request = match &self.settings.resume {
             Some(Resume { id, next_offset }) => {
                 notice(outputs, format!("Trying a partial resynchronization (request {id}:{next_offset})."));
-                encode(&[b"PSYNC", id.as_bytes(), next_offset.to_string().as_bytes()])
+                let next_offset = next_offset.to_string();
+                let mut words: Vec<&[u8]> = vec![b"PSYNC", id.as_bytes(), next_offset.as_bytes()];
+                if self.settings.is_failover {
+                    words.push(b"FAILOVER");
+                }
+                encode(&words)
             }
             None => {
                 let text = "Partial resynchronization not possible (no cached master)";
@@ -239,6 +247,9 @@ impl Handshake {
                 notice(outputs, text);
             } else {
                 warn(outputs, format!("Unexpected reply to PSYNC from master: {}", show(line)));
+            }
+            if self.settings.is_failover {
+                return self.fail(Failure::Refused, outputs);
             }
             notice(outputs, "Retrying with SYNC...".to_owned());
             outputs.push(Output::Send(b"SYNC\r\n".to_vec()));

@@ -3,7 +3,7 @@
 use crate::call::{NodeBody, NodeCall};
 use crate::client_line::write_line;
 use crate::host::LogLevel;
-use crate::replication::{Reason, Stage, Wait};
+use crate::replication::{FailoverOptions, Reason, Stage, Wait};
 use shoal_protocol::number::parse_i64;
 use shoal_protocol::{Arguments, CommandId, ErrorReply, errors};
 use shoal_session::ClientKind;
@@ -12,6 +12,7 @@ use shoal_store::Outcome;
 pub(super) const BODIES: &[(CommandId, NodeBody)] = &[
     (CommandId::Replicaof, replicaof),
     (CommandId::Slaveof, replicaof),
+    (CommandId::Failover, failover),
     (CommandId::Role, role),
     (CommandId::Wait, wait),
     (CommandId::Replconf, replconf),
@@ -25,6 +26,9 @@ const ADDRESS_MAX_BYTES: usize = 255;
 fn replicaof(call: &mut NodeCall<'_>, mut arguments: Arguments<'_>) -> Outcome {
     if call.node.cluster.is_some() {
         return Err(ErrorReply::new("ERR REPLICAOF not allowed in cluster mode."));
+    }
+    if call.node.failover_state() != "no-failover" {
+        return Err(ErrorReply::new("ERR REPLICAOF not allowed while failing over."));
     }
     let words = arguments.request().iter().map(<[u8]>::len).sum();
     let (address, port) = (arguments.take()?, arguments.take()?);
@@ -54,6 +58,40 @@ fn replicaof(call: &mut NodeCall<'_>, mut arguments: Arguments<'_>) -> Outcome {
     let client = describe(call, words);
     let text = format!("REPLICAOF {address}:{port} enabled (user request from '{client}')");
     call.host.log(LogLevel::Notice, &text);
+    call.reply().ok();
+    Ok(())
+}
+
+fn failover(call: &mut NodeCall<'_>, mut arguments: Arguments<'_>) -> Outcome {
+    if call.node.cluster.is_some() {
+        return Err(ErrorReply::new(
+            "ERR FAILOVER not allowed in cluster mode. Use CLUSTER FAILOVER command instead.",
+        ));
+    }
+    if arguments.remaining() == 1 && arguments.clone().take_keyword("ABORT") {
+        call.node.abort_failover_by_user(call.now, call.host)?;
+        call.reply().ok();
+        return Ok(());
+    }
+    let mut options = FailoverOptions::default();
+    while !arguments.is_empty() {
+        let words_left = arguments.remaining();
+        if words_left >= 2 && options.timeout_ms.is_none() && arguments.take_keyword("TIMEOUT") {
+            let timeout_ms = u64::try_from(arguments.take_i64()?).ok().filter(|&timeout_ms| timeout_ms > 0);
+            let refusal = ErrorReply::new("ERR FAILOVER timeout must be greater than 0");
+            options.timeout_ms = Some(timeout_ms.ok_or(refusal)?);
+        } else if words_left >= 3 && options.target.is_none() && arguments.take_keyword("TO") {
+            let address = String::from_utf8_lossy(arguments.take()?).into_owned();
+            // A port that can be none belongs to no replica.
+            let port = u16::try_from(arguments.take_i64()?).unwrap_or(0);
+            options.target = Some((address, port));
+        } else if !options.is_forced && arguments.take_keyword("FORCE") {
+            options.is_forced = true;
+        } else {
+            return Err(errors::SYNTAX);
+        }
+    }
+    call.node.begin_failover(call.now, call.host, options)?;
     call.reply().ok();
     Ok(())
 }
@@ -159,7 +197,26 @@ fn replconf(call: &mut NodeCall<'_>, mut arguments: Arguments<'_>) -> Outcome {
 
 fn psync(call: &mut NodeCall<'_>, mut arguments: Arguments<'_>) -> Outcome {
     let (id, offset) = (arguments.take()?, arguments.take()?);
+    if arguments.take_keyword("FAILOVER") {
+        take_over(call, id)?;
+    }
     begin_synchronisation(call, Some((id, offset)))
+}
+
+/// The primary hands its role over to this replica, which has the same history.
+fn take_over(call: &mut NodeCall<'_>, id: &[u8]) -> Outcome {
+    let shown = String::from_utf8_lossy(id);
+    call.host.log(LogLevel::Warning, &format!("Failover request received for replid {shown}."));
+    if !call.node.is_replica() {
+        return Err(ErrorReply::new("ERR PSYNC FAILOVER can't be sent to a master."));
+    }
+    if !call.node.replication.id.matches(id) {
+        return Err(ErrorReply::new("ERR PSYNC FAILOVER replid must match my replid."));
+    }
+    call.node.unset_primary(call.now, call.host, Reason::User);
+    let client = describe(call, 0);
+    call.host.log(LogLevel::Notice, &format!("MASTER MODE enabled (failover request from '{client}')"));
+    Ok(())
 }
 
 fn sync(call: &mut NodeCall<'_>, _: Arguments<'_>) -> Outcome {
@@ -170,6 +227,9 @@ fn begin_synchronisation(call: &mut NodeCall<'_>, asked: Option<(&[u8], &[u8])>)
     let stage = call.node.replication.peers.get(call.handle).map(|peer| peer.stage);
     if call.session.is_monitor || stage.is_some_and(|stage| stage != Stage::Greeting) {
         return Ok(());
+    }
+    if call.node.failover_state() != "no-failover" {
+        return Err(ErrorReply::new("NOMASTERLINK Can't SYNC while failing over"));
     }
     if !call.node.replication.is_link_up() {
         return Err(ErrorReply::new("NOMASTERLINK Can't SYNC while not connected with my master"));

@@ -15,6 +15,7 @@ impl Node {
     /// The housekeeping of replication; called at every tick.
     pub(crate) fn replication_tick(&mut self, now: Now, host: &mut dyn Host) {
         self.expire_waits(now);
+        self.advance_failover(now, host);
         self.close_replicas_over_soft_limit(now.monotonic);
         if now.monotonic < self.replication.next_cron_at {
             return;

@@ -39,9 +39,10 @@ impl Node {
         let length = history.first.map_or(0, |first| history.end - first);
         let _ = write!(
             text,
-            "master_failover_state:no-failover\r\nmaster_replid:{}\r\nmaster_replid2:{second_id}\r\n\
+            "master_failover_state:{}\r\nmaster_replid:{}\r\nmaster_replid2:{second_id}\r\n\
              master_repl_offset:{}\r\nsecond_repl_offset:{second_offset}\r\nrepl_backlog_active:{}\r\n\
              repl_backlog_size:{}\r\nrepl_backlog_first_byte_offset:{first}\r\nrepl_backlog_histlen:{length}\r\n",
+            self.failover_state(),
             replication.id,
             self.replication_offset(),
             i32::from(replication.has_backlog),

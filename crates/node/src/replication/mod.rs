@@ -11,6 +11,7 @@
 //! acknowledged, the offset that a partial synchronisation asks for, and what sub-replicas are fed from.
 
 mod cron;
+mod failover;
 mod info;
 mod loading;
 mod output;
@@ -23,12 +24,14 @@ mod wait;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use failover::FailoverOptions;
 pub(crate) use peers::Stage;
 pub(crate) use role::Reason;
 pub(crate) use wait::Wait;
 
 use crate::clients::Handle;
 use crate::node::Node;
+use failover::Failover;
 use peers::Peers;
 use replica::{Link, Upstream};
 use shoal_machine::{Monotonic, Rng};
@@ -63,6 +66,8 @@ pub(crate) struct Replication {
     pub can_resume: bool,
     /// The database that the stream of the last primary had selected.
     pub resume_database: usize,
+    /// A failover to a replica that is under way.
+    pub failover: Option<Failover>,
     /// Clients in WAIT.
     pub waits: Vec<Wait>,
     /// The end of the stream after replicas were last asked how far they are.
@@ -90,6 +95,7 @@ impl Replication {
             upstream: primary.map(|(host, port)| Upstream::new(host, *port, now)),
             can_resume: false,
             resume_database: 0,
+            failover: None,
             waits: Vec::new(),
             asked_at: 0,
             mark: [0; shoal_replication::MARK_BYTES],

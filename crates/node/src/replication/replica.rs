@@ -160,6 +160,7 @@ impl Node {
             },
             announced_address: config.replica_announce_ip.clone(),
             resume: self.replication.resume(),
+            is_failover: self.is_failover_in_progress(),
         }
     }
 
@@ -211,6 +212,7 @@ impl Node {
                 Output::Log(Note::Warning, text) => host.log(LogLevel::Warning, &text),
                 Output::Continue(id) => self.go_on(now, host, handle, id),
                 Output::Snapshot { origin, framing } => {
+                    self.finish_failover();
                     let arriving = Arriving {
                         handle,
                         origin,
@@ -229,13 +231,19 @@ impl Node {
                         self.receive_snapshot(now, host, &[]);
                     }
                 }
-                Output::Failed(_) => self.drop_link(now, host),
+                Output::Failed(_) => {
+                    self.drop_link(now, host);
+                    if self.is_failover_in_progress() {
+                        self.abort_failover(now, host, "Failover target rejected psync request");
+                    }
+                }
             }
         }
     }
 
     /// The primary goes on with the stream where it ended here.
     fn go_on(&mut self, now: Now, host: &mut dyn Host, handle: Handle, id: Option<ReplicationId>) {
+        self.finish_failover();
         if let Some(id) = id.filter(|&id| id != self.replication.id) {
             host.log(LogLevel::Warning, &format!("Master replication ID changed to {id}"));
             self.replication.rename_history(id);

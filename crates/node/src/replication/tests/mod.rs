@@ -1,5 +1,6 @@
 //! Replication between nodes without sockets.
 
+mod failover;
 mod garbage;
 mod net;
 mod synchronisation;

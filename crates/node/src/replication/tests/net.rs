@@ -106,7 +106,16 @@ impl Net {
 
     /// A field of INFO replication.
     pub fn info(&mut self, index: usize, field: &str) -> String {
-        let text = self.node(index).text("INFO replication");
+        self.info_of(index, "replication", field)
+    }
+
+    /// A field of INFO stats.
+    pub fn statistic(&mut self, index: usize, field: &str) -> String {
+        self.info_of(index, "stats", field)
+    }
+
+    fn info_of(&mut self, index: usize, section: &str, field: &str) -> String {
+        let text = self.node(index).text(&format!("INFO {section}"));
         let line = text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
         line.unwrap_or_else(|| panic!("no {field} in {text}")).to_owned()
     }
