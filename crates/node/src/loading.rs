@@ -7,7 +7,7 @@ use crate::host::{Host, LogLevel};
 use crate::node::Node;
 use shoal_machine::Now;
 use shoal_protocol::number;
-use shoal_store::snapshot::{LoadError, LoadOptions, Loader};
+use shoal_store::snapshot::{BuildOptions, LoadError, LoadOptions, Loader};
 
 /// A snapshot on its way into the empty keyspace.
 #[derive(Debug)]
@@ -67,13 +67,18 @@ impl Node {
         })
     }
 
+    /// How values of files are built.
+    pub(crate) fn build_options(&self) -> BuildOptions {
+        BuildOptions::new(&self.options, self.keyspace.hasher())
+    }
+
     fn load_options(&self, now: Now) -> LoadOptions {
         LoadOptions {
             // A node of a cluster does not know yet whether it is a replica; a primary deletes them soon.
             drop_expired: !self.is_replica() && self.cluster.is_none(),
             lfu: self.options.lfu,
             check_checksum: self.config.rdbchecksum,
-            ..LoadOptions::new(now)
+            ..LoadOptions::new(now, self.build_options())
         }
     }
 

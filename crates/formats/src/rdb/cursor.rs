@@ -44,6 +44,11 @@ impl<'a> Cursor<'a> {
         self.at
     }
 
+    /// A cursor at another place of the same bytes.
+    pub(crate) const fn at(&self, at: usize) -> Self {
+        Self { bytes: self.bytes, at }
+    }
+
     pub(crate) fn byte(&mut self) -> Result<u8, Stop> {
         let byte = *self.bytes.get(self.at).ok_or(Stop::Incomplete)?;
         self.at += 1;

@@ -1,6 +1,6 @@
 //! The entry of the fuzz target for snapshots, payloads and compressed strings.
 
-use super::RdbReader;
+use super::{RdbReader, ValueReader};
 use crate::dump_payload;
 use crate::lzf;
 
@@ -10,8 +10,9 @@ pub fn fuzz_rdb(data: &[u8]) {
     let Some((&first, data)) = data.split_first() else { return };
     let piece = usize::from(first).max(1);
     assert_eq!(outline(data, data.len().max(1)), outline(data, piece), "pieces give the same as the whole");
-    let _ = dump_payload::read(data, true, &mut Vec::new());
-    let _ = dump_payload::read_body(data, &mut Vec::new());
+    let _ = dump_payload::read(data, true);
+    let mut value = ValueReader::new(data);
+    while let Ok(Some(_)) = value.next() {}
     let _ = lzf::decompress(data, usize::from(first) * 100, &mut Vec::new());
 }
 

@@ -17,19 +17,26 @@
 //! the same.
 
 mod cursor;
+mod element;
 mod fuzz;
+mod layout;
 pub mod length;
+mod place;
 mod reader;
 pub mod string;
+mod value_reader;
 mod writer;
 
+pub use element::{Element, RdbElement, StreamHistory, StreamId, StreamMeta};
 pub use fuzz::fuzz_rdb;
-pub use reader::{RdbEntry, RdbEvent, RdbReader};
+pub use layout::ValueLayout;
+pub use reader::{RdbEntry, RdbEvent, RdbOpen, RdbReader};
 pub use string::RdbString;
+pub use value_reader::{ValueEvent, ValueReader};
 pub use writer::{EntryNotes, RdbWriter};
 
-pub(crate) use cursor::Cursor;
-pub(crate) use string::read_string;
+pub(crate) use element::write_element;
+pub(crate) use place::Place;
 pub(crate) use writer::write_value;
 
 use std::fmt;
@@ -74,36 +81,27 @@ pub mod opcode {
     pub const END: u8 = 255;
 }
 
-/// The type byte of a string.
-pub const TYPE_STRING: u8 = 0;
-
-/// A value. Other types than strings are to come.
+/// A value that is one string of the file. Others come in parts, see [`Element`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RdbValue<'a> {
     /// A string.
     String(RdbString<'a>),
+    /// A whole collection: a listpack, an intset, or one of their forerunners. Nobody has looked at the bytes.
+    Packed {
+        /// What it is; [`ValueLayout::is_packed`].
+        layout: ValueLayout,
+        /// The collection.
+        bytes: &'a [u8],
+    },
 }
 
 impl RdbValue<'_> {
-    /// The byte that names the type and its layout.
-    pub const fn type_byte(&self) -> u8 {
+    /// How it is laid out.
+    pub const fn layout(&self) -> ValueLayout {
         match self {
-            Self::String(_) => TYPE_STRING,
+            Self::String(_) => ValueLayout::String,
+            Self::Packed { layout, .. } => *layout,
         }
-    }
-}
-
-/// The name of the type that a type byte stands for, if it is one.
-pub const fn type_name(byte: u8) -> Option<&'static str> {
-    match byte {
-        0 => Some("string"),
-        1 | 10 | 14 | 18 => Some("list"),
-        2 | 11 | 20 => Some("set"),
-        3 | 5 | 12 | 17 => Some("zset"),
-        4 | 9 | 13 | 16 | 22..=25 => Some("hash"),
-        6 | 7 => Some("module"),
-        15 | 19 | 21 => Some("stream"),
-        _ => None,
     }
 }
 
@@ -116,7 +114,7 @@ pub enum RdbProblem {
     UnsupportedVersion(u16),
     /// A byte where a type or opcode is expected.
     UnknownType(u8),
-    /// A value of a type that cannot be loaded yet.
+    /// A value of a type that cannot be loaded.
     UnsupportedType(&'static str),
     /// A length in a form that is not known.
     MalformedLength,
@@ -124,6 +122,12 @@ pub enum RdbProblem {
     StringTooLong,
     /// A string in a form that is not known, or badly compressed.
     MalformedString,
+    /// A score that is no number.
+    MalformedScore,
+    /// A list's node of a kind that is not known.
+    MalformedNode,
+    /// An id of a stream that is not 16 bytes long.
+    MalformedStreamId,
     /// A function library of a preview of Redis 7.0.
     PreviewFunction,
     /// Data of a module that does not follow the rules for such data.
@@ -143,10 +147,13 @@ impl fmt::Display for RdbProblem {
             Self::WrongSignature => formatter.write_str("wrong signature"),
             Self::UnsupportedVersion(version) => write!(formatter, "cannot read RDB version {version}"),
             Self::UnknownType(byte) => write!(formatter, "unknown type or opcode {byte}"),
-            Self::UnsupportedType(name) => write!(formatter, "cannot load a value of type {name} yet"),
+            Self::UnsupportedType(name) => write!(formatter, "cannot load a value of type {name}"),
             Self::MalformedLength => formatter.write_str("malformed length"),
             Self::StringTooLong => formatter.write_str("a string is too long"),
             Self::MalformedString => formatter.write_str("malformed string"),
+            Self::MalformedScore => formatter.write_str("malformed score"),
+            Self::MalformedNode => formatter.write_str("malformed node of a list"),
+            Self::MalformedStreamId => formatter.write_str("malformed stream id"),
             Self::PreviewFunction => {
                 formatter.write_str("a function library in the format of a Redis 7.0 preview")
             }

@@ -1,20 +1,21 @@
 //! Reading RDB from bytes as they arrive.
 //!
-//! The reader keeps the bytes of the record that is not complete yet, and nothing else. What it hands out are slices of
-//! its buffer, so a file is read without an allocation per key.
+//! The reader keeps the bytes of the record that is not complete yet, and nothing else: a value of many parts is handed
+//! out part by part. What it hands out are slices of its buffer, so a file is read without an allocation per key.
 
 use super::cursor::{Cursor, Stop};
+use super::element::{Element, ElementReader};
 use super::length::read_length;
-use super::string::{RawString, RdbString, read_string};
+use super::string::read_string;
+use super::value_reader::value_of;
 use super::{
-    CHECKSUM_SINCE, EntryNotes, HEADER_BYTES, RdbError, RdbProblem, RdbValue, TYPE_STRING, VERSION_MAX,
-    opcode, type_name,
+    CHECKSUM_SINCE, EntryNotes, HEADER_BYTES, Place, RdbElement, RdbError, RdbProblem, RdbValue, VERSION_MAX,
+    ValueLayout, opcode,
 };
 use crate::crc64::Crc64;
-use crate::lzf;
 
 /// A piece of a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum RdbEvent<'a> {
     /// The beginning.
     Begin {
@@ -53,8 +54,14 @@ pub enum RdbEvent<'a> {
         /// The module.
         module_id: u64,
     },
-    /// A key.
+    /// A key with its whole value.
     Entry(RdbEntry<'a>),
+    /// A key with a value of many parts, which follow.
+    Open(RdbOpen<'a>),
+    /// A part of the value.
+    Element(RdbElement<'a>),
+    /// The value has no more parts.
+    Close,
     /// The end; the checksum, if there is one and it is to be checked, is right.
     End,
 }
@@ -70,20 +77,26 @@ pub struct RdbEntry<'a> {
     pub notes: EntryNotes,
 }
 
+/// A key whose value has many parts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RdbOpen<'a> {
+    /// The key.
+    pub key: &'a [u8],
+    /// How the value is laid out.
+    pub layout: ValueLayout,
+    /// How many members, fields or nodes it is said to have. Not to be trusted before they are there.
+    pub count: u64,
+    /// What else the file says of the key.
+    pub notes: EntryNotes,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Header,
     Records,
+    Elements(ElementReader),
     Checksum,
     Done,
-}
-
-/// Where a string is: in the buffer, in the scratch space of its part of the record, or a number.
-#[derive(Clone, Copy, Debug)]
-enum Place {
-    Buffer { start: usize, end: usize },
-    Scratch,
-    Integer(i64),
 }
 
 /// A record that has been understood, before its strings are handed out.
@@ -97,7 +110,10 @@ enum Record {
     Function(Place),
     ModuleAux { module_id: u64 },
     Note(EntryNotes),
-    Entry { key: Place, value: Place },
+    Entry { key: Place, layout: ValueLayout, value: Place },
+    Open { key: Place, layout: ValueLayout, count: u64 },
+    Element { element: Element<Place>, reader: ElementReader },
+    Close,
     EndOfRecords,
     End { stored: u64 },
 }
@@ -113,7 +129,10 @@ pub struct RdbReader {
     state: State,
     version: u16,
     notes: EntryNotes,
+    /// The checksum of what went before `summed`.
     checksum: Crc64,
+    /// Bytes of the buffer that are in the checksum.
+    summed: usize,
     check: bool,
     /// The first string of a record, if it is not as it stands in the buffer; then the second.
     scratch: [Vec<u8>; 2],
@@ -131,6 +150,7 @@ impl RdbReader {
             version: 0,
             notes: EntryNotes::default(),
             checksum: Crc64::new(),
+            summed: 0,
             check: check_checksum,
             scratch: [Vec::new(), Vec::new()],
             failed: None,
@@ -140,11 +160,21 @@ impl RdbReader {
     /// Takes more bytes.
     pub fn feed(&mut self, bytes: &[u8]) {
         if self.consumed > 0 {
+            self.sum();
             self.offset += self.consumed as u64;
             self.buffer.drain(..self.consumed);
             self.consumed = 0;
+            self.summed = 0;
         }
         self.buffer.extend_from_slice(bytes);
+    }
+
+    /// Takes what has been read into the checksum: in one go, not record by record.
+    fn sum(&mut self) {
+        if self.check {
+            self.checksum.update(&self.buffer[self.summed..self.consumed]);
+        }
+        self.summed = self.consumed;
     }
 
     /// Bytes of the file that have been read.
@@ -168,6 +198,7 @@ impl RdbReader {
         let rest = self.buffer.split_off(self.consumed);
         self.buffer = Vec::new();
         self.consumed = 0;
+        self.summed = 0;
         rest
     }
 
@@ -201,6 +232,11 @@ impl RdbReader {
                     self.version = version;
                     self.state = State::Records;
                 }
+                Record::Open { layout, count, .. } => {
+                    self.state = State::Elements(ElementReader::new(layout, count));
+                }
+                Record::Element { reader, .. } => self.state = State::Elements(reader),
+                Record::Close => self.state = State::Records,
                 _ => {}
             }
             if !matches!(record, Record::Note(_)) && self.state != State::Checksum {
@@ -215,17 +251,19 @@ impl RdbReader {
         let record = match self.state {
             State::Header => read_header(&mut cursor)?,
             State::Checksum => Record::End { stored: u64::from_le_bytes(cursor.array()?) },
+            State::Elements(mut reader) => match reader.next(&mut cursor, &mut self.scratch)? {
+                Some(element) => Record::Element { element, reader },
+                None => Record::Close,
+            },
             State::Records | State::Done => read_record(&mut cursor, self.notes, &mut self.scratch)?,
         };
+        let end = cursor.position();
         if let Record::End { stored } = record {
+            self.sum();
             let computed = self.checksum.value();
             if self.check && stored != 0 && stored != computed {
                 return Err(RdbProblem::WrongChecksum { stored, computed }.into());
             }
-        }
-        let end = cursor.position();
-        if self.check {
-            self.checksum.update(&self.buffer[self.consumed..end]);
         }
         self.consumed = end;
         Ok(record)
@@ -233,47 +271,30 @@ impl RdbReader {
 
     fn event(&mut self, record: Record) -> RdbEvent<'_> {
         let notes = match record {
-            Record::Entry { .. } => std::mem::take(&mut self.notes),
+            Record::Entry { .. } | Record::Open { .. } => std::mem::take(&mut self.notes),
             _ => EntryNotes::default(),
         };
-        if let Record::Aux { name, value } = record {
-            // Texts are wanted here, not numbers.
-            for (place, scratch) in [name, value].into_iter().zip(&mut self.scratch) {
-                write_out(place, scratch);
-            }
-        }
-        if let Record::Entry { key: place, .. } | Record::Function(place) = record {
-            write_out(place, &mut self.scratch[0]);
-        }
-        let bytes = |place: Place, part: usize| match place {
-            Place::Buffer { start, end } => &self.buffer[start..end],
-            Place::Scratch | Place::Integer(_) => &self.scratch[part][..],
-        };
+        let (buffer, scratch) = (&self.buffer[..], &self.scratch);
+        let bytes = |place: Place| place.bytes(buffer, scratch);
         match record {
             Record::Begin { version } => RdbEvent::Begin { version },
-            Record::Aux { name, value } => RdbEvent::Aux { name: bytes(name, 0), value: bytes(value, 1) },
+            Record::Aux { name, value } => RdbEvent::Aux { name: bytes(name), value: bytes(value) },
             Record::SelectDatabase(index) => RdbEvent::SelectDatabase(index),
             Record::Resize { keys, expiring } => RdbEvent::Resize { keys, expiring },
             Record::SlotInfo { slot, keys, expiring } => RdbEvent::SlotInfo { slot, keys, expiring },
-            Record::Function(code) => RdbEvent::Function(bytes(code, 0)),
+            Record::Function(code) => RdbEvent::Function(bytes(code)),
             Record::ModuleAux { module_id } => RdbEvent::ModuleAux { module_id },
-            Record::Entry { key, value } => {
-                let text = match value {
-                    Place::Integer(integer) => RdbString::Integer(integer),
-                    place => RdbString::Bytes(bytes(place, 1)),
-                };
-                RdbEvent::Entry(RdbEntry { key: bytes(key, 0), value: RdbValue::String(text), notes })
+            Record::Entry { key, layout, value } => {
+                let value = value_of(layout, value, bytes(value));
+                RdbEvent::Entry(RdbEntry { key: bytes(key), value, notes })
             }
+            Record::Open { key, layout, count } => {
+                RdbEvent::Open(RdbOpen { key: bytes(key), layout, count, notes })
+            }
+            Record::Element { element, .. } => RdbEvent::Element(element.map(bytes)),
+            Record::Close => RdbEvent::Close,
             Record::Note(_) | Record::EndOfRecords | Record::End { .. } => RdbEvent::End,
         }
-    }
-}
-
-/// The decimal form of a number, where bytes are wanted.
-fn write_out(place: Place, scratch: &mut Vec<u8>) {
-    if let Place::Integer(integer) = place {
-        scratch.clear();
-        scratch.extend_from_slice(integer.to_string().as_bytes());
     }
 }
 
@@ -293,9 +314,11 @@ fn read_record(
     notes: EntryNotes,
     scratch: &mut [Vec<u8>; 2],
 ) -> Result<Record, Stop> {
-    let [first, second] = scratch;
     Ok(match cursor.byte()? {
-        opcode::AUX => Record::Aux { name: read_place(cursor, first)?, value: read_place(cursor, second)? },
+        opcode::AUX => Record::Aux {
+            name: Place::of_text(cursor, scratch, 0)?,
+            value: Place::of_text(cursor, scratch, 1)?,
+        },
         opcode::SELECT_DATABASE => Record::SelectDatabase(read_length(cursor)?),
         opcode::RESIZE_DATABASE => {
             Record::Resize { keys: read_length(cursor)?, expiring: read_length(cursor)? }
@@ -313,17 +336,37 @@ fn read_record(
         }
         opcode::IDLE => Record::Note(EntryNotes { idle_s: Some(read_length(cursor)?), ..notes }),
         opcode::FREQUENCY => Record::Note(EntryNotes { frequency: Some(cursor.byte()?), ..notes }),
-        opcode::FUNCTION2 => Record::Function(read_place(cursor, first)?),
+        opcode::FUNCTION2 => Record::Function(Place::of_text(cursor, scratch, 0)?),
         opcode::FUNCTION_PREVIEW => return Err(RdbProblem::PreviewFunction.into()),
         opcode::MODULE_AUX => read_module_aux(cursor)?,
         opcode::END => Record::EndOfRecords,
-        TYPE_STRING => Record::Entry { key: read_place(cursor, first)?, value: read_place(cursor, second)? },
-        other => {
-            let problem =
-                type_name(other).map_or(RdbProblem::UnknownType(other), RdbProblem::UnsupportedType);
-            return Err(problem.into());
-        }
+        other => return read_entry(ValueLayout::from_byte(other)?, cursor, scratch),
     })
+}
+
+fn read_entry(
+    layout: ValueLayout,
+    cursor: &mut Cursor<'_>,
+    scratch: &mut [Vec<u8>; 2],
+) -> Result<Record, Stop> {
+    let whole = layout == ValueLayout::String || layout.is_packed();
+    let start = cursor.position();
+    // Nothing is decompressed before all of it is there, so that bytes that trickle in cost nothing.
+    read_string(cursor)?;
+    if !whole {
+        let count = read_length(cursor)?;
+        let key = Place::of_text(&mut cursor.at(start), scratch, 0)?;
+        return Ok(Record::Open { key, layout, count });
+    }
+    let value_start = cursor.position();
+    read_string(cursor)?;
+    let key = Place::of_text(&mut cursor.at(start), scratch, 0)?;
+    let value = &mut cursor.at(value_start);
+    let value = match layout {
+        ValueLayout::String => Place::of_string(value, scratch, 1)?,
+        _ => Place::of_text(value, scratch, 1)?,
+    };
+    Ok(Record::Entry { key, layout, value })
 }
 
 /// A time before 1970 means 1970, but -1 means none.
@@ -332,21 +375,6 @@ fn to_expiry(bytes: [u8; 8]) -> Option<u64> {
         -1 => None,
         at => Some(u64::try_from(at).unwrap_or(0)),
     }
-}
-
-fn read_place(cursor: &mut Cursor<'_>, scratch: &mut Vec<u8>) -> Result<Place, Stop> {
-    Ok(match read_string(cursor)? {
-        RawString::Integer(integer) => Place::Integer(integer),
-        RawString::Plain(bytes) => {
-            let end = cursor.position();
-            Place::Buffer { start: end - bytes.len(), end }
-        }
-        RawString::Compressed { bytes, length } => {
-            scratch.clear();
-            lzf::decompress(bytes, length, scratch).map_err(|_| RdbProblem::MalformedString)?;
-            Place::Scratch
-        }
-    })
 }
 
 /// Passes over a module's data: a module, when it is to be loaded, and values that each say their kind.
@@ -371,142 +399,4 @@ fn read_module_aux(cursor: &mut Cursor<'_>) -> Result<Record, Stop> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::RdbWriter;
-    use super::*;
-
-    fn sample(compress: bool, checksum: bool) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        let mut writer = RdbWriter::new(11, compress, checksum);
-        writer.aux("redis-ver", RdbString::Bytes(b"7.2.4"));
-        writer.aux("redis-bits", RdbString::Integer(64));
-        writer.function(b"#!lua name=f");
-        writer.select_database(0);
-        writer.resize(4, 1);
-        let long = "long ".repeat(100);
-        let none = EntryNotes::default();
-        writer.entry(b"a", none, RdbValue::String(RdbString::Bytes(b"text")));
-        writer.entry(b"12", none, RdbValue::String(RdbString::Bytes(b"-77")));
-        assert!(writer.drain(&mut |chunk| {
-            bytes.extend_from_slice(chunk);
-            true
-        }));
-        let notes = EntryNotes { expiry_ms: Some(1_700_000_000_123), idle_s: Some(70), frequency: Some(9) };
-        writer.entry(long.as_bytes(), notes, RdbValue::String(RdbString::Bytes(long.as_bytes())));
-        writer.select_database(300);
-        writer.entry(b"b", none, RdbValue::String(RdbString::Integer(1 << 40)));
-        writer.end();
-        writer.drain(&mut |chunk| {
-            bytes.extend_from_slice(chunk);
-            true
-        });
-        assert_eq!(writer.drained_bytes(), bytes.len() as u64);
-        bytes
-    }
-
-    /// The events as text, fed in chunks of this size.
-    fn events(bytes: &[u8], chunk: usize) -> Result<Vec<String>, RdbError> {
-        let mut reader = RdbReader::new(true);
-        let mut events = Vec::new();
-        for piece in bytes.chunks(chunk) {
-            reader.feed(piece);
-            while let Some(event) = reader.next()? {
-                events.push(format!("{event:?}"));
-            }
-        }
-        assert!(reader.is_done() || !events.iter().any(|event| event == "End"));
-        Ok(events)
-    }
-
-    #[test]
-    fn what_is_written_is_read() {
-        for (compress, checksum) in [(false, false), (true, false), (false, true), (true, true)] {
-            let bytes = sample(compress, checksum);
-            let whole = events(&bytes, bytes.len()).unwrap();
-            assert_eq!(whole.len(), 12);
-            assert_eq!(whole.last().map(String::as_str), Some("End"));
-            assert!(
-                whole[8].contains("expiry_ms: Some(1700000000123), idle_s: Some(70), frequency: Some(9)")
-            );
-            assert!(whole[7].contains("key: [49, 50]") && whole[7].contains("Integer(-77)"));
-            for chunk in [1, 2, 7, 100] {
-                assert_eq!(events(&bytes, chunk).unwrap(), whole);
-            }
-        }
-    }
-
-    #[test]
-    fn what_follows_the_end_is_kept() {
-        let mut bytes = sample(true, true);
-        let length = bytes.len() as u64;
-        bytes.extend_from_slice(b"*1\r\n");
-        let mut reader = RdbReader::new(true);
-        reader.feed(&bytes);
-        while reader.next().unwrap().is_some() {}
-        assert!(reader.is_done());
-        assert_eq!(reader.offset(), length);
-        assert_eq!(reader.take_rest(), b"*1\r\n");
-    }
-
-    #[test]
-    fn damage_is_found() {
-        let bytes = sample(true, true);
-        for at in 0..bytes.len() {
-            let mut damaged = bytes.clone();
-            damaged[at] ^= 0x55;
-            let mut reader = RdbReader::new(true);
-            reader.feed(&damaged);
-            let mut outcome = Ok(());
-            loop {
-                match reader.next() {
-                    Ok(Some(_)) => {}
-                    Ok(None) => break,
-                    Err(error) => {
-                        assert_eq!(reader.next(), Err(error.clone()));
-                        outcome = Err(error);
-                        break;
-                    }
-                }
-            }
-            assert!(outcome.is_err() || !reader.is_done(), "byte {at}");
-        }
-    }
-
-    #[test]
-    fn problems_are_named() {
-        for (bytes, text) in [
-            (&b"RUBIS0011"[..], "wrong signature at offset 0"),
-            (b"REDIS00x1", "wrong signature at offset 0"),
-            (b"REDIS0013", "cannot read RDB version 13 at offset 0"),
-            (b"REDIS0011\x12", "cannot load a value of type list yet at offset 9"),
-            (b"REDIS0011\x1e", "unknown type or opcode 30 at offset 9"),
-            (b"REDIS0011\xf6", "a function library in the format of a Redis 7.0 preview at offset 9"),
-            (b"REDIS0011\xf7\x05\x09", "malformed module data at offset 9"),
-            (b"REDIS0011\xfe\x82", "malformed length at offset 9"),
-            (b"REDIS0011\x00\x01k\xc7", "malformed string at offset 9"),
-        ] {
-            let mut reader = RdbReader::new(true);
-            reader.feed(bytes);
-            let error = loop {
-                match reader.next() {
-                    Ok(event) => assert!(event.is_some(), "{text}"),
-                    Err(error) => break error,
-                }
-            };
-            assert_eq!(error.to_string(), text);
-        }
-    }
-
-    #[test]
-    fn old_forms_are_read() {
-        let bytes = b"REDIS0004\xfd\x0a\x00\x00\x00\x00\x01k\x01v\xff";
-        let events = events(bytes, 3).unwrap();
-        assert!(events[1].contains("expiry_ms: Some(10000)"));
-        assert_eq!(events[2], "End");
-        let module = b"REDIS0012\xf7\x05\x02\x01\x01\x07\x05\x02ab\x03abcd\x04abcdefgh\x00\xf4\x01\x02\x03";
-        assert_eq!(
-            super::tests::events(module, 1).unwrap()[1..],
-            ["ModuleAux { module_id: 5 }", "SlotInfo { slot: 1, keys: 2, expiring: 3 }"]
-        );
-    }
-}
+mod tests;

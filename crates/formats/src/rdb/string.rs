@@ -123,23 +123,9 @@ fn size(length: u64) -> Result<usize, Stop> {
     if length > STRING_MAX_BYTES { Err(RdbProblem::StringTooLong.into()) } else { Ok(length as usize) }
 }
 
-impl<'a> RawString<'a> {
-    /// The string itself; `scratch` holds what is decompressed.
-    pub(crate) fn decode(self, scratch: &'a mut Vec<u8>) -> Result<RdbString<'a>, RdbProblem> {
-        match self {
-            Self::Integer(integer) => Ok(RdbString::Integer(integer)),
-            Self::Plain(bytes) => Ok(RdbString::Bytes(bytes)),
-            Self::Compressed { bytes, length } => {
-                scratch.clear();
-                lzf::decompress(bytes, length, scratch).map_err(|_| RdbProblem::MalformedString)?;
-                Ok(RdbString::Bytes(scratch))
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::Place;
     use super::*;
 
     #[test]
@@ -162,12 +148,9 @@ mod tests {
             let mut output = Vec::new();
             write_string(RdbString::Bytes(text.as_bytes()), Some(&mut Compressor::new()), &mut output);
             assert_eq!(output.len(), bytes, "{text}");
-            let mut scratch = Vec::new();
-            let raw = read_string(&mut Cursor::new(&output, 0)).unwrap();
-            match raw.decode(&mut scratch).unwrap() {
-                RdbString::Integer(integer) => assert_eq!(integer.to_string(), text),
-                RdbString::Bytes(back) => assert_eq!(back, text.as_bytes()),
-            }
+            let mut scratch = [Vec::new(), Vec::new()];
+            let place = Place::of_text(&mut Cursor::new(&output, 0), &mut scratch, 1).unwrap();
+            assert_eq!(place.bytes(&output, &scratch), text.as_bytes());
             for cut in 0..output.len() {
                 assert_eq!(read_string(&mut Cursor::new(&output[..cut], 0)), Err(Stop::Incomplete));
             }

@@ -2,7 +2,7 @@
 
 use super::length::write_length;
 use super::string::write_string;
-use super::{CHECKSUM_SINCE, RdbString, RdbValue, opcode};
+use super::{CHECKSUM_SINCE, RdbElement, RdbString, RdbValue, ValueLayout, opcode, write_element};
 use crate::crc64::Crc64;
 use crate::lzf::Compressor;
 
@@ -24,6 +24,8 @@ pub struct RdbWriter {
     compressor: Option<Compressor>,
     checksum: Option<Crc64>,
     drained: u64,
+    /// The layout of the value whose parts are being written.
+    layout: ValueLayout,
 }
 
 impl RdbWriter {
@@ -32,7 +34,7 @@ impl RdbWriter {
         let output = format!("REDIS{version:04}").into_bytes();
         let compressor = compress.then(Compressor::new);
         let checksum = (with_checksum && version >= CHECKSUM_SINCE).then(Crc64::new);
-        Self { output, compressor, checksum, drained: 0 }
+        Self { output, compressor, checksum, drained: 0, layout: ValueLayout::String }
     }
 
     /// Bytes that wait to be taken.
@@ -82,8 +84,26 @@ impl RdbWriter {
         write_length(expiring, &mut self.output);
     }
 
-    /// A key.
+    /// A key with its whole value.
     pub fn entry(&mut self, key: &[u8], notes: EntryNotes, value: RdbValue<'_>) {
+        self.key(key, notes, value.layout());
+        write_value(value, self.compressor.as_mut(), &mut self.output);
+    }
+
+    /// A key whose value has so many parts, which [`RdbWriter::element`] writes. What waits may be taken between them,
+    /// so that nobody ever holds the bytes of a large value.
+    pub fn open(&mut self, key: &[u8], notes: EntryNotes, layout: ValueLayout, count: u64) {
+        self.key(key, notes, layout);
+        write_length(count, &mut self.output);
+        self.layout = layout;
+    }
+
+    /// A part of the value that was opened last. They come in the order in which a reader gives them.
+    pub fn element(&mut self, element: &RdbElement<'_>) {
+        write_element(self.layout, element, self.compressor.as_mut(), &mut self.output);
+    }
+
+    fn key(&mut self, key: &[u8], notes: EntryNotes, layout: ValueLayout) {
         if let Some(expiry_ms) = notes.expiry_ms {
             self.output.push(opcode::EXPIRY_MS);
             self.output.extend_from_slice(&expiry_ms.to_le_bytes());
@@ -95,9 +115,8 @@ impl RdbWriter {
         if let Some(frequency) = notes.frequency {
             self.output.extend_from_slice(&[opcode::FREQUENCY, frequency]);
         }
-        self.output.push(value.type_byte());
+        self.output.push(layout.byte());
         self.string(RdbString::Bytes(key));
-        write_value(value, self.compressor.as_mut(), &mut self.output);
     }
 
     /// The end, with the checksum of everything before.
@@ -120,5 +139,6 @@ impl RdbWriter {
 pub(crate) fn write_value(value: RdbValue<'_>, compressor: Option<&mut Compressor>, output: &mut Vec<u8>) {
     match value {
         RdbValue::String(text) => write_string(text, compressor, output),
+        RdbValue::Packed { bytes, .. } => write_string(RdbString::Bytes(bytes), compressor, output),
     }
 }

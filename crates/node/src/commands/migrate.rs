@@ -11,12 +11,11 @@
 
 use crate::call::{NodeBody, NodeCall};
 use crate::host::{Exchange, ExchangeFailure, Exchanged};
-use shoal_formats::dump_payload;
 use shoal_protocol::number::parse_i64;
 use shoal_protocol::value::encode_request;
 use shoal_protocol::{Arguments, CommandId, ErrorReply, OwnedRequest, errors};
 use shoal_store::call::EventClass;
-use shoal_store::snapshot::to_rdb;
+use shoal_store::snapshot::dump;
 use shoal_store::{Call, Outcome};
 use std::collections::BTreeMap;
 
@@ -230,7 +229,7 @@ fn put_together(call: &mut NodeCall<'_>, order: &Order<'_>, keys: &[&[u8]], sele
             Some(at) if at < now_ms => continue,
             Some(at) => (at - now_ms).max(1),
         };
-        let payload = dump_payload::write(to_rdb(entry.value()), options.rdb_version, options.compress);
+        let payload = dump(entry.value(), &options);
         let mut words: Vec<&[u8]> = vec![restore, key, digits.format(ttl_ms).as_bytes(), &payload];
         if order.replace {
             words.push(b"REPLACE");

@@ -2,7 +2,7 @@
 
 use shoal_machine::Now;
 use shoal_store::Keyspace;
-use shoal_store::snapshot::{LoadOptions, Loader};
+use shoal_store::snapshot::{BuildOptions, LoadOptions, Loader};
 
 /// A snapshot that is being loaded beside the data in use.
 #[derive(Debug)]
@@ -23,8 +23,8 @@ pub(super) struct Loaded {
 impl Loading {
     /// Begins with an empty keyspace of the same shape as `like`. Keys that have expired are kept: it is for the
     /// primary to delete them.
-    pub fn new(now: Now, like: &Keyspace, is_lfu: bool) -> Self {
-        let options = LoadOptions { drop_expired: false, lfu: is_lfu, ..LoadOptions::new(now) };
+    pub fn new(now: Now, like: &Keyspace, build: BuildOptions, is_lfu: bool) -> Self {
+        let options = LoadOptions { drop_expired: false, lfu: is_lfu, ..LoadOptions::new(now, build) };
         Self { keyspace: like.empty_like(), loader: Loader::new(options) }
     }
 

@@ -217,7 +217,7 @@ impl Node {
                         handle,
                         origin,
                         transfer: Transfer::new(framing),
-                        loading: Loading::new(now, &self.keyspace, self.options.lfu),
+                        loading: Loading::new(now, &self.keyspace, self.build_options(), self.options.lfu),
                         total_bytes: match framing {
                             Framing::Length(length) => Some(length),
                             Framing::Mark(_) => None,

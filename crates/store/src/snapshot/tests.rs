@@ -2,7 +2,12 @@
 
 use super::*;
 use crate::digest::keyspace_digest;
+use crate::hasher::Hasher;
 use crate::testing::Fixture;
+
+fn load_options(now: Now) -> LoadOptions {
+    LoadOptions::new(now, BuildOptions::new(&StoreOptions::default(), Hasher::new(1, 2)))
+}
 
 fn filled() -> Fixture {
     let mut fixture = Fixture::default();
@@ -49,7 +54,7 @@ fn what_goes_out_comes_back() {
         assert_eq!(summary, Ok(Summary { keys: 3006, bytes: bytes.len() as u64 }));
         assert!(chunks >= 2 || compress, "a long value closes its chunk");
         for chunk in [7, 1 << 20] {
-            let (keyspace, loaded) = load(&bytes, chunk, LoadOptions::new(fixture.now())).unwrap();
+            let (keyspace, loaded) = load(&bytes, chunk, load_options(fixture.now())).unwrap();
             assert_eq!(keyspace_digest(&keyspace), keyspace_digest(&fixture.keyspace));
             assert_eq!((loaded.keys, loaded.expired, loaded.version), (3006, 0, 11));
             assert_eq!(loaded.replication(), Some(point.clone()));
@@ -66,9 +71,9 @@ fn expired_keys_stay_only_on_replicas() {
     let options = SnapshotOptions::new(fixture.now(), StoreOptions::default());
     let bytes = Snapshot::new(&fixture.keyspace, &options).to_vec();
     let later = Now::new(fixture.now().monotonic, fixture.now().unix_us + 2_000_000);
-    let (keyspace, loaded) = load(&bytes, 1 << 20, LoadOptions::new(later)).unwrap();
+    let (keyspace, loaded) = load(&bytes, 1 << 20, load_options(later)).unwrap();
     assert_eq!((keyspace.len(), loaded.keys, loaded.expired), (3005, 3005, 1));
-    let as_replica = LoadOptions { drop_expired: false, ..LoadOptions::new(later) };
+    let as_replica = LoadOptions { drop_expired: false, ..load_options(later) };
     assert_eq!(load(&bytes, 1 << 20, as_replica).unwrap().0.len(), 3006);
 }
 
@@ -80,7 +85,7 @@ fn access_clocks_go_along() {
     let mut options = SnapshotOptions::new(fixture.now(), StoreOptions::default());
     options.access = AccessNotes::Idle;
     let bytes = Snapshot::new(&fixture.keyspace, &options).to_vec();
-    fixture.keyspace = load(&bytes, 5, LoadOptions::new(fixture.now())).unwrap().0;
+    fixture.keyspace = load(&bytes, 5, load_options(fixture.now())).unwrap().0;
     fixture.check("OBJECT IDLETIME k", ":50");
 
     fixture.options.lfu = true;
@@ -88,7 +93,7 @@ fn access_clocks_go_along() {
     options.access = AccessNotes::Frequency;
     options.now = fixture.now();
     let bytes = Snapshot::new(&fixture.keyspace, &options).to_vec();
-    let lfu = LoadOptions { lfu: true, ..LoadOptions::new(fixture.now()) };
+    let lfu = LoadOptions { lfu: true, ..load_options(fixture.now()) };
     fixture.keyspace = load(&bytes, 5, lfu).unwrap().0;
     fixture.check("OBJECT FREQ f", ":5");
 }
@@ -98,13 +103,13 @@ fn errors_are_clear() {
     let mut fixture = filled();
     let options = SnapshotOptions::new(fixture.now(), StoreOptions::default());
     let bytes = Snapshot::new(&fixture.keyspace, &options).to_vec();
-    let mut loader = Loader::new(LoadOptions::new(fixture.now()));
+    let mut loader = Loader::new(load_options(fixture.now()));
     let error = loader.feed(&mut fixture.keyspace, &bytes).unwrap_err();
     assert!(matches!(error, LoadError::DuplicateKey { database: 0, .. }), "{error}");
-    let mut loader = Loader::new(LoadOptions { replace: true, ..LoadOptions::new(fixture.now()) });
+    let mut loader = Loader::new(LoadOptions { replace: true, ..load_options(fixture.now()) });
     assert_eq!(loader.feed(&mut fixture.keyspace, &bytes), Ok(true));
     let mut clustered = Fixture::new(crate::Layout::PerSlot);
-    let mut loader = Loader::new(LoadOptions::new(fixture.now()));
+    let mut loader = Loader::new(load_options(fixture.now()));
     let error = loader.feed(&mut clustered.keyspace, &bytes).unwrap_err();
     assert_eq!(error, LoadError::DatabaseOutOfRange { index: 9, count: 1 });
     let mut sunk = 0;

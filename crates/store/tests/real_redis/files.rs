@@ -4,7 +4,7 @@ use crate::server::Server;
 use shoal_machine::{Monotonic, Now, Rng};
 use shoal_protocol::value::Value;
 use shoal_store::digest::{keyspace_digest, value_digest};
-use shoal_store::snapshot::{AccessNotes, LoadOptions, Loader, Snapshot, SnapshotOptions};
+use shoal_store::snapshot::{AccessNotes, BuildOptions, LoadOptions, Loader, Snapshot, SnapshotOptions};
 use shoal_store::testing::{Fixture, show, show_bytes};
 
 /// The newest version that the installed server reads.
@@ -87,7 +87,8 @@ fn we_load_files_of_redis() {
         let bytes = std::fs::read(server.directory().join("theirs.rdb")).unwrap();
         for chunk in [1, 4096, bytes.len()] {
             fixture.keyspace = fixture.keyspace.empty_like();
-            let mut loader = Loader::new(LoadOptions::new(Now::new(Monotonic(0), 0)));
+            let build = BuildOptions::new(&fixture.options, fixture.keyspace.hasher());
+            let mut loader = Loader::new(LoadOptions::new(Now::new(Monotonic(0), 0), build));
             for piece in bytes.chunks(chunk) {
                 loader.feed(&mut fixture.keyspace, piece).unwrap();
             }

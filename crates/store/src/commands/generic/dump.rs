@@ -4,8 +4,8 @@ use crate::access;
 use crate::call::{Call, EventClass, Outcome};
 use crate::commands::expiry::is_already_past;
 use crate::entry::Entry;
-use crate::snapshot::{from_rdb, to_rdb};
-use shoal_formats::dump_payload::{self, PayloadError};
+use crate::snapshot::{self, BuildOptions};
+use shoal_formats::dump_payload;
 use shoal_protocol::{Arguments, ErrorReply, OwnedRequest, errors, number};
 
 const INVALID_TTL: ErrorReply = ErrorReply::new("ERR Invalid TTL value, must be >= 0");
@@ -20,7 +20,7 @@ pub(super) fn dump(call: &mut Call<'_, '_>, mut arguments: Arguments<'_>) -> Out
         return Ok(());
     };
     let entry = call.keyspace.database(call.database_index).entry(found);
-    let payload = dump_payload::write(to_rdb(entry.value()), call.options.rdb_version, call.options.compress);
+    let payload = snapshot::dump(entry.value(), call.options);
     call.reply.bulk(&payload);
     Ok(())
 }
@@ -65,23 +65,22 @@ pub(super) fn restore(call: &mut Call<'_, '_>, mut arguments: Arguments<'_>) -> 
     if ttl < 0 {
         return Err(INVALID_TTL);
     }
-    let mut scratch = Vec::new();
-    let value =
-        dump_payload::read(payload, !call.options.skip_checksum, &mut scratch).map_err(
-            |error| match error {
-                PayloadError::VersionOrChecksum => WRONG_PAYLOAD,
-                PayloadError::Malformed(_) => BAD_FORMAT,
-            },
-        )?;
-    let before = call.find_for_write(key).filter(|_| options.replace);
-    if let Some(found) = before {
-        call.remove(found);
-    }
+    let reader = dump_payload::read(payload, !call.options.skip_checksum).map_err(|_| WRONG_PAYLOAD)?;
+    // Clients may send anything, so this is always the thorough way.
+    let hasher = call.keyspace.hasher();
+    let build = BuildOptions { check_duplicates: true, ..BuildOptions::new(call.options, hasher) };
     let expiry_ms = match ttl {
         0 => None,
         ttl if options.absolute => Some(ttl),
         ttl => Some(ttl.saturating_add(call.now.unix_ms() as i64)),
     };
+    let made =
+        snapshot::read_value(reader, &build, |value| Entry::new(key, value, expiry_ms.map(|at| at as u64)));
+    let mut entry = made.map_err(|_| BAD_FORMAT)?;
+    let before = call.find_for_write(key).filter(|_| options.replace);
+    if let Some(found) = before {
+        call.remove(found);
+    }
     if expiry_ms.is_some_and(|at| is_already_past(call, at)) {
         if before.is_some() {
             call.propagate_instead([b"DEL".as_slice(), key]);
@@ -91,7 +90,6 @@ pub(super) fn restore(call: &mut Call<'_, '_>, mut arguments: Arguments<'_>) -> 
         call.reply.ok();
         return Ok(());
     }
-    let mut entry = Entry::new(key, from_rdb(value), expiry_ms.map(|at| at as u64));
     entry.set_access(access::restored(call.now, call.options.lfu, options.idle_s, options.frequency));
     call.put(call.database_index, entry);
     if let Some(at) = expiry_ms.filter(|_| !options.absolute) {

@@ -1,0 +1,304 @@
+//! Reading an RDB file into a keyspace.
+
+use super::ReplicationPoint;
+use super::build::{BadValue, BuildOptions, Builder, whole};
+use crate::access;
+use crate::entry::{Entry, NewValue};
+use crate::keyspace::Keyspace;
+use shoal_formats::rdb::{EntryNotes, RdbEntry, RdbError, RdbEvent, RdbOpen, RdbReader};
+use shoal_machine::Now;
+use std::fmt;
+
+/// The most remarks of a file that are kept.
+const AUX_MAX: usize = 64;
+
+/// How a file is loaded.
+#[derive(Clone, Copy, Debug)]
+pub struct LoadOptions {
+    /// The time when loading began.
+    pub now: Now,
+    /// Keys that have expired are left out: on a primary, but not from the base of an append-only file, and never on a
+    /// replica.
+    pub drop_expired: bool,
+    /// A key that is there already is replaced; otherwise it is an error.
+    pub replace: bool,
+    /// Access clocks count accesses (LFU).
+    pub lfu: bool,
+    /// The checksum is compared.
+    pub check_checksum: bool,
+    /// How values are built.
+    pub build: BuildOptions,
+}
+
+impl LoadOptions {
+    /// As a primary loads its own file.
+    pub fn new(now: Now, build: BuildOptions) -> Self {
+        Self { now, drop_expired: true, replace: false, lfu: false, check_checksum: true, build }
+    }
+}
+
+/// Why loading failed. What was loaded before is in the keyspace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LoadError {
+    /// The bytes are wrong.
+    Format(RdbError),
+    /// A database that this node does not have.
+    DatabaseOutOfRange {
+        /// The database.
+        index: u64,
+        /// How many there are.
+        count: usize,
+    },
+    /// A key that is there already.
+    DuplicateKey {
+        /// The key.
+        key: Vec<u8>,
+        /// Its database.
+        database: usize,
+    },
+    /// A value that cannot be.
+    BadValue {
+        /// Its key.
+        key: Vec<u8>,
+        /// Its database.
+        database: usize,
+        /// What is wrong.
+        problem: BadValue,
+    },
+    /// Data of a module; there are none.
+    ModuleData {
+        /// The module.
+        module_id: u64,
+    },
+}
+
+impl fmt::Display for LoadError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Format(error) => error.fmt(formatter),
+            Self::DatabaseOutOfRange { index, count } => {
+                write!(formatter, "the file has keys in database {index}, this server has {count} databases")
+            }
+            Self::DuplicateKey { key, database } => {
+                write!(formatter, "duplicate key '{}' in database {database}", String::from_utf8_lossy(key))
+            }
+            Self::BadValue { key, database, problem } => {
+                let key = String::from_utf8_lossy(key);
+                write!(formatter, "the value of '{key}' in database {database} is refused: {problem}")
+            }
+            Self::ModuleData { module_id } => {
+                write!(formatter, "the file has data of module {module_id:016x}, modules are not supported")
+            }
+        }
+    }
+}
+
+impl std::error::Error for LoadError {}
+
+impl From<RdbError> for LoadError {
+    fn from(error: RdbError) -> Self {
+        Self::Format(error)
+    }
+}
+
+/// What a file says beside its keys, and how many there were.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Loaded {
+    /// The format's version.
+    pub version: u16,
+    /// Remarks, in the order of the file.
+    pub aux: Vec<(Vec<u8>, Vec<u8>)>,
+    /// The code of function libraries.
+    pub functions: Vec<Vec<u8>>,
+    /// Keys that were loaded.
+    pub keys: u64,
+    /// Keys that had expired and were left out.
+    pub expired: u64,
+    /// Keys whose collections were empty and that were left out.
+    pub empty: u64,
+    /// Databases that hold something of the file now.
+    pub databases: Vec<usize>,
+}
+
+impl Loaded {
+    /// The value of a remark.
+    pub fn aux_value(&self, name: &str) -> Option<&[u8]> {
+        self.aux.iter().find(|(known, _)| known == name.as_bytes()).map(|(_, value)| &value[..])
+    }
+
+    fn aux_integer(&self, name: &str) -> Option<i64> {
+        std::str::from_utf8(self.aux_value(name)?).ok()?.parse().ok()
+    }
+
+    /// Where in the replication stream the file stands.
+    pub fn replication(&self) -> Option<ReplicationPoint> {
+        Some(ReplicationPoint {
+            stream_database: self.aux_integer("repl-stream-db").unwrap_or(-1),
+            id: String::from_utf8(self.aux_value("repl-id")?.to_vec()).ok()?,
+            offset: self.aux_integer("repl-offset")?,
+        })
+    }
+}
+
+/// A file on its way into a keyspace.
+#[derive(Debug)]
+pub struct Loader {
+    reader: RdbReader,
+    target: Target,
+    building: Option<Building>,
+}
+
+/// Where a file goes.
+#[derive(Debug)]
+struct Target {
+    options: LoadOptions,
+    database: usize,
+    loaded: Loaded,
+}
+
+/// A value of many parts that is not complete yet.
+#[derive(Debug)]
+struct Building {
+    key: Vec<u8>,
+    notes: EntryNotes,
+    /// `None` if the key has expired and its value is passed over.
+    builder: Option<Builder>,
+}
+
+impl Loader {
+    /// A loader at the beginning of a file.
+    pub fn new(options: LoadOptions) -> Self {
+        let reader = RdbReader::new(options.check_checksum);
+        Self { reader, target: Target { options, database: 0, loaded: Loaded::default() }, building: None }
+    }
+
+    /// Takes more bytes and loads what is complete. True at the end; what follows is kept for [`Loader::take_rest`].
+    ///
+    /// # Errors
+    /// See [`LoadError`]; the loader is of no more use then.
+    pub fn feed(&mut self, keyspace: &mut Keyspace, bytes: &[u8]) -> Result<bool, LoadError> {
+        self.reader.feed(bytes);
+        while let Some(event) = self.reader.next()? {
+            match event {
+                RdbEvent::Open(open) => self.building = Some(self.target.open(open)),
+                RdbEvent::Element(element) => {
+                    let Some(building) = &mut self.building else { continue };
+                    let Some(builder) = &mut building.builder else { continue };
+                    builder
+                        .element(&element)
+                        .map_err(|problem| self.target.bad_value(&building.key, problem))?;
+                }
+                RdbEvent::Close => {
+                    let Some(Building { key, notes, builder }) = self.building.take() else { continue };
+                    let Some(builder) = builder else { continue };
+                    let object = builder.finish().map(NewValue::Object);
+                    self.target.load(keyspace, &key, notes, object)?;
+                }
+                RdbEvent::Entry(RdbEntry { key, value, notes }) => {
+                    if !self.target.passes_over(notes) {
+                        let value = whole(value, &self.target.options.build);
+                        self.target.load(keyspace, key, notes, value)?;
+                    }
+                }
+                event => self.target.remark(keyspace, event)?,
+            }
+        }
+        Ok(self.reader.is_done())
+    }
+
+    /// Whether the end has been read.
+    pub fn is_done(&self) -> bool {
+        self.reader.is_done()
+    }
+
+    /// Bytes of the file that have been read.
+    pub fn offset(&self) -> u64 {
+        self.reader.offset()
+    }
+
+    /// What the file says beside its keys, as far as it has been read.
+    pub fn loaded(&self) -> &Loaded {
+        &self.target.loaded
+    }
+
+    /// The bytes that were fed but not read: after the end, those of something else.
+    pub fn take_rest(&mut self) -> Vec<u8> {
+        self.reader.take_rest()
+    }
+}
+
+impl Target {
+    /// What the file says beside its keys.
+    fn remark(&mut self, keyspace: &Keyspace, event: RdbEvent<'_>) -> Result<(), LoadError> {
+        let loaded = &mut self.loaded;
+        match event {
+            RdbEvent::Begin { version } => loaded.version = version,
+            RdbEvent::Aux { name, value } if loaded.aux.len() < AUX_MAX => {
+                loaded.aux.push((name.to_vec(), value.to_vec()));
+            }
+            RdbEvent::SelectDatabase(index) => {
+                let count = keyspace.database_count();
+                let known = usize::try_from(index).ok().filter(|index| *index < count);
+                self.database = known.ok_or(LoadError::DatabaseOutOfRange { index, count })?;
+            }
+            RdbEvent::Function(code) => loaded.functions.push(code.to_vec()),
+            RdbEvent::ModuleAux { module_id } => return Err(LoadError::ModuleData { module_id }),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Whether a key has expired and is left out.
+    fn passes_over(&mut self, notes: EntryNotes) -> bool {
+        let now_ms = self.options.now.unix_ms();
+        let expired = self.options.drop_expired && notes.expiry_ms.is_some_and(|at| at < now_ms);
+        self.loaded.expired += u64::from(expired);
+        expired
+    }
+
+    fn open(&mut self, open: RdbOpen<'_>) -> Building {
+        let builder = !self.passes_over(open.notes);
+        let builder = builder.then(|| Builder::new(open.layout, &self.options.build));
+        Building { key: open.key.to_vec(), notes: open.notes, builder }
+    }
+
+    fn bad_value(&self, key: &[u8], problem: BadValue) -> LoadError {
+        LoadError::BadValue { key: key.to_vec(), database: self.database, problem }
+    }
+
+    fn load(
+        &mut self,
+        keyspace: &mut Keyspace,
+        key: &[u8],
+        notes: EntryNotes,
+        value: Result<NewValue<'_>, BadValue>,
+    ) -> Result<(), LoadError> {
+        let value = match value {
+            Ok(value) => value,
+            // Old versions could leave such keys behind.
+            Err(BadValue::Empty) => {
+                self.loaded.empty += 1;
+                return Ok(());
+            }
+            Err(problem) => return Err(self.bad_value(key, problem)),
+        };
+        let (index, options) = (self.database, &self.options);
+        let mut made = Entry::new(key, value, notes.expiry_ms);
+        made.set_access(access::restored(options.now, options.lfu, notes.idle_s, notes.frequency));
+        let database = keyspace.database_mut(index);
+        let place = database.place(key);
+        match database.find_at(place, key) {
+            None => {
+                database.insert(place, made);
+            }
+            Some(found) if options.replace => drop(database.replace(found, made)),
+            Some(_) => return Err(LoadError::DuplicateKey { key: key.to_vec(), database: index }),
+        }
+        let loaded = &mut self.loaded;
+        loaded.keys += 1;
+        if loaded.databases.last() != Some(&index) && !loaded.databases.contains(&index) {
+            loaded.databases.push(index);
+        }
+        Ok(())
+    }
+}
