@@ -447,6 +447,22 @@ impl Entry {
         }
     }
 
+    /// The bytes of a string, to be changed in place; it reports the encoding `raw` from then on. `None` if there are no
+    /// bytes: of an integer, or a collection. A long string that replies share is copied first.
+    pub fn bytes_mut(&mut self) -> Option<&mut [u8]> {
+        let header = self.header();
+        match header.kind() {
+            KIND_INLINE => {
+                let at = header.key_offset() + self.key_length(header);
+                self.header_mut().kind_and_flags |= RAW << 4;
+                let length = usize::from(header.inline_length);
+                // SAFETY: an inline value follows the key and ends with the block, and the entry is borrowed for changing.
+                Some(unsafe { std::slice::from_raw_parts_mut(self.block.add(at).as_ptr(), length) })
+            }
+            _ => self.shared_mut().map(|bytes| Arc::make_mut(bytes).as_mut_slice()),
+        }
+    }
+
     /// Puts a value in the place of this one. Expiry and access clock stay.
     pub fn set_value(&mut self, value: NewValue<'_>) {
         let header = self.header();

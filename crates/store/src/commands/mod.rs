@@ -1,7 +1,9 @@
 //! The bodies of data commands, one file or folder per family.
 
+mod bitmap;
 mod expiry;
 mod generic;
+mod hyperloglog;
 mod string;
 
 use crate::call::{Call, Outcome};
@@ -19,7 +21,8 @@ pub fn body(id: CommandId) -> Option<Body> {
 /// Every family declares its rows; the table is built at compile time.
 static BODIES: [Option<Body>; CommandId::COUNT] = {
     let mut bodies: [Option<Body>; CommandId::COUNT] = [None; CommandId::COUNT];
-    let families: [&[(CommandId, Body)]; 2] = [string::BODIES, generic::BODIES];
+    let families: [&[(CommandId, Body)]; 4] =
+        [string::BODIES, generic::BODIES, bitmap::BODIES, hyperloglog::BODIES];
     let mut family = 0;
     while family < families.len() {
         let mut row = 0;

@@ -3,6 +3,7 @@
 // These tests start processes and talk over sockets; the laws of the pure crate are for its own code.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, clippy::unwrap_used)]
 
+mod bits;
 mod commands;
 mod files;
 mod numbers;

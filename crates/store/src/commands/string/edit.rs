@@ -1,6 +1,7 @@
 //! Commands that change a part of a string.
 
 use super::{ValueArgument, store_raw};
+use crate::Found;
 use crate::call::{Call, EventClass, Outcome};
 use shoal_protocol::{Arguments, ErrorReply};
 use std::sync::Arc;
@@ -78,42 +79,67 @@ pub(super) fn setrange(call: &mut Call<'_, '_>, mut arguments: Arguments<'_>) ->
         return Ok(());
     }
     let end = grown_length(call, offset, value.len())?;
-    write_range(call, found, key, offset, value);
+    edit_bytes_up_to(call, found, key, end, |bytes| bytes[offset..end].copy_from_slice(value));
     call.changed(key);
     call.event(EventClass::String, "setrange", key);
     call.reply.integer(end.max(before) as i64);
     Ok(())
 }
 
-/// Puts `value` into a string at `offset`; zeros fill what was not there.
-fn write_range(
+/// Lets `edit` change the bytes of a string in their place, `length` of them at the least: zeros fill what was not there.
+/// The key is made if it is not there; its string is `raw` after that.
+pub(in crate::commands) fn edit_bytes_up_to<R>(
     call: &mut Call<'_, '_>,
-    found: Option<crate::Found>,
+    found: Option<Found>,
     key: &[u8],
-    offset: usize,
-    value: &[u8],
-) {
-    let end = offset + value.len();
+    length: usize,
+    edit: impl FnOnce(&mut [u8]) -> R,
+) -> R {
+    if let Some(found) = found {
+        let mut entry = call.database_mut().entry_mut(found);
+        if let Some(bytes) = entry.bytes_mut()
+            && bytes.len() >= length
+        {
+            return edit(bytes);
+        }
+    }
+    edit_vec(call, found, key, |bytes| {
+        grow(bytes, length);
+        edit(bytes)
+    })
+}
+
+/// Lets `edit` change the bytes of a string and their number. The key is made if it is not there; its string is `raw`
+/// after that.
+pub(in crate::commands) fn edit_vec<R>(
+    call: &mut Call<'_, '_>,
+    found: Option<Found>,
+    key: &[u8],
+    edit: impl FnOnce(&mut Vec<u8>) -> R,
+) -> R {
     let mut bytes = Vec::new();
     if let Some(found) = found {
         let mut entry = call.database_mut().entry_mut(found);
         if let Some(shared) = entry.shared_mut() {
-            overwrite(Arc::make_mut(shared), offset, end, value);
-            return;
+            return edit(Arc::make_mut(shared));
         }
         drop(entry);
-        let before = call.keyspace.string(call.database_index, found);
-        bytes.reserve_exact(end.max(before.text().len()));
-        before.text().with_bytes(|before| bytes.extend_from_slice(before));
+        bytes = call.keyspace.string(call.database_index, found).text().to_vec();
     }
-    overwrite(&mut bytes, offset, end, value);
+    let result = edit(&mut bytes);
     store_raw(call, found, key, bytes);
+    result
 }
 
-fn overwrite(bytes: &mut Vec<u8>, offset: usize, end: usize, value: &[u8]) {
-    if bytes.len() < end {
-        reserve(bytes, end);
-        bytes.resize(end, 0);
+/// Fills up with zeros to `length` bytes. Many of them are not written one by one: fresh pages are zeros.
+fn grow(bytes: &mut Vec<u8>, length: usize) {
+    let missing = length.saturating_sub(bytes.len());
+    if missing > GROWTH_MAX_BYTES && missing > bytes.len() && bytes.capacity() < length {
+        let mut grown = vec![0; length];
+        grown[..bytes.len()].copy_from_slice(bytes);
+        *bytes = grown;
+    } else if missing > 0 {
+        reserve(bytes, length);
+        bytes.resize(length, 0);
     }
-    bytes[offset..end].copy_from_slice(value);
 }

@@ -9,6 +9,8 @@ mod lcs;
 mod number;
 mod set;
 
+pub(super) use edit::{edit_bytes_up_to, edit_vec};
+
 use super::Body;
 use crate::call::{Call, EventClass};
 use crate::entry::{INLINE_MAX_BYTES, NewValue};
@@ -78,7 +80,7 @@ fn reply_with_string(call: &mut Call<'_, '_>, key: &[u8]) -> Result<Option<Found
 }
 
 /// Stores a string that was put together from parts: it keeps the encoding `raw`.
-fn store_raw(call: &mut Call<'_, '_>, found: Option<Found>, key: &[u8], bytes: Vec<u8>) {
+pub(super) fn store_raw(call: &mut Call<'_, '_>, found: Option<Found>, key: &[u8], bytes: Vec<u8>) {
     if bytes.len() <= INLINE_MAX_BYTES {
         call.store(found, key, NewValue::RawBytes(&bytes), None);
     } else {
