@@ -64,11 +64,13 @@ impl Node {
         if let Some(side) = &mut self.cluster {
             side.view = Some(view);
         }
+        self.redirect_blocked(now, host);
         match &mut self.cluster {
             Some(side) if self.is_loading => side.orders_after_load.extend(orders),
             _ => self.carry_out_orders(now, host, orders),
         }
         self.end_lost_subscriptions();
+        self.serve_blocked(now, host);
         self.free_garbage(host);
         host.tell_cluster(NodeMessage::Applied { version });
         self.report_to_cluster(now, host);
@@ -81,6 +83,7 @@ impl Node {
                 NodeOrder::BecomePrimary => self.become_primary(now, host),
                 NodeOrder::DropSlots { slots } => self.drop_slots(&slots),
                 NodeOrder::DropAllKeys => {
+                    self.blocking.note_all();
                     self.changes_since_save += self.keyspace.len() as u64;
                     self.keyspace.clear_all();
                 }
@@ -98,6 +101,7 @@ impl Node {
             self.keyspace.discard(garbage);
             self.changes_since_save += keys.len() as u64;
             for key in keys {
+                self.blocking.note(0, &key);
                 self.propagate_own(0, [b"DEL".as_slice(), &key]);
             }
         }

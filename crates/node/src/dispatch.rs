@@ -67,6 +67,22 @@ impl Node {
         let Some(mut session) = self.clients.take(handle) else { return Verdict::Done };
         let mark = session.output.mark();
         let verdict = self.process(now, host, handle, &mut session, request);
+        let is_closing = self.finish(now, host, handle, session, mark);
+        if self.blocking.has_ready() {
+            self.serve_blocked(now, host);
+        }
+        if is_closing { Verdict::Blocked } else { verdict }
+    }
+
+    /// Puts a session back whose command has run; `mark` stands before its reply. True if the connection is to end.
+    pub(crate) fn finish(
+        &mut self,
+        now: Now,
+        host: &mut dyn Host,
+        handle: Handle,
+        mut session: Box<Session>,
+        mark: shoal_protocol::reply::Mark,
+    ) -> bool {
         if session.reply_mode != ReplyMode::On {
             suppress_reply(&mut session, mark);
         }
@@ -81,7 +97,7 @@ impl Node {
         }
         let is_closing = session.close != Close::No;
         self.clients.put_back(handle, session);
-        if is_closing { Verdict::Blocked } else { verdict }
+        is_closing
     }
 
     fn process(
@@ -153,7 +169,7 @@ impl Node {
     }
 
     /// Whether the command may run now, in the order in which Redis asks.
-    fn check(
+    pub(crate) fn check(
         &mut self,
         now: Now,
         session: &Session,
@@ -218,7 +234,7 @@ impl Node {
     }
 
     /// Refuses a command before it runs.
-    fn refuse(
+    pub(crate) fn refuse(
         &mut self,
         handle: Handle,
         session: &mut Session,
@@ -264,7 +280,7 @@ impl Node {
         let is_outermost = !self.unit.is_open;
         self.effects.reset();
         let makes_own_keys = session.kind != ClientKind::Primary && self.is_writable_replica();
-        self.effects.track_touched = !self.watchers.is_empty() || makes_own_keys;
+        self.effects.track_touched = !self.watchers.is_empty() || !self.blocking.is_empty() || makes_own_keys;
         let watch_changes = if self.watchers.is_empty() {
             Vec::new()
         } else {
@@ -286,11 +302,17 @@ impl Node {
         }
         let ended_us = host.stopwatch_us();
         self.stopwatch_us = Some(ended_us);
-        let duration_us = ended_us.saturating_sub(began_us);
-        self.account(command, duration_us);
+        let before_us = self.blocking.retried_after_us.unwrap_or(0);
+        let duration_us = ended_us.saturating_sub(began_us) + before_us;
+        // A command that waits counts when it is done.
+        if let Some(block) = self.effects.block.take() {
+            self.begin_blocking(now, (handle, session), command, &request, block, duration_us);
+        } else {
+            self.account(command, duration_us);
+        }
         self.observe(now, handle, session, command, &request, duration_us);
         session.last_command = Some(command);
-        if is_outermost && command.id != CommandId::Asking {
+        if is_outermost && command.id != CommandId::Asking && !session.is_blocked {
             end_asking(session);
         }
         self.after(handle, session, command, &request);
@@ -370,7 +392,8 @@ impl Node {
         (body(&mut call, Arguments::new(request, first)), 0)
     }
 
-    fn account(&mut self, command: &Command, duration_us: u64) {
+    /// Counts a command that has been carried out.
+    pub(crate) fn account(&mut self, command: &Command, duration_us: u64) {
         let stats = self.stats.command(command.id);
         stats.calls += 1;
         stats.duration_us += duration_us;
@@ -392,6 +415,9 @@ impl Node {
         self.stats.keyspace_hits += self.effects.hits;
         self.stats.keyspace_misses += self.effects.misses;
         self.stats.expired_keys += self.effects.expired;
+        if !self.blocking.is_empty() {
+            self.note_ready_keys();
+        }
         if !self.effects.touched.is_empty() {
             if session.kind != ClientKind::Primary && self.is_writable_replica() {
                 self.note_own_keys();
@@ -449,7 +475,7 @@ fn suppress_reply(session: &mut Session, mark: shoal_protocol::reply::Mark) {
 }
 
 /// ASKING holds for one command, or for one transaction.
-fn end_asking(session: &mut Session) {
+pub(crate) fn end_asking(session: &mut Session) {
     session.is_asking &= session.transaction.is_some();
 }
 
@@ -469,7 +495,8 @@ fn is_allowed_for_subscribers(id: CommandId) -> bool {
     )
 }
 
-fn is_paused(kind: PauseKind, session: &Session, command: &Command) -> bool {
+/// Whether a pause puts this command off.
+pub(crate) fn is_paused(kind: PauseKind, session: &Session, command: &Command) -> bool {
     match kind {
         PauseKind::All => true,
         PauseKind::Writes => {

@@ -39,6 +39,7 @@ impl Node {
         }
         if self.is_replica() {
             self.expire_own_keys(now);
+            self.serve_blocked(now, host);
             return true;
         }
         let mut is_round_done = true;
@@ -55,6 +56,7 @@ impl Node {
                 self.delete_expired(database, key);
             }
         }
+        self.serve_blocked(now, host);
         self.free_garbage(host);
         is_round_done
     }
@@ -98,6 +100,7 @@ impl Node {
         if !self.is_replica() {
             self.propagate_own(database, [b"DEL".as_slice(), key]);
         }
+        self.blocking.note(database, key);
         for &watcher in self.watchers.of(database, key) {
             if let Some(session) = self.clients.session_mut(watcher) {
                 crate::watch::touch(session, key, false);

@@ -9,6 +9,7 @@
 //! socket, a file or a clock; the simulator drives the same code.
 
 mod action;
+mod blocking;
 mod call;
 mod client_line;
 mod clients;

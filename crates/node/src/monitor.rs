@@ -34,7 +34,7 @@ pub(crate) fn secret_words(command: &Command, request: &Request<'_>) -> Vec<usiz
 }
 
 impl Node {
-    /// Notes a command that has just run: for those who monitor, and in the slow log.
+    /// Notes a command that has just run, or has begun to wait: for those who monitor, and in the slow log.
     pub(crate) fn observe(
         &mut self,
         now: Now,
@@ -44,9 +44,24 @@ impl Node {
         request: &Request<'_>,
         duration_us: u64,
     ) {
-        if !self.monitors.is_empty() {
+        // A command that waited was shown when it came.
+        if !self.monitors.is_empty() && self.blocking.retried_after_us.is_none() {
             self.feed_monitors(now, handle, session, command, request);
         }
+        if !session.is_blocked {
+            self.note_duration(now, session, command, request, duration_us);
+        }
+    }
+
+    /// Notes how long a command took, if that was long.
+    pub(crate) fn note_duration(
+        &mut self,
+        now: Now,
+        session: &Session,
+        command: &'static Command,
+        request: &Request<'_>,
+        duration_us: u64,
+    ) {
         let threshold_ms = self.config.latency_monitor_threshold_ms;
         if threshold_ms > 0 && duration_us / 1000 >= threshold_ms {
             let is_fast = command.flags.contains(Flags::FAST);

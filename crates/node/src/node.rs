@@ -1,6 +1,7 @@
 //! The node: its parts, and what the shell tells it.
 
 use crate::action::Action;
+use crate::blocking::Blocking;
 use crate::clients::{Clients, Handle};
 use crate::cluster::ClusterSide;
 use crate::commands::migrate::Targets;
@@ -71,6 +72,7 @@ pub struct Node {
     pub(crate) stats: Stats,
     pub(crate) rng: Rng,
     pub(crate) watchers: Watchers,
+    pub(crate) blocking: Blocking,
     pub(crate) subscribers: Subscribers<Handle>,
     pub(crate) pauses: Pauses,
     pub(crate) unit: Unit,
@@ -139,6 +141,7 @@ impl Node {
             effects: Effects::default(),
             stats: Stats::default(),
             watchers: Watchers::default(),
+            blocking: Blocking::default(),
             subscribers: Subscribers::default(),
             pauses: Pauses::default(),
             unit: Unit::default(),
@@ -318,6 +321,8 @@ impl Node {
         self.forget_watches(handle, &mut session);
         self.subscribers.remove(handle, &mut session.subscriptions);
         self.postponed.retain(|&other| other != handle);
+        self.forget_blocked(handle);
+        self.replication.waits.retain(|wait| wait.handle != handle);
         if !self.primary_disconnected(now, host, handle, &session) {
             self.forget_peer(now, host, handle, &session);
         }
@@ -351,11 +356,15 @@ impl Node {
 
     /// Housekeeping; `hz` times a second.
     pub fn tick(&mut self, now: Now, host: &mut dyn Host) {
-        if self.is_housekeeping_paused {
-            return;
-        }
         if self.pauses.expire(now.monotonic) {
             self.resume_postponed();
+        }
+        self.expire_blocked(now, host);
+        if self.blocking.has_ready() {
+            self.serve_blocked(now, host);
+        }
+        if self.is_housekeeping_paused {
+            return;
         }
         if now.monotonic >= self.next_sample_at {
             self.next_sample_at = now.monotonic.plus_ms(SAMPLE_INTERVAL_MS);
@@ -380,7 +389,7 @@ impl Node {
     /// When a tick is wanted earlier than `hz` asks for.
     pub fn next_deadline(&self) -> Option<Monotonic> {
         let waits = self.replication.waits.iter().filter_map(|wait| wait.deadline);
-        waits.chain(self.pauses.next_deadline()).min()
+        waits.chain(self.pauses.next_deadline()).chain(self.blocking.next_deadline()).min()
     }
 
     /// Hands memory that takes long to free to the shell.

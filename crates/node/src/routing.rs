@@ -87,6 +87,31 @@ impl Node {
         Err(redirection("MOVED", slot, owner, view))
     }
 
+    /// The error for a client that waits for a key of a slot which this node does not serve any more. It comes, too, when
+    /// the cluster is down but serves reads: the write that the client waits for could not come.
+    pub(crate) fn refusal_to_wait(
+        &self,
+        now: Now,
+        session: &Session,
+        command: &Command,
+        key: &[u8],
+    ) -> Option<ErrorReply> {
+        let view = self.cluster.as_ref()?.view.as_deref()?;
+        if !view.is_ok || view.is_stale(now.monotonic) {
+            return Some(errors::CLUSTER_DOWN);
+        }
+        let slot = key_slot(key);
+        let route = view.route(slot);
+        let may_read_here = session.is_readonly && command.flags.contains(Flags::READONLY);
+        if route.is_mine || route.is_my_primarys && may_read_here || route.importing_from.is_some() {
+            return None;
+        }
+        Some(match route.owner {
+            Some(owner) => redirection("MOVED", slot, owner, view),
+            None => errors::CLUSTER_DOWN_UNBOUND,
+        })
+    }
+
     /// Whether the cluster as a whole serves this command.
     fn check_view(
         &self,

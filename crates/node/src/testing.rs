@@ -285,6 +285,8 @@ pub struct Fixture {
     /// What the node wanted done, beside going on with clients that were put off.
     pub actions: Vec<Action>,
     peers: BTreeMap<Handle, Peer>,
+    /// Those whose connection the node has ended, with what it had still to say.
+    departed: BTreeMap<Handle, Peer>,
     first: Handle,
 }
 
@@ -344,7 +346,14 @@ impl Fixture {
         let host = TestHost::default();
         let settings = NodeSettings { config, identity, seed, hash_key: (1, 2) };
         let node = Node::new(settings, host.clock).expect("the test's configuration can be carried out");
-        let mut fixture = Self { node, host, actions: Vec::new(), peers: BTreeMap::new(), first: Handle(0) };
+        let mut fixture = Self {
+            node,
+            host,
+            actions: Vec::new(),
+            peers: BTreeMap::new(),
+            departed: BTreeMap::new(),
+            first: Handle(0),
+        };
         fixture.first = fixture.connect();
         fixture
     }
@@ -387,6 +396,7 @@ impl Fixture {
         };
         let handle = self.node.connect(self.host.clock, identity)?;
         self.peers.insert(handle, Peer::default());
+        self.departed.remove(&handle);
         Ok(handle)
     }
 
@@ -491,7 +501,8 @@ impl Fixture {
     /// If it breaks the protocol.
     pub fn values(&mut self, client: Handle) -> Vec<Value> {
         self.collect(client);
-        let Some(peer) = self.peers.get_mut(&client) else { return Vec::new() };
+        let peer = self.peers.get_mut(&client).or_else(|| self.departed.get_mut(&client));
+        let Some(peer) = peer else { return Vec::new() };
         let mut values = Vec::new();
         while let Some(value) = peer.decoder.next_value().expect("replies follow the protocol") {
             values.push(value);
@@ -534,7 +545,13 @@ impl Fixture {
         let mut pending = Vec::new();
         self.node.take_pending(&mut pending);
         for client in pending {
-            if self.node.close_of(client) != Close::No {
+            let close = self.node.close_of(client);
+            if close == Close::AfterReply {
+                self.collect(client);
+            }
+            if close != Close::No {
+                let peer = self.peers.remove(&client).unwrap_or_default();
+                self.departed.insert(client, peer);
                 self.disconnect(client);
             }
         }

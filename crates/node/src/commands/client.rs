@@ -1,6 +1,7 @@
 //! CLIENT: who is connected, what they want, and how to be rid of them.
 
 use super::connection::check_name;
+use crate::blocking::{Ending, UNBLOCKED_BY_CLIENT};
 use crate::call::{NodeBody, NodeCall};
 use crate::client_line::{ClientType, write_line};
 use crate::clients::Handle;
@@ -269,7 +270,10 @@ fn unblock(call: &mut NodeCall<'_>, mut arguments: Arguments<'_>) -> Outcome {
     };
     let found = call.node.clients.iter().find(|(_, session)| session.id.cast_signed() == id);
     let handle = found.map(|(handle, _)| handle);
-    let was_blocked = handle.is_some_and(|handle| call.node.end_wait(handle, with_error));
+    let was_blocked = handle.is_some_and(|handle| {
+        let ending = if with_error { Ending::Error(UNBLOCKED_BY_CLIENT) } else { Ending::Timeout };
+        call.node.end_wait(handle, with_error) || call.node.end_blocking(call.now, call.host, handle, ending)
+    });
     call.reply().integer(i64::from(was_blocked));
     Ok(())
 }

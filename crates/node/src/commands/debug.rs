@@ -227,6 +227,7 @@ fn reload(call: &mut NodeCall<'_>, mut arguments: Arguments<'_>) -> Outcome {
     if flush {
         let emptied: Vec<_> = (0..call.node.keyspace.database_count()).map(|index| (index, None)).collect();
         let changes = call.node.foresee_watches(call.now, call.handle, call.session, &emptied);
+        call.node.blocking.note_all();
         call.node.keyspace.clear_all();
         call.node.change_watches(call.handle, call.session, changes);
     }

@@ -64,9 +64,11 @@ pub(super) fn clients(facts: &mut Facts<'_>, lines: &mut Lines) {
     lines.field("client_recent_max_output_buffer", output.unwrap_or(0));
     lines.field("blocked_clients", blocked);
     lines.field("tracking_clients", 0);
-    lines.field("clients_in_timeout_table", all().filter(|client| client.is_blocked).count());
-    lines.field("total_blocking_keys", 0);
-    lines.field("total_blocking_keys_on_nokey", 0);
+    let with_deadline = node.replication.waits.iter().filter(|wait| wait.deadline.is_some()).count();
+    lines.field("clients_in_timeout_table", with_deadline + node.blocking.deadline_count());
+    let (keys, keys_until_gone) = node.blocking.key_counts();
+    lines.field("total_blocking_keys", keys);
+    lines.field("total_blocking_keys_on_nokey", keys_until_gone);
 }
 
 pub(super) fn cpu(facts: &mut Facts<'_>, lines: &mut Lines) {

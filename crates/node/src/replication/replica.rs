@@ -338,6 +338,7 @@ impl Node {
     /// Puts other data in the place of what is there; the old is freed elsewhere.
     fn replace_keyspace(&mut self, host: &mut dyn Host, keyspace: shoal_store::Keyspace) {
         self.own_keys.clear();
+        self.blocking.note_all();
         let mut old = std::mem::replace(&mut self.keyspace, keyspace);
         self.keyspace.frozen_pages = old.frozen_pages;
         for database in 0..self.keyspace.database_count() {

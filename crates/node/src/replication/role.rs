@@ -63,7 +63,7 @@ impl Node {
     ) {
         let was_primary = !self.is_replica();
         self.drop_link(now, host);
-        self.abort_waits();
+        self.end_all_blocking(now, host);
         let mut upstream = Upstream::new(primary_host, port, now.monotonic);
         upstream.down_since = None;
         self.replication.upstream = Some(upstream);
@@ -93,7 +93,6 @@ impl Node {
         }
         self.own_keys.clear();
         self.drop_link(now, host);
-        self.abort_waits();
         self.replication.upstream = None;
         self.replication.can_resume = false;
         let id = ReplicationId::random(&mut self.rng);

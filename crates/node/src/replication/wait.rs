@@ -1,6 +1,7 @@
 //! Clients that wait until replicas have got their writes.
 
 use crate::action::Action;
+use crate::blocking::{ROLE_CHANGED, UNBLOCKED_BY_CLIENT};
 use crate::clients::Handle;
 use crate::node::Node;
 use shoal_machine::{Monotonic, Now};
@@ -18,11 +19,6 @@ pub(crate) struct Wait {
     /// When it gives up; `None` for never.
     pub deadline: Option<Monotonic>,
 }
-
-/// What a client in WAIT is told when this node's role changes.
-const ROLE_CHANGED: ErrorReply = ErrorReply::new(
-    "UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)",
-);
 
 impl Node {
     /// Asks all replicas through the stream how far they are, unless they have just been asked.
@@ -77,7 +73,7 @@ impl Node {
         };
         let wait = self.replication.waits.swap_remove(index);
         let outcome = if with_error {
-            Err(ErrorReply::new("UNBLOCKED client unblocked via CLIENT UNBLOCK"))
+            Err(UNBLOCKED_BY_CLIENT)
         } else {
             Ok(self.replication.peers.acknowledged(wait.offset))
         };
@@ -85,11 +81,11 @@ impl Node {
         true
     }
 
-    /// Lets all clients go on that wait for replicas: this node's role changes.
-    pub(crate) fn abort_waits(&mut self) {
-        for wait in std::mem::take(&mut self.replication.waits) {
-            self.unblock(wait.handle, &Err(ROLE_CHANGED));
-        }
+    /// Lets all clients go on that wait for replicas: this node's role changes. Returns who they were.
+    pub(crate) fn abort_waits(&mut self) -> Vec<Handle> {
+        let waits = std::mem::take(&mut self.replication.waits);
+        waits.iter().for_each(|wait| self.unblock(wait.handle, &Err(ROLE_CHANGED)));
+        waits.into_iter().map(|wait| wait.handle).collect()
     }
 
     fn unblock(&mut self, handle: Handle, outcome: &Result<usize, ErrorReply>) {
