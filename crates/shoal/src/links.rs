@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
+use crate::check::rdb::check_rdb_main;
 use crate::launcher;
 use crate::server::startup::server_main;
 
@@ -111,8 +112,8 @@ fn start(program: Program, invoked: &str, arguments: Vec<OsString>) -> i32 {
         Program::InstallLinks => install_links(&arguments),
         Program::Cli => shoal_cli::cli_main(arguments),
         Program::Benchmark => shoal_cli::benchmark_main(arguments),
+        Program::CheckRdb => check_rdb_main(invoked, &arguments),
         Program::Sentinel
-        | Program::CheckRdb
         | Program::CheckAof
         | Program::Trib
         | Program::CreateCluster

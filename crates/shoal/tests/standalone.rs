@@ -2,6 +2,8 @@
 
 mod support;
 
+#[path = "standalone/check_tools.rs"]
+mod check_tools;
 #[path = "standalone/configuration.rs"]
 mod configuration;
 #[path = "standalone/garbage.rs"]

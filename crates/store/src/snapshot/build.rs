@@ -135,6 +135,14 @@ pub(super) fn whole<'a>(value: RdbValue<'a>, options: &BuildOptions) -> Result<N
     Ok(NewValue::Object(object))
 }
 
+/// Looks at a value that is one string of the file, without keeping it.
+///
+/// # Errors
+/// See [`BadValue`].
+pub fn check_whole(value: RdbValue<'_>, options: &BuildOptions) -> Result<(), BadValue> {
+    whole(value, options).map(drop)
+}
+
 /// Reads the value of a payload. Nothing is changed by one that is refused.
 ///
 /// # Errors

@@ -12,7 +12,7 @@ mod set;
 mod sorted_set;
 mod stream;
 
-pub use build::{BadValue, BuildOptions, Builder, read_value};
+pub use build::{BadValue, BuildOptions, Builder, check_whole, read_value};
 pub use emit::{ValueSink, dump, emit};
 pub use load::{LoadError, LoadOptions, Loaded, Loader};
 
