@@ -1,7 +1,7 @@
 //! The context in which the body of a data command runs.
 
 use crate::database::{Database, Found};
-use crate::entry::{Entry, NewValue, Text};
+use crate::entry::{Entry, NewValue};
 use crate::keyspace::{Keyspace, StringRef};
 use crate::table::Item;
 use crate::types::{Collection, Type};
@@ -549,9 +549,7 @@ impl Call<'_, '_> {
     pub fn reply_value(&mut self, found: Found) {
         let entry = self.keyspace.database(self.database_index).entry(found);
         match entry.text() {
-            Some(Text::Integer(integer)) => self.reply.bulk_integer(integer),
-            Some(Text::Bytes(bytes)) => self.reply.bulk(bytes),
-            Some(Text::Shared(bytes)) => self.reply.bulk_shared(bytes),
+            Some(text) => text.write_to(self.reply),
             None => self.reply.null(),
         }
     }

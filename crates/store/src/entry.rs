@@ -18,7 +18,7 @@
 use crate::table::Item;
 use crate::types::{self, Collection, Hash, List, Object, Set, SortedSet, Stream, Type};
 use shoal_formats::thin_bytes::size_class;
-use shoal_protocol::SharedBytes;
+use shoal_protocol::{Reply, SharedBytes};
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::fmt;
 use std::ptr::NonNull;
@@ -108,6 +108,16 @@ impl Text<'_> {
             Self::Integer(integer) => use_bytes(itoa::Buffer::new().format(integer).as_bytes()),
             Self::Bytes(bytes) => use_bytes(bytes),
             Self::Shared(bytes) => use_bytes(bytes),
+        }
+    }
+
+    /// Writes it as a bulk string; one that readers can share is not copied if it is long.
+    #[inline]
+    pub fn write_to(self, reply: &mut Reply<'_>) {
+        match self {
+            Self::Integer(integer) => reply.bulk_integer(integer),
+            Self::Bytes(bytes) => reply.bulk(bytes),
+            Self::Shared(bytes) => reply.bulk_shared(bytes),
         }
     }
 

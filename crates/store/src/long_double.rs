@@ -84,6 +84,27 @@ impl LongDouble {
         Some(Self { negative, kind })
     }
 
+    /// A thousand times the number, rounded once, then up to an integer. `None` if it is beyond the largest 64-bit
+    /// integer; the smallest one stands for all below it.
+    pub fn thousandfold(&self) -> Option<i64> {
+        let limit = if self.negative { Some(i64::MIN) } else { None };
+        let Kind::Finite { mantissa, exponent } = self.kind else { return limit };
+        let product = BigUint::from(mantissa) * BigUint::from(1000u32);
+        let Some(Kind::Finite { mantissa, exponent }) = round(&product, &BigUint::from(1u8), exponent) else {
+            return limit;
+        };
+        let magnitude = if exponent >= 0 {
+            u128::from(mantissa).checked_mul(1u128.checked_shl(exponent.min(127) as u32).unwrap_or(0))
+        } else {
+            let shift = exponent.unsigned_abs().min(64) as u32;
+            let whole = u128::from(mantissa) >> shift;
+            let has_fraction = whole << shift != u128::from(mantissa);
+            Some(whole + u128::from(has_fraction && !self.negative))
+        };
+        let magnitude = magnitude.and_then(|magnitude| i64::try_from(magnitude).ok());
+        magnitude.map(|value| if self.negative { -value } else { value }).or(limit)
+    }
+
     /// The decimal form with at most 17 digits after the point, without zeros at its end. `None` for infinity.
     pub fn to_decimal(&self) -> Option<String> {
         let Kind::Finite { mantissa, exponent } = self.kind else { return None };
@@ -213,6 +234,28 @@ fn shift_right_to_even(number: &BigUint, shift: u64) -> BigUint {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn seconds_become_milliseconds() {
+        for (text, expected) in [
+            ("0", Some(0)),
+            ("0.1", Some(100)),
+            ("0.001", Some(1)),
+            ("0.0001", Some(1)),
+            ("-0.0001", Some(0)),
+            ("-1", Some(-1000)),
+            ("1.5e3", Some(1_500_000)),
+            ("9223372036854775", Some(9_223_372_036_854_775_000)),
+            ("9223372036854776", None),
+            ("1e400", None),
+            ("inf", None),
+            ("-1e400", Some(i64::MIN)),
+            ("0x7FFFFFFFFFFFFF", None),
+            ("1e-4000", Some(1)),
+        ] {
+            assert_eq!(LongDouble::parse(text.as_bytes()).unwrap().thousandfold(), expected, "{text}");
+        }
+    }
 
     fn sum(left: &str, right: &str) -> Option<String> {
         LongDouble::parse(left.as_bytes())?.plus(&LongDouble::parse(right.as_bytes())?)?.to_decimal()

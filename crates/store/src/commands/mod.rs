@@ -4,7 +4,9 @@ mod bitmap;
 mod expiry;
 mod generic;
 mod hyperloglog;
+mod list;
 mod string;
+mod timeout;
 
 use crate::call::{Call, Outcome};
 use shoal_protocol::{Arguments, CommandId};
@@ -21,8 +23,8 @@ pub fn body(id: CommandId) -> Option<Body> {
 /// Every family declares its rows; the table is built at compile time.
 static BODIES: [Option<Body>; CommandId::COUNT] = {
     let mut bodies: [Option<Body>; CommandId::COUNT] = [None; CommandId::COUNT];
-    let families: [&[(CommandId, Body)]; 4] =
-        [string::BODIES, generic::BODIES, bitmap::BODIES, hyperloglog::BODIES];
+    let families: [&[(CommandId, Body)]; 5] =
+        [string::BODIES, generic::BODIES, list::BODIES, bitmap::BODIES, hyperloglog::BODIES];
     let mut family = 0;
     while family < families.len() {
         let mut row = 0;

@@ -2,17 +2,23 @@
 
 use super::build::{BadValue, BuildOptions, WRONG_PART};
 use super::emit::ValueSink;
-use crate::types::{Collection, List};
+use crate::call::EncodingLimits;
+use crate::types::List;
+use crate::types::list::{End, NewElement, Part, Quicklist};
 use shoal_formats::listpack::Listpack;
 use shoal_formats::rdb::{Element, RdbElement, ValueLayout};
+use std::sync::Arc;
 
 const MALFORMED: BadValue = BadValue::Malformed("malformed list");
 
 pub(super) fn emit(list: &List, sink: &mut impl ValueSink) {
-    match list {
-        List::Packed(listpack) => {
-            sink.open(ValueLayout::Quicklist2, 1);
-            sink.element(&Element::Node { plain: false, bytes: listpack.as_bytes() });
+    sink.open(ValueLayout::Quicklist2, list.part_count() as u64);
+    for part in list.parts() {
+        match part {
+            Part::Packed(listpack) => {
+                sink.element(&Element::Node { plain: false, bytes: listpack.as_bytes() });
+            }
+            Part::Plain(bytes) => sink.element(&Element::Node { plain: true, bytes: &bytes }),
         }
     }
 }
@@ -21,37 +27,36 @@ pub(super) fn emit(list: &List, sink: &mut impl ValueSink) {
 #[derive(Debug)]
 pub(super) struct Builder {
     layout: ValueLayout,
-    listpack: Listpack,
+    limits: EncodingLimits,
+    list: Quicklist,
 }
 
 impl Builder {
-    pub(super) fn new(layout: ValueLayout, _: &BuildOptions) -> Self {
-        Self { layout, listpack: Listpack::new() }
+    pub(super) fn new(layout: ValueLayout, options: &BuildOptions) -> Self {
+        Self { layout, limits: options.limits, list: Quicklist::new(&options.limits) }
     }
 
     pub(super) fn element(&mut self, element: &RdbElement<'_>) -> Result<(), BadValue> {
         match *element {
             Element::Member(text) => self.push(text),
-            Element::Node { plain: true, bytes } => self.push(bytes),
+            Element::Node { plain: true, bytes } => self.list.push_plain(Arc::new(bytes.to_vec())),
             Element::Node { bytes, .. } if self.layout == ValueLayout::Quicklist2 => {
-                let node = Listpack::from_bytes(bytes).map_err(|_| MALFORMED)?;
-                node.iter().try_for_each(|element| element.with_text(|text| self.push(text)))
+                self.list.push_packed(Listpack::from_bytes(bytes).map_err(|_| MALFORMED)?);
             }
-            _ => Err(WRONG_PART),
+            _ => return Err(WRONG_PART),
         }
-    }
-
-    fn push(&mut self, text: &[u8]) -> Result<(), BadValue> {
-        if !self.listpack.fits(1, text.len()) {
-            return Err(BadValue::Malformed("a list that is too long"));
-        }
-        self.listpack.push(text);
         Ok(())
     }
 
+    fn push(&mut self, text: &[u8]) {
+        self.list.push(End::Tail, NewElement::new(text), &self.limits);
+    }
+
     pub(super) fn finish(self) -> Result<List, BadValue> {
-        let list = List::Packed(self.listpack);
-        if list.is_empty() { Err(BadValue::Empty) } else { Ok(list) }
+        if self.list.is_empty() {
+            return Err(BadValue::Empty);
+        }
+        Ok(List::from_quicklist(self.list, &self.limits))
     }
 }
 
