@@ -216,6 +216,7 @@ impl Node {
             sanitize_payload: config.sanitize_dump_payload != SanitizePayload::No,
             compress: config.rdbcompression,
             lazy_user_del: config.lazyfree_lazy_user_del,
+            lazy_server_del: config.lazyfree_lazy_server_del,
             lazy_user_flush: config.lazyfree_lazy_user_flush,
             skip_checksum: self.options.skip_checksum,
             limits: EncodingLimits {

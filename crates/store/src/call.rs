@@ -4,7 +4,7 @@ use crate::database::{Database, Found};
 use crate::entry::{Entry, NewValue};
 use crate::keyspace::{Keyspace, StringRef};
 use crate::table::Item;
-use crate::types::{Collection, Type};
+use crate::types::{Collection, Settings, Type};
 use shoal_machine::{Now, Rng};
 use shoal_protocol::{ErrorReply, OwnedRequest, Reply, errors};
 
@@ -130,6 +130,8 @@ pub struct StoreOptions {
     pub compress: bool,
     /// Lazy freeing by UNLINK and, with `lazyfree-lazy-user-del`, by DEL.
     pub lazy_user_del: bool,
+    /// `lazyfree-lazy-server-del`.
+    pub lazy_server_del: bool,
     /// `lazyfree-lazy-user-flush`.
     pub lazy_user_flush: bool,
     /// A debugging aid: RESTORE does not check the checksum.
@@ -226,6 +228,7 @@ impl Default for StoreOptions {
             sanitize_payload: false,
             compress: true,
             lazy_user_del: false,
+            lazy_server_del: false,
             lazy_user_flush: false,
             skip_checksum: false,
             limits: EncodingLimits::default(),
@@ -257,7 +260,7 @@ pub struct Call<'a, 'r> {
 /// The outcome of a command's body: its reply has been written, or this error is to be.
 pub type Outcome = Result<(), ErrorReply>;
 
-impl Call<'_, '_> {
+impl<'a> Call<'a, '_> {
     /// The selected database.
     pub fn database(&self) -> &Database {
         self.keyspace.database(self.database_index)
@@ -266,6 +269,15 @@ impl Call<'_, '_> {
     /// The selected database, to be changed.
     pub fn database_mut(&mut self) -> &mut Database {
         self.keyspace.database_mut(self.database_index)
+    }
+
+    /// What collections have to know to choose their encoding.
+    pub fn settings(&self) -> Settings<'a> {
+        Settings {
+            limits: &self.options.limits,
+            hasher: self.keyspace.hasher(),
+            keep_size: self.keyspace.frozen_pages,
+        }
     }
 
     /// Whether an expiry has passed for this caller.
@@ -407,7 +419,11 @@ impl Call<'_, '_> {
         }
     }
 
-    fn check_type(&self, found: Option<Found>, wanted: Type) -> Result<Option<Found>, ErrorReply> {
+    /// A key that was found, if it holds this type.
+    ///
+    /// # Errors
+    /// It holds another one.
+    pub fn check_type(&self, found: Option<Found>, wanted: Type) -> Result<Option<Found>, ErrorReply> {
         match found {
             Some(found) if self.database().entry(found).kind() != wanted => Err(errors::WRONG_TYPE),
             found => Ok(found),
@@ -473,7 +489,7 @@ impl Call<'_, '_> {
         }
         let before = entry.expiry_ms();
         let after = expiry.unwrap_or(before);
-        if before.is_some() == after.is_some() {
+        if before.is_some() == after.is_some() && entry.free_effort() == 1 {
             entry.set_value(value);
             drop(entry);
             if before != after {

@@ -60,6 +60,11 @@ impl LongDouble {
         Some(Self { negative, kind })
     }
 
+    /// Whether it is not infinite.
+    pub fn is_finite(&self) -> bool {
+        self.kind != Kind::Infinite
+    }
+
     /// The sum, rounded once. `None` if it is not a number.
     pub fn plus(&self, other: &Self) -> Option<Self> {
         let (left, left_exponent, right, right_exponent) = match (&self.kind, &other.kind) {

@@ -223,6 +223,11 @@ impl Listpack {
         Iter { listpack: self, at: self.first() }
     }
 
+    /// The places of all elements in order.
+    pub fn places(&self) -> impl Iterator<Item = At> + '_ {
+        std::iter::successors(self.first(), |at| self.next(*at))
+    }
+
     /// The elements from a place on, in order.
     pub fn iter_from(&self, at: At) -> Iter<'_> {
         Iter { listpack: self, at: Some(at) }
@@ -231,7 +236,11 @@ impl Listpack {
     /// The place of the first element from `at` on that is `text`; `skip` elements are passed over between two that are
     /// looked at.
     pub fn find(&self, at: Option<At>, text: &[u8], skip: usize) -> Option<At> {
-        let wanted = Element::of(text);
+        self.find_element(at, Element::of(text), skip)
+    }
+
+    /// As [`Listpack::find`], for an element as [`Element::of`] gives it.
+    pub fn find_element(&self, at: Option<At>, wanted: Element<'_>, skip: usize) -> Option<At> {
         let mut here = at;
         while let Some(at) = here {
             if self.get(at) == wanted {

@@ -3,13 +3,17 @@
 mod bitmap;
 mod expiry;
 mod generic;
+mod hash;
 mod hyperloglog;
 mod list;
+mod random;
+mod set;
 mod string;
 mod timeout;
 
 use crate::call::{Call, Outcome};
-use shoal_protocol::{Arguments, CommandId};
+use shoal_formats::listpack::Element;
+use shoal_protocol::{Arguments, CommandId, Reply};
 
 /// The body of a data command. Its arguments stand on the first word after the name (of the subcommand, if it is one).
 pub type Body = for<'a, 'r, 'q> fn(&'a mut Call<'_, 'r>, Arguments<'q>) -> Outcome;
@@ -23,8 +27,17 @@ pub fn body(id: CommandId) -> Option<Body> {
 /// Every family declares its rows; the table is built at compile time.
 static BODIES: [Option<Body>; CommandId::COUNT] = {
     let mut bodies: [Option<Body>; CommandId::COUNT] = [None; CommandId::COUNT];
-    let families: [&[(CommandId, Body)]; 5] =
-        [string::BODIES, generic::BODIES, list::BODIES, bitmap::BODIES, hyperloglog::BODIES];
+    // One line per family, so that those who add one do not get into each other's way.
+    #[rustfmt::skip]
+    let families: &[&[(CommandId, Body)]] = &[
+        bitmap::BODIES,
+        generic::BODIES,
+        hash::BODIES,
+        hyperloglog::BODIES,
+        list::BODIES,
+        set::BODIES,
+        string::BODIES,
+    ];
     let mut family = 0;
     while family < families.len() {
         let mut row = 0;
@@ -36,3 +49,11 @@ static BODIES: [Option<Body>; CommandId::COUNT] = {
     }
     bodies
 };
+
+/// Replies with an element of a collection.
+fn reply_with_element(reply: &mut Reply<'_>, element: Element<'_>) {
+    match element {
+        Element::Integer(integer) => reply.bulk_integer(integer),
+        Element::Bytes(bytes) => reply.bulk(bytes),
+    }
+}

@@ -7,7 +7,7 @@ use super::{hash, list, set, sorted_set, stream};
 use crate::call::{EncodingLimits, StoreOptions};
 use crate::entry::NewValue;
 use crate::hasher::Hasher;
-use crate::types::Object;
+use crate::types::{Object, Settings};
 use shoal_formats::rdb::{RdbElement, RdbProblem, RdbString, RdbValue, ValueEvent, ValueLayout, ValueReader};
 use std::fmt;
 
@@ -55,6 +55,11 @@ impl BuildOptions {
     /// As the settings say.
     pub fn new(options: &StoreOptions, hasher: Hasher) -> Self {
         Self { limits: options.limits, check_duplicates: options.sanitize_payload, hasher }
+    }
+
+    /// What collections have to know to choose their encoding.
+    pub(super) fn settings(&self) -> Settings<'_> {
+        Settings { limits: &self.limits, hasher: self.hasher, keep_size: false }
     }
 }
 

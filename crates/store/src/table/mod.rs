@@ -31,7 +31,7 @@ mod segment;
 pub use bucket::{Item, ItemMut, ItemRef};
 
 use crate::hasher::{Hasher, spread};
-use segment::{Segment, Shortcut};
+use segment::{MAX_SLOTS, Segment, Shortcut};
 
 /// No deadline.
 pub const NO_DEADLINE: u64 = u64::MAX;
@@ -267,13 +267,21 @@ impl<T: Item> Table<T> {
         self.segment_of(hash).map_or(NO_DEADLINE, |index| self.segments[index as usize].earliest())
     }
 
-    /// A random item, each about as likely as any other; `random` gives 64 random bits. Marked ones only if
+    /// A random item, each as likely as any other (about so for marked ones); `random` gives 64 random bits. Marked ones only if
     /// `marked_only`. `None` if there are none, or none was found in a bounded number of tries.
     pub fn random(&self, marked_only: bool, mut random: impl FnMut() -> u64) -> Option<ItemRef<'_, T>> {
         /// Tries; a table that is mostly empty or mostly unmarked is searched from a random place after them.
         const TRIES: usize = 64;
         if self.length == 0 || (marked_only && self.marked == 0) {
             return None;
+        }
+        for _ in 0..if marked_only { 0 } else { TRIES } {
+            // Every slot that there could be is as likely as any other, so every item is.
+            let segment = &self.segments[(random() % self.segments.len() as u64) as usize];
+            let slots = if self.segments.len() == 1 { segment.capacity() } else { MAX_SLOTS };
+            if let Some(item) = segment.slot_item((random() % slots as u64) as usize) {
+                return Some(item);
+            }
         }
         for _ in 0..TRIES {
             // Spread like the hashes, so that a segment is chosen as often as it has items.
@@ -302,6 +310,11 @@ impl<T: Item> Table<T> {
             }
         }
         None
+    }
+
+    /// All items, in no order that means anything.
+    pub fn iter(&self) -> impl Iterator<Item = ItemRef<'_, T>> {
+        self.segments.iter().flat_map(Segment::iter)
     }
 
     /// Visits all items in the order of their hashes.

@@ -12,6 +12,8 @@ use std::ptr::NonNull;
 
 /// The numbers of buckets that a segment takes on; times 64 bytes they are size classes of the allocator.
 const SIZES: [u8; 16] = [1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28, 32];
+/// Slots of the largest segment.
+pub const MAX_SLOTS: usize = SIZES[SIZES.len() - 1] as usize * SLOTS;
 /// A segment of `n` slots is full with `n - n / FREE_SHARE` items.
 const FREE_SHARE: usize = 16;
 /// Bits of an item's hash that tag and pointer keep.
@@ -482,6 +484,19 @@ impl<T: Item> Segment<T> {
             return fits.then_some((bucket, slot));
         }
         self.nth(marked_only, (random % u64::from(wanted)) as usize)
+    }
+
+    /// What is in this slot, if it is one of this segment and not empty.
+    pub fn slot_item(&self, at: usize) -> Option<ItemRef<'_, T>> {
+        let bucket = self.buckets.get(at / SLOTS)?;
+        let slot = (at % SLOTS) as u8;
+        // SAFETY: the slot is occupied, by a `T`.
+        bucket.is_occupied(slot).then(|| unsafe { bucket.item(slot) })
+    }
+
+    /// All items, bucket by bucket.
+    pub fn iter(&self) -> impl Iterator<Item = ItemRef<'_, T>> {
+        (0..self.capacity()).filter_map(|at| self.slot_item(at))
     }
 
     /// The first item.

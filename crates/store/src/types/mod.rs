@@ -3,6 +3,7 @@
 //! Each is two words in its entry: which of its encodings it has, and a pointer. Small ones are listpacks or intsets, as
 //! files keep them; large ones are structures of their own.
 
+mod block;
 pub mod hash;
 pub mod list;
 pub mod set;
@@ -15,8 +16,11 @@ pub use set::Set;
 pub use sorted_set::SortedSet;
 pub use stream::Stream;
 
+use crate::call::EncodingLimits;
 use crate::digest::Digest;
 use crate::entry::{Value, ValueMut};
+use crate::hasher::Hasher;
+use shoal_formats::listpack::Element;
 use std::fmt;
 
 /// Bytes that a collection takes in its entry.
@@ -79,6 +83,31 @@ pub trait Collection: Default + Clone + fmt::Debug + Into<Object> {
 
     /// About how many allocations have to be freed: the larger, the better another thread does it.
     fn free_effort(&self) -> usize;
+}
+
+/// What a collection has to know to choose and change its encoding; [`crate::Call::settings`] gives it.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings<'a> {
+    /// Where collections change their encoding.
+    pub limits: &'a EncodingLimits,
+    /// What members are hashed with.
+    pub hasher: Hasher,
+    /// Tables do not shrink: a snapshot shares their pages.
+    pub keep_size: bool,
+}
+
+/// The size of `length` elements of which `count` take so many bytes.
+fn scaled(bytes: usize, count: usize, length: usize) -> usize {
+    if count == 0 { 0 } else { (bytes as u128 * length as u128 / count as u128) as usize }
+}
+
+/// Whether no element is there twice.
+fn are_distinct<'e>(elements: impl Iterator<Item = Element<'e>>, hasher: Hasher) -> bool {
+    let hash = |element: Element<'_>| element.with_text(|text| hasher.hash(text));
+    let mut hashes: Vec<(u64, Element<'e>)> = elements.map(|element| (hash(element), element)).collect();
+    hashes.sort_unstable_by_key(|(hash, _)| *hash);
+    // Of several with one hash, which never happens, neighbours are compared: a file has no way to choose hashes.
+    hashes.windows(2).all(|pair| pair[0] != pair[1])
 }
 
 /// A collection of any type, on its way into or out of an entry.

@@ -5,7 +5,7 @@ mod expire;
 mod keys;
 mod object;
 mod relocate;
-mod scan;
+pub(super) mod scan;
 
 use super::Body;
 use crate::call::Call;

@@ -1,4 +1,4 @@
-//! KEYS, SCAN and RANDOMKEY.
+//! KEYS, SCAN and RANDOMKEY, and what SSCAN, HSCAN and ZSCAN share with them.
 
 use crate::call::{Call, Outcome};
 use crate::entry::Entry;
@@ -55,14 +55,22 @@ impl<'q> Pattern<'q> {
     }
 }
 
-struct ScanOptions<'q> {
-    count: usize,
+/// What a command of the SCAN family is to look at.
+#[derive(Clone, Copy)]
+pub(in crate::commands) struct ScanOptions<'q> {
+    /// How many elements it looks at, about.
+    pub count: usize,
     pattern: Option<Pattern<'q>>,
     type_name: Option<&'q [u8]>,
 }
 
 impl<'q> ScanOptions<'q> {
-    fn parse(arguments: &mut Arguments<'q>) -> Result<Self, ErrorReply> {
+    /// The options of SSCAN, HSCAN and ZSCAN.
+    pub fn of_elements(arguments: &mut Arguments<'q>) -> Result<Self, ErrorReply> {
+        Self::parse(arguments, false)
+    }
+
+    fn parse(arguments: &mut Arguments<'q>, of_keys: bool) -> Result<Self, ErrorReply> {
         let mut options = Self { count: DEFAULT_COUNT, pattern: None, type_name: None };
         while !arguments.is_empty() {
             if arguments.remaining() < 2 {
@@ -74,7 +82,7 @@ impl<'q> ScanOptions<'q> {
                     usize::try_from(count).ok().filter(|count| *count > 0).ok_or(errors::SYNTAX)?;
             } else if arguments.take_keyword("MATCH") {
                 options.pattern = Some(Pattern(arguments.take()?));
-            } else if arguments.take_keyword("TYPE") {
+            } else if of_keys && arguments.take_keyword("TYPE") {
                 options.type_name = Some(arguments.take()?);
             } else {
                 return Err(errors::SYNTAX);
@@ -83,8 +91,9 @@ impl<'q> ScanOptions<'q> {
         Ok(options)
     }
 
-    fn matches(&self, entry: &Entry) -> bool {
-        self.pattern.is_none_or(|pattern| pattern.matches(entry.key()))
+    /// Whether a key, member or field is one that the client wants.
+    pub fn matches(&self, text: &[u8]) -> bool {
+        self.pattern.is_none_or(|pattern| pattern.matches(text))
     }
 
     fn has_type(&self, entry: &Entry) -> bool {
@@ -93,13 +102,13 @@ impl<'q> ScanOptions<'q> {
 }
 
 pub(super) fn scan(call: &mut Call<'_, '_>, mut arguments: Arguments<'_>) -> Outcome {
-    let cursor = parse_cursor(arguments.take()?).ok_or(INVALID_CURSOR)?;
-    let options = ScanOptions::parse(&mut arguments)?;
-    let mut accepted = Keys::default();
-    let mut expired = Keys::default();
+    let cursor = take_cursor(&mut arguments)?;
+    let options = ScanOptions::parse(&mut arguments, true)?;
+    let mut accepted = Texts::default();
+    let mut expired = Texts::default();
     let database = call.keyspace.database(call.database_index);
     let next = database.scan(cursor, options.count, |entry| {
-        if options.matches(entry) {
+        if options.matches(entry.key()) {
             match call.is_expired(entry.expiry_ms()) {
                 true => expired.push(entry.key()),
                 false if options.has_type(entry) => accepted.push(entry.key()),
@@ -110,14 +119,23 @@ pub(super) fn scan(call: &mut Call<'_, '_>, mut arguments: Arguments<'_>) -> Out
     for key in expired.iter() {
         call.find(key);
     }
-    call.reply.array(2);
-    let mut digits = itoa::Buffer::new();
-    call.reply.bulk(digits.format(next).as_bytes());
-    call.reply.array(accepted.ends.len());
-    for key in accepted.iter() {
-        call.reply.bulk(key);
-    }
+    reply_with_page(call, next, &accepted);
     Ok(())
+}
+
+/// What a command of the SCAN family replies: the cursor to go on with, and what it found.
+pub(in crate::commands) fn reply_with_page(call: &mut Call<'_, '_>, next: u64, found: &Texts) {
+    call.reply.array(2);
+    call.reply.bulk(itoa::Buffer::new().format(next).as_bytes());
+    call.reply.array(found.ends.len());
+    for text in found.iter() {
+        call.reply.bulk(text);
+    }
+}
+
+/// The next word as a cursor.
+pub(in crate::commands) fn take_cursor(arguments: &mut Arguments<'_>) -> Result<u64, ErrorReply> {
+    parse_cursor(arguments.take()?).ok_or(INVALID_CURSOR)
 }
 
 /// A cursor as `strtoul` reads it: an empty one is zero, a sign is allowed, spaces are not.
@@ -138,15 +156,16 @@ fn parse_cursor(text: &[u8]) -> Option<u64> {
     Some(if negative { cursor.wrapping_neg() } else { cursor })
 }
 
-/// Copies of keys, one behind the other.
+/// Copies of strings, one behind the other.
 #[derive(Default)]
-struct Keys {
+pub(in crate::commands) struct Texts {
     bytes: Vec<u8>,
     ends: Vec<usize>,
 }
 
-impl Keys {
-    fn push(&mut self, key: &[u8]) {
+impl Texts {
+    /// Appends a copy of a string.
+    pub fn push(&mut self, key: &[u8]) {
         self.bytes.extend_from_slice(key);
         self.ends.push(self.bytes.len());
     }
