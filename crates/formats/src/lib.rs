@@ -8,3 +8,5 @@ pub mod listpack;
 pub mod lzf;
 pub mod rdb;
 pub mod thin_bytes;
+pub mod ziplist;
+pub mod zipmap;
