@@ -1,6 +1,7 @@
 //! Byte layouts shared by memory, files and wire: small collections, the checksum, the compression and the snapshot
 //! format of Redis.
 
+pub mod aof;
 pub mod crc64;
 pub mod dump_payload;
 pub mod intset;
