@@ -189,8 +189,8 @@ impl Node {
         if self.cluster.is_some() {
             self.check_slot(now, session, command, request)?;
         }
-        if (writes || command.id == CommandId::Ping) && self.is_saving_broken() {
-            return Err(errors::BACKGROUND_SAVE_FAILED);
+        if writes || command.id == CommandId::Ping {
+            self.check_disk()?;
         }
         self.check_replication(session, command, writes)?;
         if session.is_subscriber_only() && !is_allowed_for_subscribers(command.id) {
@@ -208,6 +208,35 @@ impl Node {
             return Err(ErrorReply::new("ERR Command not allowed inside a transaction"));
         }
         Ok(())
+    }
+
+    /// Whether the disk takes what is written: a snapshot or the append-only file.
+    fn check_disk(&self) -> Result<(), ErrorReply> {
+        if self.is_saving_broken() {
+            return Err(errors::BACKGROUND_SAVE_FAILED);
+        }
+        match &self.aof.write_error {
+            Some(error) => Err(ErrorReply::from(format!("MISCONF Errors writing to the AOF file: {error}"))),
+            None => Ok(()),
+        }
+    }
+
+    /// Carries out a command of an append-only file. False if there is no such command.
+    pub(crate) fn execute_from_file(
+        &mut self,
+        now: Now,
+        host: &mut dyn Host,
+        handle: Handle,
+        session: &mut Session,
+        request: Request<'_>,
+    ) -> bool {
+        let Ok(command) = self.lookup(&request) else { return false };
+        if session.transaction.is_some() && !runs_inside_transaction(command.id) {
+            queue(session, command, &request);
+        } else {
+            self.run(now, host, handle, session, command, request);
+        }
+        true
     }
 
     fn check_protected(&self, session: &Session, command: &Command) -> Result<(), ErrorReply> {
@@ -307,16 +336,18 @@ impl Node {
         // A command that waits counts when it is done.
         if let Some(block) = self.effects.block.take() {
             self.begin_blocking(now, (handle, session), command, &request, block, duration_us);
-        } else {
+        } else if !session.is_internal {
             self.account(command, duration_us);
         }
-        self.observe(now, handle, session, command, &request, duration_us);
+        if !session.is_internal {
+            self.observe(now, handle, session, command, &request, duration_us);
+        }
         session.last_command = Some(command);
         if is_outermost && command.id != CommandId::Asking && !session.is_blocked {
             end_asking(session);
         }
         self.after(handle, session, command, &request);
-        if command.id == CommandId::Flushall && outcome.is_ok() {
+        if command.id == CommandId::Flushall && outcome.is_ok() && !session.is_internal {
             self.save_emptiness(now, host);
         }
         if is_outermost && self.keyspace.has_garbage() {
@@ -432,6 +463,8 @@ impl Node {
             if command.flags.contains(Flags::WRITE) {
                 session.last_write_offset = self.replication_offset();
             }
+        } else if self.aof.takes_effects() && !session.is_internal {
+            self.propagate_effects(session.database, command, request);
         } else {
             self.changes_since_save += self.effects.dirty;
         }

@@ -2,7 +2,7 @@
 
 use shoal_cluster::interface::LinkId;
 use shoal_cluster::{ClusterCommand, CommandResult, MachineMessage, NodeMessage};
-use shoal_config::{Change, Config, SetError};
+use shoal_config::{AppendFsync, Change, Config, SetError};
 use shoal_machine::Now;
 use shoal_protocol::value::Value;
 use shoal_store::snapshot::SnapshotOptions;
@@ -39,6 +39,8 @@ pub enum SnapshotTarget {
     File,
     /// A pipe back to the node, whose bytes go to the replicas that wait.
     Stream,
+    /// The next base of the append-only file.
+    AofBase,
 }
 
 /// What is known of a snapshot when it has begun.
@@ -66,6 +68,19 @@ pub struct SnapshotContext {
     pub options: SnapshotOptions,
     /// Microseconds to wait after each key; a debugging aid.
     pub key_delay_us: u64,
+}
+
+/// How writing the append-only file goes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AofHealth {
+    /// What went wrong with what was written last, as a text; it is tried again.
+    pub error: Option<String>,
+    /// Bytes that wait to be written.
+    pub queued_bytes: u64,
+    /// What was written has not reached the disk.
+    pub is_sync_pending: bool,
+    /// How often a write had to wait for the disk.
+    pub delayed_syncs: u64,
 }
 
 /// Ways to die on purpose.
@@ -184,6 +199,88 @@ pub trait Host {
 
     /// Ends a snapshot that is being written; its end will be reported as a failure.
     fn cancel_snapshot(&mut self);
+
+    /// Appends to the append-only file that was opened last, and returns when the bytes are as safe as `policy` says: on
+    /// disk for `always`; with the other policies the disk may be behind.
+    fn append_aof(&mut self, bytes: &[u8], policy: AppendFsync) -> AofHealth;
+
+    /// Opens a file in `appenddirname` for appending, made if it is not there, and emptied if `is_new`. The one before is
+    /// written to its end, and reaches the disk. Returns the file's size in bytes.
+    ///
+    /// # Errors
+    /// What went wrong, as a text; the file before stays open.
+    fn open_aof(&mut self, name: &str, is_new: bool) -> Result<u64, String>;
+
+    /// Closes the append-only file, after everything has reached the disk.
+    fn close_aof(&mut self);
+
+    /// Writes all keys to a file in `appenddirname` while everybody waits. Returns its size in bytes.
+    ///
+    /// # Errors
+    /// What went wrong, as a text.
+    fn write_aof_base(
+        &mut self,
+        keyspace: &Keyspace,
+        context: &SnapshotContext,
+        name: &str,
+    ) -> Result<u64, String>;
+
+    /// Gives the file that the child wrote its name in `appenddirname`. Returns its size in bytes.
+    ///
+    /// # Errors
+    /// What went wrong, as a text.
+    fn adopt_aof_base(&mut self, process_id: u32, name: &str) -> Result<u64, String>;
+
+    /// Deletes what the child wrote.
+    fn discard_aof_base(&mut self, process_id: u32);
+
+    /// A small file in `appenddirname`; `None` if there is none.
+    ///
+    /// # Errors
+    /// What went wrong, as a text.
+    fn read_aof_file(&mut self, name: &str) -> Result<Option<Vec<u8>>, String>;
+
+    /// Replaces a small file in `appenddirname` at once.
+    ///
+    /// # Errors
+    /// What went wrong, as a text; the old file is still there.
+    fn replace_aof_file(&mut self, name: &str, bytes: &[u8]) -> Result<(), String>;
+
+    /// Renames a file in `appenddirname`.
+    ///
+    /// # Errors
+    /// What went wrong, as a text.
+    fn rename_aof_file(&mut self, from: &str, to: &str) -> Result<(), String>;
+
+    /// Deletes a file in `appenddirname`, without anybody waiting for that.
+    fn remove_aof_file(&mut self, name: &str);
+
+    /// The size of a file in `appenddirname`, in bytes.
+    ///
+    /// # Errors
+    /// It is not there, or cannot be looked at: a text.
+    fn aof_file_size(&mut self, name: &str) -> Result<u64, String>;
+
+    /// Reads from a file in `appenddirname`, from an offset on. Returns how many bytes; 0 at the end.
+    ///
+    /// # Errors
+    /// What went wrong, as a text.
+    fn read_aof_piece(&mut self, name: &str, offset: u64, buffer: &mut [u8]) -> Result<usize, String>;
+
+    /// Cuts a file in `appenddirname` off.
+    ///
+    /// # Errors
+    /// What went wrong, as a text.
+    fn truncate_aof_file(&mut self, name: &str, size: u64) -> Result<(), String>;
+
+    /// Whether there is an append-only file of old, in the working directory.
+    fn has_old_aof_file(&mut self, name: &str) -> bool;
+
+    /// Moves it into `appenddirname`.
+    ///
+    /// # Errors
+    /// What went wrong, as a text.
+    fn move_old_aof_file(&mut self, name: &str) -> Result<(), String>;
 
     /// Carries out the consequences of a changed configuration (ports, log, limits).
     ///

@@ -9,6 +9,7 @@
 //! socket, a file or a clock; the simulator drives the same code.
 
 mod action;
+mod aof;
 mod blocking;
 mod call;
 mod client_line;
@@ -46,8 +47,8 @@ pub use clients::Handle;
 pub use commands::migrate::TARGETS_MAX as EXCHANGE_CONNECTIONS_MAX;
 pub use dispatch::{PREFETCHED_REQUESTS, Verdict};
 pub use host::{
-    ClusterAnswer, Crash, Exchange, ExchangeFailure, Exchanged, Host, LinkBuffer, LogLevel, ProcessFacts,
-    SnapshotContext, SnapshotReport, SnapshotStart, SnapshotTarget,
+    AofHealth, ClusterAnswer, Crash, Exchange, ExchangeFailure, Exchanged, Host, LinkBuffer, LogLevel,
+    ProcessFacts, SnapshotContext, SnapshotReport, SnapshotStart, SnapshotTarget,
 };
 pub use node::{Node, NodeIdentity, NodeSettings};
 pub use stats::Stats;

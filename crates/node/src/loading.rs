@@ -1,21 +1,38 @@
-//! Loading a snapshot at start-up.
+//! Loading a snapshot or an append-only file at start-up.
 //!
-//! The shell feeds the file piece by piece and serves clients in between: until it is loaded they may run only the few
+//! The shell feeds the files piece by piece and serves clients in between: until it is loaded they may run only the few
 //! commands that need no data, and orders of the cluster machine that concern data or role wait.
 
+use crate::aof::AofLoad;
 use crate::host::{Host, LogLevel};
 use crate::node::Node;
 use shoal_machine::Now;
 use shoal_protocol::number;
 use shoal_store::snapshot::{BuildOptions, LoadError, LoadOptions, Loader};
 
-/// A snapshot on its way into the empty keyspace.
+/// Data on their way into the empty keyspace.
 #[derive(Debug)]
 pub(crate) struct StartupLoad {
-    loader: Loader,
+    source: Source,
     began: Now,
     total_bytes: u64,
     loaded_bytes: u64,
+}
+
+/// Where they come from.
+#[derive(Debug)]
+enum Source {
+    Snapshot(Box<Loader>),
+    Aof(Box<AofLoad>),
+}
+
+impl StartupLoad {
+    fn loader(&self) -> Option<&Loader> {
+        match &self.source {
+            Source::Snapshot(loader) => Some(loader),
+            Source::Aof(load) => load.loader(),
+        }
+    }
 }
 
 /// How far loading has come, for INFO.
@@ -51,14 +68,50 @@ impl Node {
     /// Begins to load a snapshot of this size into the empty keyspace.
     pub fn begin_startup_load(&mut self, now: Now, total_bytes: u64) {
         self.is_loading = true;
-        let loader = Loader::new(self.load_options(now));
-        self.startup_load = Some(StartupLoad { loader, began: now, total_bytes, loaded_bytes: 0 });
+        let source = Source::Snapshot(Box::new(Loader::new(self.load_options(now))));
+        self.startup_load = Some(StartupLoad { source, began: now, total_bytes, loaded_bytes: 0 });
+    }
+
+    /// Begins to load the append-only file into the empty keyspace. False if there is nothing to load.
+    ///
+    /// # Errors
+    /// The files cannot be used: the reason.
+    pub fn begin_startup_aof(&mut self, now: Now, host: &mut dyn Host) -> Result<bool, String> {
+        let Some(load) = self.begin_aof_load(now, host)? else { return Ok(false) };
+        self.is_loading = true;
+        let total_bytes = load.total_bytes;
+        let source = Source::Aof(Box::new(load));
+        self.startup_load = Some(StartupLoad { source, began: now, total_bytes, loaded_bytes: 0 });
+        Ok(true)
+    }
+
+    /// Loads up to as many bytes as `buffer` holds. True after the last file.
+    ///
+    /// # Errors
+    /// The files cannot be loaded: the reason.
+    pub fn load_startup_aof(
+        &mut self,
+        now: Now,
+        host: &mut dyn Host,
+        buffer: &mut [u8],
+    ) -> Result<bool, String> {
+        let Some(mut load) = self.startup_load.take() else { return Ok(true) };
+        let outcome = match &mut load.source {
+            Source::Aof(files) => self.load_aof_piece(now, host, files, buffer),
+            Source::Snapshot(_) => Ok(true),
+        };
+        if let Source::Aof(files) = &load.source {
+            load.loaded_bytes = files.loaded_bytes;
+        }
+        self.startup_load = Some(load);
+        outcome
     }
 
     /// How far loading at start-up has come.
     pub(crate) fn load_progress(&self) -> Option<LoadProgress> {
         let load = self.startup_load.as_ref()?;
-        let memory = load.loader.loaded().aux_value("used-mem").and_then(number::parse_i64);
+        let memory = load.loader().and_then(|loader| loader.loaded().aux_value("used-mem"));
+        let memory = memory.and_then(number::parse_i64);
         Some(LoadProgress {
             began_unix_s: load.began.unix_s(),
             total_bytes: load.total_bytes,
@@ -89,7 +142,10 @@ impl Node {
     pub fn feed_startup_load(&mut self, bytes: &[u8]) -> Result<bool, LoadError> {
         let Some(load) = &mut self.startup_load else { return Ok(true) };
         load.loaded_bytes += bytes.len() as u64;
-        load.loader.feed(&mut self.keyspace, bytes)
+        match &mut load.source {
+            Source::Snapshot(loader) => loader.feed(&mut self.keyspace, bytes),
+            Source::Aof(_) => Ok(true),
+        }
     }
 
     /// Loads the snapshot file into the keyspace as it is. A key that is there already is replaced if `replace`, and an
@@ -111,11 +167,22 @@ impl Node {
     /// The file ended too early: the offset where more was expected.
     pub fn finish_startup_load(&mut self, now: Now, host: &mut dyn Host) -> Result<(), u64> {
         let Some(load) = self.startup_load.take() else { return Ok(()) };
-        if !load.loader.is_done() {
-            return Err(load.loader.offset());
+        let loader = match load.source {
+            Source::Snapshot(loader) => loader,
+            Source::Aof(files) => {
+                self.is_loading = false;
+                self.note_aof_loaded(&files);
+                let seconds = now.monotonic.since(load.began.monotonic).as_secs_f64();
+                let text = format!("DB loaded from append only file: {seconds:.3} seconds");
+                host.log(LogLevel::Notice, &text);
+                return Ok(());
+            }
+        };
+        if !loader.is_done() {
+            return Err(loader.offset());
         }
         self.is_loading = false;
-        let loaded = load.loader.loaded();
+        let loaded = loader.loaded();
         self.persistence.loaded_keys = loaded.keys;
         self.persistence.loaded_expired_keys = loaded.expired;
         // Keys that were left out are still at the replicas: these have to begin anew.
@@ -125,7 +192,11 @@ impl Node {
             host.log(LogLevel::Notice, &format!("Loading RDB produced by version {version}"));
         }
         let (keys, expired) = (loaded.keys, loaded.expired);
-        let text = format!("Done loading RDB, keys loaded: {keys}, keys expired: {expired}.");
+        let mut text = format!("Done loading RDB, keys loaded: {keys}, keys expired: {expired}");
+        if loaded.empty > 0 {
+            text.push_str(&format!(", empty keys skipped: {}", loaded.empty));
+        }
+        text.push('.');
         host.log(LogLevel::Notice, &text);
         let seconds = now.monotonic.since(load.began.monotonic).as_secs_f64();
         host.log(LogLevel::Notice, &format!("DB loaded from disk: {seconds:.3} seconds"));

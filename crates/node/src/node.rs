@@ -1,6 +1,7 @@
 //! The node: its parts, and what the shell tells it.
 
 use crate::action::Action;
+use crate::aof::Aof;
 use crate::blocking::Blocking;
 use crate::clients::{Clients, Handle};
 use crate::cluster::ClusterSide;
@@ -98,6 +99,7 @@ pub struct Node {
     pub(crate) slow_log: SlowLog,
     pub(crate) latency: LatencyMonitor,
     pub(crate) persistence: Persistence,
+    pub(crate) aof: Aof,
     /// A shutdown that waits for replicas.
     pub(crate) shutdown: Option<PendingShutdown>,
     /// The servers that MIGRATE has moved keys to.
@@ -161,6 +163,7 @@ impl Node {
             slow_log: SlowLog::default(),
             latency: LatencyMonitor::default(),
             persistence: Persistence::new(now),
+            aof: Aof::default(),
             shutdown: None,
             targets: Targets::default(),
             memory_peak_bytes: 0,
@@ -378,6 +381,8 @@ impl Node {
         }
         self.close_idle_clients(now);
         self.check_crowded(now, host);
+        self.flush_aof(host);
+        self.rewrite_if_due(now, host);
         self.save_if_due(now, host);
         self.continue_shutdown(now, host);
         if !self.is_loading {

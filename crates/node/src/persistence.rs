@@ -130,7 +130,7 @@ impl Node {
         self.persistence.changes_in_running = self.changes_since_save;
         let what = match target {
             SnapshotTarget::File => "Background saving",
-            SnapshotTarget::Stream => "Background RDB transfer",
+            _ => "Background RDB transfer",
         };
         host.log(LogLevel::Notice, &format!("{what} started by pid {}", start.process_id));
     }
@@ -158,11 +158,11 @@ impl Node {
                 host.log(LogLevel::Warning, &format!("Background saving error: {reason}"));
                 self.persistence.is_last_good &= self.persistence.is_cancelled;
             }
-            (SnapshotTarget::Stream, Ok(report)) => {
+            (_, Ok(report)) => {
                 self.persistence.last_copied_bytes = report.copied_bytes;
                 host.log(LogLevel::Notice, "Background RDB transfer terminated with success");
             }
-            (SnapshotTarget::Stream, Err(reason)) => {
+            (_, Err(reason)) => {
                 host.log(LogLevel::Warning, &format!("Background transfer error: {reason}"));
             }
         }

@@ -20,7 +20,7 @@ pub struct Unit {
 impl Node {
     /// Whether anybody wants effects.
     pub(crate) fn has_consumers(&self) -> bool {
-        self.replication_is_active()
+        self.replication_is_active() || self.aof.takes_effects()
     }
 
     /// Passes on what the last command did. `request` is what the client sent.
@@ -99,16 +99,23 @@ impl Node {
         }
     }
 
-    /// Appends a command to the stream.
+    /// Appends a command to the stream, and to the append-only file. Each has its own selected database.
     fn feed(&mut self, database: usize, request: &Request<'_>) {
         let mut bytes = std::mem::take(&mut self.unit.scratch);
         bytes.clear();
-        if self.unit.selected_database != Some(database) {
+        let is_streaming = self.replication_is_active();
+        if is_streaming && self.unit.selected_database != Some(database) {
             self.unit.selected_database = Some(database);
             encode(&OwnedRequest::new(["SELECT", &database.to_string()]).as_request(), &mut bytes);
         }
+        let start = bytes.len();
         encode(request, &mut bytes);
-        self.feed_stream(&bytes);
+        if is_streaming {
+            self.feed_stream(&bytes);
+        }
+        if self.aof.takes_effects() {
+            self.aof.append(database, &bytes[start..]);
+        }
         if bytes.capacity() <= SCRATCH_KEPT_BYTES {
             self.unit.scratch = bytes;
         }

@@ -7,6 +7,7 @@
 //! ```
 
 use crate::action::{Action, ShutdownRequest};
+use crate::aof::AofState;
 use crate::clients::Handle;
 use crate::host::{Host, LogLevel};
 use crate::node::Node;
@@ -120,10 +121,19 @@ impl Node {
         request: ShutdownRequest,
     ) -> ShutdownProgress {
         self.log_lagging_replicas(host);
-        if self.snapshot.is_some() {
+        if self.aof.rewrite.is_some() {
+            if self.aof.state == AofState::Starting && !request.force {
+                host.log(LogLevel::Warning, "Writing initial AOF. Can't exit.");
+                self.resume_after_shutdown();
+                return ShutdownProgress::Failed;
+            }
+            host.log(LogLevel::Warning, "There is a child rewriting the AOF. Killing it!");
+            self.cancel_rewrite(host);
+        } else if self.snapshot.is_some() {
             host.log(LogLevel::Warning, "There is a child saving an .rdb. Killing it!");
             self.cancel_snapshot(host);
         }
+        self.flush_aof(host);
         let is_configured = !self.config.save.0.is_empty();
         if request.save || is_configured && !request.no_save {
             host.log(LogLevel::Notice, "Saving the final RDB snapshot before exiting.");
@@ -136,6 +146,7 @@ impl Node {
                 host.log(LogLevel::Warning, "Error trying to save the DB. Exiting anyway.");
             }
         }
+        self.finish_aof(host);
         self.shutdown = None;
         self.actions.push(Action::Shutdown(request));
         ShutdownProgress::Stopping

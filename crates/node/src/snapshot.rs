@@ -27,13 +27,18 @@ impl Node {
         if self.snapshot.is_some() {
             return Err("a snapshot is being written already".to_owned());
         }
-        let context = self.snapshot_context(now, host);
+        let mut context = self.snapshot_context(now, host);
+        context.options.aof_base = target == SnapshotTarget::AofBase;
         let start = host.begin_snapshot(&self.keyspace, target, &context)?;
         self.stats.forks += 1;
         self.stats.last_fork_us = start.fork_us;
         self.keyspace.frozen_pages = true;
         self.snapshot = Some(RunningSnapshot { target });
-        self.note_snapshot_began(now, host, target, start);
+        if target == SnapshotTarget::AofBase {
+            self.note_rewrite_began(now, host, start);
+        } else {
+            self.note_snapshot_began(now, host, target, start);
+        }
         Ok(())
     }
 
@@ -60,7 +65,11 @@ impl Node {
     pub fn snapshot_ended(&mut self, now: Now, host: &mut dyn Host, result: Result<SnapshotReport, String>) {
         let Some(snapshot) = self.snapshot.take() else { return };
         self.keyspace.frozen_pages = false;
-        self.note_snapshot_ended(now, host, snapshot.target, &result);
+        if snapshot.target == SnapshotTarget::AofBase {
+            self.note_rewrite_ended(now, host, &result);
+        } else {
+            self.note_snapshot_ended(now, host, snapshot.target, &result);
+        }
         self.serve_ended_snapshot(now, host, snapshot.target, &result);
     }
 }

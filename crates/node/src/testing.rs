@@ -10,12 +10,16 @@
 //! Replies are shown on one line: `+status`, `-ERR …`, `:7`, `"bytes"`, `nil`, `[a, b]`, `{k: v}`, `~[a]` for a set,
 //! `>[a]` for a push message, `,1.5` for a double, `#t`, `(7` for a big number, `=txt:"text"` for a verbatim string.
 
+mod aof;
+
+pub use aof::TestAof;
+
 use crate::action::Action;
 use crate::clients::Handle;
 use crate::dispatch::Verdict;
 use crate::host::{
-    ClusterAnswer, Crash, Exchange, Exchanged, Host, LogLevel, ProcessFacts, SnapshotContext, SnapshotReport,
-    SnapshotStart, SnapshotTarget,
+    AofHealth, ClusterAnswer, Crash, Exchange, Exchanged, Host, LogLevel, ProcessFacts, SnapshotContext,
+    SnapshotReport, SnapshotStart, SnapshotTarget,
 };
 use crate::node::{Node, NodeIdentity, NodeSettings};
 use shoal_cluster::view::{NodeFacts, NodeKey, SlotOwners, ViewRole};
@@ -23,7 +27,7 @@ use shoal_cluster::{
     ClusterCommand, ClusterView, CommandReply, CommandResult, MachineMessage, NodeFlags, NodeId, NodeMessage,
     SlotSet,
 };
-use shoal_config::{Change, Config, SetContext, SetError};
+use shoal_config::{AppendFsync, Change, Config, SetContext, SetError};
 use shoal_machine::{Monotonic, Now};
 use shoal_protocol::quoting::{quote, split_arguments};
 use shoal_protocol::value::{Decoder, Value};
@@ -60,6 +64,8 @@ pub struct TestHost {
     pub images: Vec<Vec<u8>>,
     /// How many snapshots were to be cancelled.
     pub cancelled_snapshots: usize,
+    /// The append-only file.
+    pub aof: TestAof,
     /// The directives of each configuration change that was to be carried out.
     pub applied: Vec<Vec<&'static str>>,
     /// The error with which changes of the configuration fail.
@@ -110,6 +116,7 @@ impl Default for TestHost {
             snapshots: Vec::new(),
             images: Vec::new(),
             cancelled_snapshots: 0,
+            aof: TestAof::default(),
             applied: Vec::new(),
             apply_error: None,
             cluster_commands: Vec::new(),
@@ -185,6 +192,74 @@ impl Host for TestHost {
 
     fn cancel_snapshot(&mut self) {
         self.cancelled_snapshots += 1;
+    }
+
+    fn append_aof(&mut self, bytes: &[u8], policy: AppendFsync) -> AofHealth {
+        self.aof.append(bytes, policy)
+    }
+
+    fn open_aof(&mut self, name: &str, is_new: bool) -> Result<u64, String> {
+        self.aof.open(name, is_new)
+    }
+
+    fn close_aof(&mut self) {
+        self.aof.open = None;
+    }
+
+    fn write_aof_base(
+        &mut self,
+        keyspace: &Keyspace,
+        context: &SnapshotContext,
+        name: &str,
+    ) -> Result<u64, String> {
+        Ok(self.aof.put(name, Snapshot::new(keyspace, &context.options).to_vec()))
+    }
+
+    fn adopt_aof_base(&mut self, _process_id: u32, name: &str) -> Result<u64, String> {
+        Ok(self.aof.put(name, self.images.last().cloned().ok_or("no image")?))
+    }
+
+    fn discard_aof_base(&mut self, _process_id: u32) {}
+
+    fn read_aof_file(&mut self, name: &str) -> Result<Option<Vec<u8>>, String> {
+        Ok(self.aof.files.get(name).cloned())
+    }
+
+    fn replace_aof_file(&mut self, name: &str, bytes: &[u8]) -> Result<(), String> {
+        self.aof.put(name, bytes.to_vec());
+        Ok(())
+    }
+
+    fn rename_aof_file(&mut self, from: &str, to: &str) -> Result<(), String> {
+        self.aof.rename(from, to)
+    }
+
+    fn remove_aof_file(&mut self, name: &str) {
+        self.aof.files.remove(name);
+    }
+
+    fn aof_file_size(&mut self, name: &str) -> Result<u64, String> {
+        let file = self.aof.files.get(name);
+        file.map(|file| file.len() as u64).ok_or_else(|| format!("{name}: no such file"))
+    }
+
+    fn read_aof_piece(&mut self, name: &str, offset: u64, buffer: &mut [u8]) -> Result<usize, String> {
+        self.aof.read(name, offset, buffer)
+    }
+
+    fn truncate_aof_file(&mut self, name: &str, size: u64) -> Result<(), String> {
+        self.aof.files.get_mut(name).ok_or("no such file")?.truncate(size as usize);
+        Ok(())
+    }
+
+    fn has_old_aof_file(&mut self, name: &str) -> bool {
+        self.files.contains_key(name)
+    }
+
+    fn move_old_aof_file(&mut self, name: &str) -> Result<(), String> {
+        let file = self.files.remove(name).ok_or("no such file")?;
+        self.aof.put(name, file);
+        Ok(())
     }
 
     fn apply_configuration(&mut self, _config: &Config, change: &Change) -> Result<(), SetError> {

@@ -81,6 +81,8 @@ pub struct Session {
     pub identity: Identity,
     /// What it is.
     pub kind: ClientKind,
+    /// It is the server itself, which reads commands from a file: nobody counts or watches them.
+    pub is_internal: bool,
     /// When it connected.
     pub created_at: Now,
     /// When it last sent something.
@@ -148,6 +150,7 @@ impl Session {
             id,
             identity,
             kind: ClientKind::Normal,
+            is_internal: false,
             created_at: now,
             last_input_at: now.monotonic,
             name: Vec::new(),

@@ -1,5 +1,6 @@
 //! The node's [`Host`]: what it asks for at once.
 
+use crate::aof::{self, AofFiles};
 use crate::bus::BusHandle;
 use crate::clock::Clock;
 use crate::exchange::Exchanges;
@@ -11,11 +12,11 @@ use crate::{facts, files};
 use mio::{Interest, Registry, Token};
 use shoal_cluster::interface::LinkId;
 use shoal_cluster::{ClusterCommand, NodeMessage};
-use shoal_config::{Change, Config, SetError};
+use shoal_config::{AppendFsync, Change, Config, SetError};
 use shoal_machine::Now;
 use shoal_node::{
-    ClusterAnswer, Crash, Exchange, Exchanged, Host, LinkBuffer, LogLevel, ProcessFacts, SnapshotContext,
-    SnapshotStart, SnapshotTarget,
+    AofHealth, ClusterAnswer, Crash, Exchange, Exchanged, Host, LinkBuffer, LogLevel, ProcessFacts,
+    SnapshotContext, SnapshotStart, SnapshotTarget,
 };
 use shoal_store::{Garbage, Keyspace};
 use std::collections::BTreeMap;
@@ -37,6 +38,7 @@ pub struct ShellHost {
     pub log: Arc<dyn Log>,
     pub freeing: Freeing,
     pub snapshots: SnapshotWriter,
+    pub aof: AofFiles,
     pub exchanges: Exchanges,
     pub bus: Option<BusHandle>,
     pub listeners: Listeners,
@@ -132,6 +134,72 @@ impl Host for ShellHost {
 
     fn cancel_snapshot(&mut self) {
         self.snapshots.cancel();
+    }
+
+    fn append_aof(&mut self, bytes: &[u8], policy: AppendFsync) -> AofHealth {
+        self.aof.append(bytes, policy)
+    }
+
+    fn open_aof(&mut self, name: &str, is_new: bool) -> Result<u64, String> {
+        self.aof.open(name, is_new)
+    }
+
+    fn close_aof(&mut self) {
+        self.aof.close();
+    }
+
+    fn write_aof_base(
+        &mut self,
+        keyspace: &Keyspace,
+        context: &SnapshotContext,
+        name: &str,
+    ) -> Result<u64, String> {
+        let path = self.aof.prepare(name)?;
+        crate::snapshot::write_file(keyspace, context, &files::temporary_beside(&path), &path)
+    }
+
+    fn adopt_aof_base(&mut self, process_id: u32, name: &str) -> Result<u64, String> {
+        self.aof.adopt(process_id, name)
+    }
+
+    fn discard_aof_base(&mut self, process_id: u32) {
+        let _ = std::fs::remove_file(aof::child_file(process_id));
+    }
+
+    fn read_aof_file(&mut self, name: &str) -> Result<Option<Vec<u8>>, String> {
+        self.aof.read_whole(name)
+    }
+
+    fn replace_aof_file(&mut self, name: &str, bytes: &[u8]) -> Result<(), String> {
+        self.aof.replace(name, bytes)
+    }
+
+    fn rename_aof_file(&mut self, from: &str, to: &str) -> Result<(), String> {
+        self.aof.rename(from, to)
+    }
+
+    fn remove_aof_file(&mut self, name: &str) {
+        self.aof.remove(name);
+    }
+
+    fn aof_file_size(&mut self, name: &str) -> Result<u64, String> {
+        self.aof.size(name)
+    }
+
+    fn read_aof_piece(&mut self, name: &str, offset: u64, buffer: &mut [u8]) -> Result<usize, String> {
+        self.aof.read_piece(name, offset, buffer)
+    }
+
+    fn truncate_aof_file(&mut self, name: &str, size: u64) -> Result<(), String> {
+        self.aof.truncate(name, size)
+    }
+
+    fn has_old_aof_file(&mut self, name: &str) -> bool {
+        Path::new(name).is_file()
+    }
+
+    fn move_old_aof_file(&mut self, name: &str) -> Result<(), String> {
+        self.aof.move_old(name)
     }
 
     fn apply_configuration(&mut self, config: &Config, change: &Change) -> Result<(), SetError> {

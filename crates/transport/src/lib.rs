@@ -11,6 +11,7 @@
 //! Everything that touches the world is here and decides nothing: which command may run, what goes to whom and when
 //! a connection ends is the node's word.
 
+mod aof;
 mod bus;
 mod clock;
 mod connection;

@@ -8,6 +8,7 @@ mod loading;
 
 pub use loading::LoadFailure;
 
+use crate::aof::AofFiles;
 use crate::bus::BusHandle;
 use crate::clock::Clock;
 use crate::connection::{Connection, Purpose, Stream};
@@ -146,11 +147,13 @@ impl Server {
         };
         let file_name = settings.node.config().dbfilename.clone();
         let unix_path = settings.node.config().unixsocket.clone();
+        let aof_directory = settings.node.config().appenddirname.clone().into();
         let mut host = ShellHost {
             clock: settings.clock,
             log: settings.log,
             freeing: Freeing::start(),
             snapshots: SnapshotWriter::new(file_name),
+            aof: AofFiles::new(aof_directory),
             exchanges: crate::exchange::Exchanges::default(),
             bus,
             listeners: settings.listeners,
@@ -261,6 +264,9 @@ impl Server {
         }
         self.write_pending();
         self.carry_out_actions();
+        if self.node.has_aof_output() {
+            self.node.flush_aof(&mut self.host);
+        }
         if self.node.is_replica() != self.was_replica {
             self.was_replica = !self.was_replica;
             (self.role_changed)(self.was_replica);
@@ -552,6 +558,10 @@ impl Server {
     }
 
     fn write_output(&mut self, handle: Handle) {
+        // No reply leaves before the effects that it tells of are safe.
+        if self.node.has_aof_output() {
+            self.node.flush_aof(&mut self.host);
+        }
         let Some(connection) = self.connections.get_mut(handle.0 as usize).and_then(Option::as_deref_mut)
         else {
             return;

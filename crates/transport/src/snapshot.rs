@@ -118,7 +118,7 @@ impl SnapshotWriter {
             process_id => {
                 let fork_us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
                 drop(sender);
-                let temporary = path.with_file_name(format!("temp-{process_id}-{}", self.file_name));
+                let temporary = temporary_of(process_id.unsigned_abs(), target, &path);
                 self.child = Some(Child {
                     process_id,
                     target,
@@ -240,23 +240,32 @@ fn run_child(
     let written = match target {
         SnapshotTarget::Stream => write_stream(keyspace, context, &mut pipe),
         SnapshotTarget::File => {
-            let temporary = path.with_file_name(format!(
-                "temp-{}-{}",
-                std::process::id(),
-                path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default()
-            ));
-            write_file(keyspace, context, &temporary, path)
+            write_file(keyspace, context, &temporary_of(std::process::id(), target, path), path)
+        }
+        SnapshotTarget::AofBase => {
+            let process_id = std::process::id();
+            let temporary = temporary_of(process_id, target, path);
+            write_file(keyspace, context, &temporary, &crate::aof::child_file(process_id))
         }
     };
     match written {
         Ok(_) => 0,
         Err(reason) => {
-            if target == SnapshotTarget::File {
+            if target != SnapshotTarget::Stream {
                 let _ = pipe.write_all(reason.as_bytes());
             }
             1
         }
     }
+}
+
+/// Where a child writes before the file gets its name.
+fn temporary_of(process_id: u32, target: SnapshotTarget, path: &Path) -> PathBuf {
+    if target == SnapshotTarget::AofBase {
+        return PathBuf::from(format!("temp-rewriteaof-{process_id}.aof"));
+    }
+    let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
+    path.with_file_name(format!("temp-{process_id}-{name}"))
 }
 
 /// Writes into the pipe, waiting when it is full.
@@ -271,7 +280,7 @@ fn write_stream(
 }
 
 /// Writes a file beside the final one and puts it in its place.
-fn write_file(
+pub fn write_file(
     keyspace: &Keyspace,
     context: &SnapshotContext,
     temporary: &Path,
@@ -339,7 +348,7 @@ fn finish(child: Child, file_name: &str) -> Result<SnapshotReport, String> {
         // Replicas are told the size before they get the file.
         let size_bytes = match child.target {
             SnapshotTarget::File => fs::metadata(file_name).map_err(|error| error.to_string())?.len(),
-            SnapshotTarget::Stream => 0,
+            SnapshotTarget::Stream | SnapshotTarget::AofBase => 0,
         };
         return Ok(SnapshotReport { size_bytes, ..SnapshotReport::default() });
     }

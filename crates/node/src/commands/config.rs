@@ -37,6 +37,14 @@ fn set(call: &mut NodeCall<'_>, arguments: Arguments<'_>) -> Outcome {
         call.node.config.restore(change);
         return Err(as_reply(error));
     }
+    if change.contains("appendonly")
+        && let Err(reason) = call.node.change_appendonly(call.now, call.host)
+    {
+        // The other directives are in force already; they are taken back as well.
+        let _ = call.host.apply_configuration(change.previous(), &change);
+        call.node.config.restore(change);
+        return Err(as_reply(SetError::failed("appendonly", reason)));
+    }
     call.node.configuration_changed();
     call.node.cluster_configuration_changed(call.host);
     call.node.count_good_replicas(call.now.monotonic);

@@ -28,6 +28,7 @@ const SUBCOMMANDS: &[Row] = &[
     ("ERROR", 1, error),
     ("HELP", 0, help),
     ("LEAK", 1, leak),
+    ("LOADAOF", 0, load_aof),
     ("LOG", 1, log),
     ("OBJECT", -1, object),
     ("PANIC", 0, |call, _| crash(call, Crash::Panic)),
@@ -237,6 +238,22 @@ fn reload(call: &mut NodeCall<'_>, mut arguments: Arguments<'_>) -> Outcome {
     }
     call.node.changes_since_save = 0;
     call.host.log(LogLevel::Warning, "DB reloaded by DEBUG RELOAD");
+    call.reply().ok();
+    Ok(())
+}
+
+/// Drops the data, and loads what the append-only file holds.
+fn load_aof(call: &mut NodeCall<'_>, _: Arguments<'_>) -> Outcome {
+    call.node.flush_aof(call.host);
+    call.node.blocking.note_all();
+    call.node.keyspace.clear_all();
+    if let Err(reason) = call.node.load_aof_again(call.now, call.host) {
+        // The data are gone, and half of them must not replace what the files hold.
+        call.host.log(LogLevel::Warning, &reason);
+        call.host.crash(Crash::Abort);
+        return Err(ErrorReply::new("ERR Error trying to load the AOF files, check server logs."));
+    }
+    call.host.log(LogLevel::Warning, "Append Only File loaded by DEBUG LOADAOF");
     call.reply().ok();
     Ok(())
 }

@@ -1,6 +1,7 @@
-//! SAVE, BGSAVE, LASTSAVE and SHUTDOWN.
+//! SAVE, BGSAVE, BGREWRITEAOF, LASTSAVE and SHUTDOWN.
 
 use crate::action::ShutdownRequest;
+use crate::aof::RewriteAnswer;
 use crate::call::{NodeBody, NodeCall};
 use crate::shutdown::{FAILED, ShutdownProgress};
 use shoal_protocol::{Arguments, CommandId, ErrorReply, errors};
@@ -10,16 +11,26 @@ use shoal_store::Outcome;
 pub(super) const BODIES: &[(CommandId, NodeBody)] = &[
     (CommandId::Save, save),
     (CommandId::Bgsave, bgsave),
+    (CommandId::Bgrewriteaof, bgrewriteaof),
     (CommandId::Lastsave, lastsave),
     (CommandId::Shutdown, shutdown),
 ];
 
 const IN_PROGRESS: ErrorReply = ErrorReply::new("ERR Background save already in progress");
+const OTHER_CHILD: ErrorReply = ErrorReply::new(
+    "ERR Another child process is active (AOF?): can't BGSAVE right now. Use BGSAVE SCHEDULE in order to schedule a \
+     BGSAVE whenever possible.",
+);
+const REWRITE_IN_PROGRESS: ErrorReply =
+    ErrorReply::new("ERR Background append only file rewriting already in progress");
+const REWRITE_FAILED: ErrorReply = ErrorReply::new(
+    "ERR Can't execute an AOF background rewriting. Please check the server logs for more information.",
+);
 /// The reason stands in the log.
 const SEE_LOG: ErrorReply = ErrorReply::new("ERR");
 
 fn save(call: &mut NodeCall<'_>, _: Arguments<'_>) -> Outcome {
-    if call.node.snapshot.is_some() {
+    if call.node.snapshot.is_some() && call.node.aof.rewrite.is_none() {
         return Err(IN_PROGRESS);
     }
     call.node.save_now(call.now, call.host).map_err(|_| SEE_LOG)?;
@@ -28,11 +39,20 @@ fn save(call: &mut NodeCall<'_>, _: Arguments<'_>) -> Outcome {
 }
 
 fn bgsave(call: &mut NodeCall<'_>, mut arguments: Arguments<'_>) -> Outcome {
-    if !arguments.is_empty() {
+    let may_wait = !arguments.is_empty();
+    if may_wait {
         if !arguments.take_keyword("schedule") {
             return Err(errors::SYNTAX);
         }
         arguments.finish()?;
+    }
+    if call.node.aof.rewrite.is_some() {
+        if !may_wait {
+            return Err(OTHER_CHILD);
+        }
+        call.node.persistence.is_scheduled = true;
+        call.reply().simple("Background saving scheduled");
+        return Ok(());
     }
     if call.node.snapshot.is_some() {
         return Err(IN_PROGRESS);
@@ -45,6 +65,17 @@ fn bgsave(call: &mut NodeCall<'_>, mut arguments: Arguments<'_>) -> Outcome {
     }
     call.node.save_in_background(call.now, call.host).map_err(|_| SEE_LOG)?;
     call.reply().simple("Background saving started");
+    Ok(())
+}
+
+fn bgrewriteaof(call: &mut NodeCall<'_>, _: Arguments<'_>) -> Outcome {
+    let text = match call.node.ask_for_rewrite(call.now, call.host) {
+        RewriteAnswer::Started => "Background append only file rewriting started",
+        RewriteAnswer::Scheduled => "Background append only file rewriting scheduled",
+        RewriteAnswer::InProgress => return Err(REWRITE_IN_PROGRESS),
+        RewriteAnswer::Failed => return Err(REWRITE_FAILED),
+    };
+    call.reply().simple(text);
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! The sections Persistence, Stats, Commandstats, Errorstats and Latencystats.
 
 use super::{Facts, Lines};
+use crate::aof::AofState;
 use shoal_protocol::command::COMMANDS;
 use shoal_session::Channel;
 use std::fmt::Write as _;
@@ -30,18 +31,28 @@ pub(super) fn persistence(facts: &mut Facts<'_>, lines: &mut Lines) {
     lines.field("rdb_last_cow_size", state.last_copied_bytes);
     lines.field("rdb_last_load_keys_expired", state.loaded_expired_keys);
     lines.field("rdb_last_load_keys_loaded", state.loaded_keys);
-    lines.field("aof_enabled", 0);
-    lines.field("aof_rewrite_in_progress", 0);
-    lines.field("aof_rewrite_scheduled", 0);
-    lines.field("aof_last_rewrite_time_sec", -1);
-    lines.field("aof_current_rewrite_time_sec", -1);
-    lines.field("aof_last_bgrewrite_status", status(true));
-    lines.field("aof_rewrites", 0);
-    lines.field("aof_rewrites_consecutive_failures", 0);
-    lines.field("aof_last_write_status", status(true));
-    lines.field("aof_last_cow_size", 0);
+    let aof = &node.aof;
+    let rewriting_s = aof.rewrite.map(|rewrite| now.monotonic.ms_since(rewrite.since) / 1000);
+    lines.field("aof_enabled", u8::from(aof.state != AofState::Off));
+    lines.field("aof_rewrite_in_progress", u8::from(rewriting_s.is_some()));
+    lines.field("aof_rewrite_scheduled", u8::from(aof.is_scheduled));
+    lines.field("aof_last_rewrite_time_sec", seconds(aof.last_duration_s));
+    lines.field("aof_current_rewrite_time_sec", seconds(rewriting_s));
+    lines.field("aof_last_bgrewrite_status", status(!aof.last_rewrite_failed));
+    lines.field("aof_rewrites", aof.rewrites);
+    lines.field("aof_rewrites_consecutive_failures", aof.failures);
+    lines.field("aof_last_write_status", status(aof.write_error.is_none()));
+    lines.field("aof_last_cow_size", aof.last_copied_bytes);
     lines.field("module_fork_in_progress", 0);
     lines.field("module_fork_last_cow_size", 0);
+    if aof.state != AofState::Off {
+        lines.field("aof_current_size", aof.current_size);
+        lines.field("aof_base_size", aof.base_size);
+        lines.field("aof_pending_rewrite", 0);
+        lines.field("aof_buffer_length", aof.buffered_bytes() as u64 + aof.queued_bytes);
+        lines.field("aof_pending_bio_fsync", u8::from(aof.is_sync_pending));
+        lines.field("aof_delayed_fsync", aof.delayed_syncs);
+    }
     if let Some(progress) = node.load_progress() {
         lines.field("loading_start_time", progress.began_unix_s);
         lines.field("loading_total_bytes", progress.total_bytes);

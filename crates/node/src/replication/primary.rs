@@ -160,6 +160,9 @@ impl Node {
             Some(SnapshotTarget::Stream) => {
                 "Current BGSAVE has socket target. Waiting for next BGSAVE for SYNC"
             }
+            Some(SnapshotTarget::AofBase) => {
+                "No BGSAVE in progress, but another BG operation is active. BGSAVE for replication delayed"
+            }
             None => {
                 let has_eof = self.replication.peers.get(handle).is_some_and(|peer| peer.has_eof);
                 if self.config.repl_diskless_sync
@@ -318,7 +321,9 @@ impl Node {
                     host.log(LogLevel::Warning, "SYNC failed. BGSAVE child returned an error");
                     self.close(handle, Close::Now);
                 }
-                (Ok(_), SnapshotTarget::Stream) => self.finish_stream(now, host, handle),
+                (Ok(_), SnapshotTarget::Stream | SnapshotTarget::AofBase) => {
+                    self.finish_stream(now, host, handle);
+                }
                 (Ok(report), SnapshotTarget::File) => {
                     let header = format!("${}\r\n", report.size_bytes);
                     self.write_to(handle, &mut None, header.as_bytes());

@@ -329,6 +329,7 @@ impl Node {
         }
         self.link_is_up(handle, origin.is_none());
         host.log(LogLevel::Notice, "MASTER <-> REPLICA sync: Finished with success");
+        self.restart_aof(now, host);
         // A primary that streamed the snapshot sends nothing more until it knows that all has arrived.
         if matches!(transfer, Transfer::Mark { .. }) {
             self.send_ack();

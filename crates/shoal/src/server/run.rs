@@ -53,8 +53,13 @@ impl Seeds {
 /// Serves until the process is to stop; its exit code.
 pub fn serve(mut prepared: Prepared) -> i32 {
     match build(&mut prepared).and_then(|mut server| {
-        load(&mut server, &prepared.config.dbfilename)?;
+        if prepared.config.appendonly {
+            server.load_aof()?;
+        } else {
+            load(&mut server, &prepared.config.dbfilename)?;
+        }
         if !server.is_stopping() {
+            server.open_aof()?;
             prepared.ready();
         }
         let reason = server.run().map_err(|error| waiting_failed(&error))?;

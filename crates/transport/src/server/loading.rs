@@ -49,6 +49,58 @@ impl Server {
         Ok(())
     }
 
+    /// Loads the append-only file, and serves clients meanwhile as [`Server::load`] does.
+    ///
+    /// # Errors
+    /// The reason: the files cannot be loaded.
+    pub fn load_aof(&mut self) -> Result<(), String> {
+        let now = self.host.clock.now();
+        if !self.node.begin_startup_aof(now, &mut self.host)? {
+            return Ok(());
+        }
+        self.wait_for_cluster();
+        let mut events = Events::with_capacity(EVENTS_PER_TURN);
+        let mut buffer = vec![0; LOADED_PER_TURN_BYTES];
+        while self.stop.is_none() {
+            if self.load_aof_piece(&mut buffer)? {
+                let now = self.host.clock.now();
+                let finished = self.node.finish_startup_load(now, &mut self.host);
+                return finished.map_err(|offset| format!("it ends at byte {offset}"));
+            }
+            match self.poll.poll(&mut events, Some(Duration::ZERO)) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                other => other.map_err(|error| format!("Waiting for events failed: {error}"))?,
+            }
+            self.turn(&events);
+        }
+        Ok(())
+    }
+
+    /// Opens the append-only file, if there is to be one: what was loaded is all there is.
+    ///
+    /// # Errors
+    /// The reason.
+    pub fn open_aof(&mut self) -> Result<(), String> {
+        let now = self.host.clock.now();
+        self.node.open_aof(now, &mut self.host)
+    }
+
+    fn load_aof_piece(&mut self, buffer: &mut [u8]) -> Result<bool, String> {
+        if let Some(bus) = &self.host.bus {
+            bus.command_begins();
+        }
+        let wanted = self.node.config().loading_process_events_interval_bytes as usize;
+        let (_, piece) = buffer.split_at_mut(buffer.len().saturating_sub(wanted));
+        let before = self.node.keyspace().len();
+        let now = self.host.clock.now();
+        let is_done = self.node.load_startup_aof(now, &mut self.host, piece)?;
+        self.delay_loading(self.node.keyspace().len().saturating_sub(before));
+        if let Some(bus) = &self.host.bus {
+            bus.command_ended();
+        }
+        Ok(is_done)
+    }
+
     /// Loads one piece; true after the last. It counts as a command: the bus reports that the executor is alive.
     fn load_piece(&mut self, source: &mut dyn Read, buffer: &mut [u8]) -> Result<bool, LoadFailure> {
         if let Some(bus) = &self.host.bus {
