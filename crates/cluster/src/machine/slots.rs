@@ -1,6 +1,7 @@
 //! Roles and slots as other nodes claim them.
 
 use super::ClusterMachine;
+use super::announce::Action;
 use crate::interface::LogLevel;
 use crate::messages::Header;
 use crate::view::NodeKey;
@@ -189,6 +190,8 @@ impl ClusterMachine {
             me.flags.clear(NodeFlags::PRIMARY | NodeFlags::MIGRATE_TO);
             me.flags.set(NodeFlags::REPLICA);
             self.close_all_slots();
+            // A manual failover back may be asked for at once, and the others have to know then who is who.
+            self.when_safe(Action::BroadcastPong { only_shard: false });
         }
         self.table.set_primary(self.myself, Some(primary));
         self.reset_manual_failover();
