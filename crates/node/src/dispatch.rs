@@ -122,11 +122,14 @@ impl Node {
             return Verdict::Done;
         }
         if let Some(kind) = self.pauses.kind()
-            && session.kind == ClientKind::Normal
+            && session.kind != ClientKind::Replica
             && is_paused(kind, session, command)
         {
-            session.is_postponed = true;
-            self.postponed.push(handle);
+            // The stream of the primary is held by who reads it.
+            if session.kind == ClientKind::Normal {
+                session.is_postponed = true;
+                self.postponed.push(handle);
+            }
             return Verdict::Postponed;
         }
         if session.transaction.is_some() && !runs_inside_transaction(command.id) {

@@ -12,6 +12,7 @@
 use super::loading::Loading;
 use crate::action::Action;
 use crate::clients::Handle;
+use crate::dispatch::Verdict;
 use crate::host::{Host, LogLevel};
 use crate::node::Node;
 use shoal_machine::{Monotonic, Now};
@@ -77,13 +78,15 @@ pub(crate) struct Up {
     reader: RequestReader,
     /// Bytes that have arrived and not been applied yet.
     unapplied: Vec<u8>,
+    /// A pause holds the stream: its next command waits.
+    is_held: bool,
     /// The primary knows no offsets.
     is_pre_psync: bool,
 }
 
 impl Up {
     fn new(handle: Handle, is_pre_psync: bool) -> Self {
-        Self { handle, reader: RequestReader::new(), unapplied: Vec::new(), is_pre_psync }
+        Self { handle, reader: RequestReader::new(), unapplied: Vec::new(), is_held: false, is_pre_psync }
     }
 
     /// How many bytes have arrived and not been applied yet.
@@ -361,7 +364,20 @@ impl Node {
         self.changes_since_save += 1;
     }
 
-    /// Carries out the stream's commands, and passes their bytes on.
+    /// Whether a pause has held the stream, and there is none any more.
+    pub(crate) fn can_go_on_applying(&self) -> bool {
+        let link = self.replication.upstream.as_ref().map(|upstream| &upstream.link);
+        matches!(link, Some(Link::Up(up)) if up.is_held) && self.pauses.kind().is_none()
+    }
+
+    /// Goes on with a stream that a pause has held.
+    pub(crate) fn go_on_applying(&mut self, now: Now, host: &mut dyn Host) {
+        if self.can_go_on_applying() {
+            self.apply(now, host, &[]);
+        }
+    }
+
+    /// Carries out the stream's commands, and passes their bytes on. What comes during a pause waits in the reader.
     fn apply(&mut self, now: Now, host: &mut dyn Host, bytes: &[u8]) {
         let Some(Link::Up(up)) = self.replication.upstream.as_mut().map(|upstream| &mut upstream.link) else {
             return;
@@ -377,6 +393,7 @@ impl Node {
         };
         // Bytes at the end of `unapplied` that belong to a request or a transaction that is not complete.
         let mut incomplete = None;
+        let mut is_held = false;
         let outcome = loop {
             let request = match reader.next(&limits) {
                 Ok(Some(request)) => request,
@@ -384,7 +401,11 @@ impl Node {
                 Err(error) => break Err(error),
             };
             let asks_for_ack = is_getack(&request);
-            self.execute(now, host, handle, request);
+            if self.execute(now, host, handle, request) == Verdict::Postponed {
+                reader.put_back();
+                is_held = true;
+                break Ok(());
+            }
             reader.release();
             if self.clients.session(handle).is_some_and(|session| session.transaction.is_none()) {
                 incomplete = Some(reader.buffered_bytes());
@@ -409,6 +430,7 @@ impl Node {
             self.replication.upstream.as_mut().map(|upstream| &mut upstream.link)
             && up.handle == handle
         {
+            up.is_held = is_held;
             up.reader = reader;
         }
     }

@@ -62,6 +62,32 @@ fn a_change_of_role_ends_waiting() {
 }
 
 #[test]
+fn a_pause_holds_the_stream_of_the_primary() {
+    let mut net = pair(2, &[]);
+    for kind in ["WRITE", "ALL"] {
+        let pausing = net.node(1).connect();
+        net.node(1).check_as(pausing, &format!("CLIENT PAUSE 1000 {kind}"), "+OK");
+        net.check(0, "INCR n", if kind == "WRITE" { ":1" } else { ":2" });
+        net.check(0, "MULTI", "+OK");
+        net.check(0, "SET k v", "+QUEUED");
+        net.check(0, "SET l v", "+QUEUED");
+        net.check(0, "EXEC", "[+OK, +OK]");
+        net.settle();
+        let before = if kind == "WRITE" { None } else { Some("1") };
+        assert_eq!(net.node(1).node.keyspace().database(0).find(b"n").is_some(), before.is_some());
+        let client = net.node(0).first();
+        net.node(0).send_as(client, &["WAIT", "1", "0"]);
+        net.settle();
+        assert!(net.node(0).received(client).is_empty(), "{kind}");
+        net.pass_s(2);
+        net.settle();
+        assert_eq!(net.node(0).received(client), [":1"], "{kind}");
+        net.check(1, "GET n", if kind == "WRITE" { "\"1\"" } else { "\"2\"" });
+        net.check(1, "GET l", "\"v\"");
+    }
+}
+
+#[test]
 fn enough_replicas() {
     let mut net = pair(3, &[("min-replicas-to-write", "1"), ("min-replicas-max-lag", "3")]);
     net.check(0, "SET b 2", "+OK");
