@@ -35,4 +35,6 @@ pub enum Action {
     SendSnapshotFile(Handle),
     /// The last phase of a shutdown is done: save if that was asked for, and end the process.
     Shutdown(ShutdownRequest),
+    /// A shutdown has come to nothing: the server goes on.
+    ShutdownAborted,
 }

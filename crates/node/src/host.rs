@@ -22,6 +22,8 @@ pub struct ProcessFacts {
     pub allocator_active_bytes: u64,
     /// Bytes that the allocator has from the system.
     pub allocator_resident_bytes: u64,
+    /// The allocator and its version: `jemalloc-5.3.0`.
+    pub allocator: String,
     /// Bytes of memory that the process occupies.
     pub resident_bytes: u64,
     /// Bytes of memory that the machine has.

@@ -282,6 +282,15 @@ impl Node {
         }
     }
 
+    /// What is left of a client's input when its requests have run: bytes that wait, and space held for more.
+    #[inline]
+    pub fn input_left(&mut self, handle: Handle, buffered_bytes: usize, free_bytes: usize) {
+        if let Some(session) = self.clients.session_mut(handle) {
+            session.input_bytes = buffered_bytes;
+            session.input_free_bytes = free_bytes;
+        }
+    }
+
     /// Whether a client's input is read as that of somebody who may run commands.
     pub fn is_authenticated(&self, handle: Handle) -> bool {
         self.clients.session(handle).is_some_and(|session| session.is_authenticated)
@@ -363,6 +372,7 @@ impl Node {
         if self.pauses.expire(now.monotonic) {
             self.resume_postponed();
         }
+        self.go_on_applying(now, host);
         self.expire_blocked(now, host);
         if self.blocking.has_ready() {
             self.serve_blocked(now, host);
@@ -395,7 +405,8 @@ impl Node {
     /// When a tick is wanted earlier than `hz` asks for.
     pub fn next_deadline(&self) -> Option<Monotonic> {
         let waits = self.replication.waits.iter().filter_map(|wait| wait.deadline);
-        waits.chain(self.pauses.next_deadline()).chain(self.blocking.next_deadline()).min()
+        let held = self.can_go_on_applying().then_some(Monotonic(0));
+        waits.chain(held).chain(self.pauses.next_deadline()).chain(self.blocking.next_deadline()).min()
     }
 
     /// Hands memory that takes long to free to the shell.

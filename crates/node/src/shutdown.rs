@@ -179,6 +179,7 @@ impl Node {
 
     /// The server goes on: writes are let through, and clients hear that their SHUTDOWN came to nothing.
     fn resume_after_shutdown(&mut self) {
+        self.actions.push(Action::ShutdownAborted);
         let Some(pending) = self.shutdown.take() else { return };
         self.end_pause(PauseReason::Shutdown);
         for handle in pending.clients {

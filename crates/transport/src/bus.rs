@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  executor ── ToBus, wakes the bus's poll ──▶ bus thread ── links ──▶ other nodes
-//!           ◀── BusEvent, wakes the executor's poll ──      ── nodes.conf
+//!           ◀── BusEvent, wakes the executor's poll ──      ── saver thread ──▶ nodes.conf
 //! ```
 //!
 //! While the executor runs commands it cannot send messages. It marks that in [`Shared`], and the bus thread reports
@@ -10,8 +10,8 @@
 
 use crate::clock::Clock;
 use crate::connection::connect_from;
-use crate::files;
 use crate::listener::Listeners;
+use crate::saver::Saver;
 use crate::server::Log;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token, Waker};
@@ -81,6 +81,8 @@ enum ToBus {
     Message(NodeMessage),
     Command(u64, ClusterCommand),
     LinkBuffers(Sender<BTreeMap<LinkId, LinkBuffer>>),
+    /// What became of saving nodes.conf.
+    Saved(Input),
     Stop,
 }
 
@@ -125,8 +127,26 @@ impl BusHandle {
         let poll = Poll::new()?;
         let bus_waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
         let shared = Arc::new(Shared::default());
-        let mut bus =
-            Bus::new(settings, clock, log, poll, receiver, sender, executor_waker, Arc::clone(&shared))?;
+        let report = {
+            let (to_bus, waker) = (to_bus.clone(), Arc::clone(&bus_waker));
+            move |input| {
+                if to_bus.send(ToBus::Saved(input)).is_ok() {
+                    let _ = waker.wake();
+                }
+            }
+        };
+        let saver = Saver::start(settings.nodes_conf.clone(), report)?;
+        let mut bus = Bus::new(
+            settings,
+            clock,
+            log,
+            poll,
+            receiver,
+            sender,
+            executor_waker,
+            Arc::clone(&shared),
+            saver,
+        )?;
         let thread = std::thread::Builder::new().name("bus".to_owned()).spawn(move || bus.run())?;
         Ok(Self {
             to_bus,
@@ -271,7 +291,7 @@ struct Bus {
     executor_waker: Arc<Waker>,
     shared: Arc<Shared>,
     listeners: Listeners,
-    nodes_conf: PathBuf,
+    saver: Saver,
     source_address: String,
     links: HashMap<usize, Link>,
     tokens: BTreeMap<LinkId, usize>,
@@ -293,6 +313,7 @@ impl Bus {
         sender: Sender<BusEvent>,
         executor_waker: Arc<Waker>,
         shared: Arc<Shared>,
+        saver: Saver,
     ) -> io::Result<Self> {
         let mut listeners = settings.listeners;
         for (index, listener) in listeners.tcp.iter_mut().enumerate() {
@@ -315,7 +336,7 @@ impl Bus {
             executor_waker,
             shared,
             listeners,
-            nodes_conf: settings.nodes_conf,
+            saver,
             source_address: settings.source_address,
             links: HashMap::new(),
             tokens: BTreeMap::new(),
@@ -394,6 +415,7 @@ impl Bus {
                 ToBus::LinkBuffers(sender) => {
                     let _ = sender.send(self.link_buffers());
                 }
+                ToBus::Saved(input) => self.give(input),
                 ToBus::Stop => self.is_stopped = true,
             }
         }
@@ -429,14 +451,7 @@ impl Bus {
                     self.send(token, &wire::encode(&message));
                 }
             }
-            Output::Persist { ticket, contents } => {
-                let text = contents.to_string();
-                let input = match files::replace(&self.nodes_conf, text.as_bytes()) {
-                    Ok(()) => Input::Persisted { ticket },
-                    Err(error) => Input::PersistFailed { ticket, reason: error.to_string() },
-                };
-                self.handle_later(input);
-            }
+            Output::Persist { ticket, contents } => self.saver.save(ticket, contents.to_string()),
             Output::ToNode(message) => self.tell_executor(BusEvent::ToNode(message)),
             Output::CommandReply { ticket, result } => self.tell_executor(BusEvent::Reply(ticket, result)),
             Output::Log { level, text } => self.log.write(log_level(level), &text),

@@ -14,6 +14,7 @@ pub fn read() -> ProcessFacts {
         cluster_link_bytes: 0,
         allocator_active_bytes: active,
         allocator_resident_bytes: resident,
+        allocator: allocator_name(),
         resident_bytes,
         system_memory_bytes: system_memory(),
         system_cpu_us: [process.0, children.0, thread.0],
@@ -29,6 +30,22 @@ fn allocator() -> (u64, u64, u64) {
     }
     let read = |value: Result<usize, tikv_jemalloc_ctl::Error>| value.unwrap_or(0) as u64;
     (read(stats::allocated::read()), read(stats::active::read()), read(stats::resident::read()))
+}
+
+/// Gives pages that hold no data back to the system.
+#[allow(unsafe_code)]
+pub fn purge() {
+    /// The control of all arenas together (4096 is `MALLCTL_ARENAS_ALL`).
+    const PURGE_ALL: &std::ffi::CStr = c"arena.4096.purge";
+    let (none, length) = (std::ptr::null_mut(), std::ptr::null_mut());
+    // SAFETY: the name ends with a zero, and this control takes and gives nothing.
+    unsafe { tikv_jemalloc_sys::mallctl(PURGE_ALL.as_ptr(), none, length, none, 0) };
+}
+
+/// The allocator and its version, as `INFO` shows it.
+pub fn allocator_name() -> String {
+    let version = tikv_jemalloc_ctl::version::read().unwrap_or_default();
+    format!("jemalloc-{}", version.split('-').next().unwrap_or_default())
 }
 
 /// Time in the kernel and in user mode, in microseconds.

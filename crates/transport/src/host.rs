@@ -61,7 +61,16 @@ impl ShellHost {
 
     /// Listens at other addresses or another port; the old ones stay if that fails.
     fn listen_anew(&mut self, config: &Config, changed: &'static str) -> Result<(), SetError> {
-        let failed = |reason: String| SetError::failed(changed, reason);
+        let log = std::sync::Arc::clone(&self.log);
+        let failed = |error: &dyn std::fmt::Display| {
+            log.write(LogLevel::Warning, &format!("Could not create server TCP listening socket {error}"));
+            let reason = if changed == "bind" {
+                "Failed to bind to specified addresses."
+            } else {
+                "Unable to listen on this port. Check server logs."
+            };
+            SetError::failed(changed, reason.to_owned())
+        };
         let previous = std::mem::take(&mut self.listeners.tcp);
         for mut listener in previous {
             let _ = self.registry.deregister(&mut listener);
@@ -71,11 +80,11 @@ impl ShellHost {
             return Ok(());
         }
         let bound = self.listeners.bind_tcp(&config.bind.0, config.port, config.tcp_backlog);
-        bound.map_err(|error| failed(format!("Unable to listen on this port: {error}")))?;
+        bound.map_err(|error| failed(&error))?;
         for (index, listener) in self.listeners.tcp.iter_mut().enumerate() {
             let token = Token((FIRST_LISTENER + 1 + index).min(FIRST_CONNECTION - 1));
             let registered = self.registry.register(listener, token, Interest::READABLE);
-            registered.map_err(|error| failed(error.to_string()))?;
+            registered.map_err(|error| failed(&error))?;
         }
         Ok(())
     }
@@ -264,6 +273,10 @@ impl Host for ShellHost {
             Crash::Panic => panic!("DEBUG PANIC called at Unix time {}", self.clock.now().unix_s()),
             Crash::Assertion => panic!("=== ASSERTION FAILED === DEBUG ASSERT called"),
         }
+    }
+
+    fn purge_memory(&mut self) {
+        facts::purge();
     }
 
     fn free(&mut self, garbage: Vec<Garbage>) {

@@ -21,11 +21,13 @@ mod files;
 mod freeing;
 mod host;
 mod listener;
+mod saver;
 mod server;
 mod snapshot;
 
 pub use bus::BusSettings;
 pub use clock::Clock;
+pub use facts::allocator_name;
 pub use host::ApplyConfiguration;
 pub use listener::{ListenError, Listeners};
 pub use server::{LoadFailure, Log, Server, ServerSettings, SignalRequests, StopReason, TakeSignals};

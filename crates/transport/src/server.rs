@@ -93,6 +93,8 @@ pub struct ServerSettings {
     pub apply: ApplyConfiguration,
     /// Called on HUP.
     pub reload: Box<dyn FnMut()>,
+    /// Called when a shutdown has come to nothing.
+    pub shutdown_aborted: Box<dyn FnMut()>,
     /// Called when the node has become a replica (true) or a primary.
     pub role_changed: Box<dyn FnMut(bool)>,
     /// The bus of a cluster node, to be started with the loop.
@@ -111,6 +113,7 @@ pub struct Server {
     pending: Vec<Handle>,
     signals: Option<(UnixStream, TakeSignals)>,
     reload: Box<dyn FnMut()>,
+    shutdown_aborted: Box<dyn FnMut()>,
     role_changed: Box<dyn FnMut(bool)>,
     was_replica: bool,
     has_waited_for_cluster: bool,
@@ -171,6 +174,7 @@ impl Server {
             pending: Vec::new(),
             signals,
             reload: settings.reload,
+            shutdown_aborted: settings.shutdown_aborted,
             was_replica: false,
             has_waited_for_cluster: false,
             role_changed: settings.role_changed,
@@ -448,8 +452,9 @@ impl Server {
                     // A read that does not fill the space has emptied the socket.
                     connection.may_have_input = count == offered || connection.is_read_closed;
                     let buffered = connection.reader.buffered_bytes();
+                    let free = connection.reader.capacity_bytes().saturating_sub(buffered);
                     let now = self.host.clock.now();
-                    self.node.input_arrived(now, connection.handle, count, buffered, 0);
+                    self.node.input_arrived(now, connection.handle, count, buffered, free);
                     self.run_requests(connection);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => connection.may_have_input = false,
@@ -461,6 +466,9 @@ impl Server {
             }
         }
         connection.reader.give_back(&mut self.shared_buffer);
+        let buffered = connection.reader.buffered_bytes();
+        let free = connection.reader.capacity_bytes().saturating_sub(buffered);
+        self.node.input_left(connection.handle, buffered, free);
         if self.shared_buffer.is_empty() {
             self.shared_buffer = vec![0; SHARED_BUFFER_BYTES];
         }
@@ -616,6 +624,7 @@ impl Server {
                     Action::Resume(handle) => self.queue(handle),
                     Action::ConnectPrimary { host, port } => self.connect_primary(&host, port),
                     Action::DisconnectPrimary => self.disconnect_primary(),
+                    Action::ShutdownAborted => (self.shutdown_aborted)(),
                     Action::Shutdown(_) => self.stop = Some(StopReason::Shutdown),
                     Action::SendSnapshotFile(handle) => self.host.snapshots.send_file(handle),
                 }

@@ -75,7 +75,7 @@ impl SnapshotWriter {
     /// Writes the file while everybody waits; its size in bytes.
     pub fn save(&self, keyspace: &Keyspace, context: &SnapshotContext) -> Result<u64, String> {
         let path = Path::new(&self.file_name);
-        let temporary = files::temporary_beside(path);
+        let temporary = temporary_of(std::process::id(), SnapshotTarget::File, path);
         write_file(keyspace, context, &temporary, path)
     }
 
@@ -259,13 +259,12 @@ fn run_child(
     }
 }
 
-/// Where a child writes before the file gets its name.
+/// Where a process writes before the file gets its name; tools know it by this one.
 fn temporary_of(process_id: u32, target: SnapshotTarget, path: &Path) -> PathBuf {
     if target == SnapshotTarget::AofBase {
         return PathBuf::from(format!("temp-rewriteaof-{process_id}.aof"));
     }
-    let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
-    path.with_file_name(format!("temp-{process_id}-{name}"))
+    path.with_file_name(format!("temp-{process_id}.rdb"))
 }
 
 /// Writes into the pipe, waiting when it is full.

@@ -248,7 +248,8 @@ mod tests {
             ("SHUTDOWN ABORT", "-ERR No shutdown in progress."),
             ("PING", "+PONG"),
         ];
-        assert_eq!(stop(&refused, true), (vec![], 0));
+        // The attempts to save failed, so the server goes on.
+        assert_eq!(stop(&refused, true), (vec![Action::ShutdownAborted], 0));
     }
 
     /// A fixture with a replica that is online, and has acknowledged nothing yet.
@@ -292,7 +293,8 @@ mod tests {
         assert_eq!(fixture.received(other), ["+OK"]);
         fixture.check("SHUTDOWN", "");
         fixture.advance_ms(10_000);
-        assert_eq!(fixture.actions, [Action::Shutdown(ShutdownRequest::default())]);
+        let expected = [Action::ShutdownAborted, Action::Shutdown(ShutdownRequest::default())];
+        assert_eq!(fixture.actions, expected);
         assert!(fixture.host.has_logged("0 of 1 replicas are in sync when shutting down."));
     }
 }

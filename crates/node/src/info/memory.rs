@@ -113,14 +113,11 @@ pub(super) fn memory(facts: &mut Facts<'_>, lines: &mut Lines) {
     lines.field("mem_clients_normal", found.normal_client_bytes);
     lines.field("mem_cluster_links", process.cluster_link_bytes);
     lines.field("mem_aof_buffer", 0);
-    lines.field("mem_allocator", ALLOCATOR);
+    lines.field("mem_allocator", &process.allocator);
     lines.field("active_defrag_running", 0);
     lines.field("lazyfree_pending_objects", 0);
     lines.field("lazyfreed_objects", node.stats.lazily_freed_objects);
 }
-
-/// The allocator of the binary.
-const ALLOCATOR: &str = "jemalloc-5.3.0";
 
 /// There are no scripts, so they take no memory.
 fn write_scripts(lines: &mut Lines) {

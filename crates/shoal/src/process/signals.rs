@@ -9,6 +9,8 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use super::system;
+use crate::logging;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::{flag, low_level};
 
@@ -40,6 +42,8 @@ pub struct Signals {
     /// The number of the last stop signal that arrived and was not taken yet; 0 for none.
     stop: Arc<AtomicUsize>,
     hangup: Arc<AtomicBool>,
+    /// A stop signal has arrived, and the server is stopping.
+    is_stopping: Arc<AtomicBool>,
 }
 
 impl Signals {
@@ -52,10 +56,14 @@ impl Signals {
         let (wakes, waker) = UnixStream::pair()?;
         wakes.set_nonblocking(true)?;
         waker.set_nonblocking(true)?;
-        let signals = Self { stop: Arc::new(AtomicUsize::new(0)), hangup: Arc::new(AtomicBool::new(false)) };
         let is_stopping = Arc::new(AtomicBool::new(false));
+        let signals = Self {
+            stop: Arc::new(AtomicUsize::new(0)),
+            hangup: Arc::new(AtomicBool::new(false)),
+            is_stopping: Arc::clone(&is_stopping),
+        };
         // The order counts: a first INT must find the flag unset, and the waker must come after the flags.
-        flag::register_conditional_shutdown(SIGINT, 1, Arc::clone(&is_stopping))?;
+        insist_on_second_interrupt(&is_stopping)?;
         for signal in [SIGINT, SIGTERM, SIGQUIT] {
             flag::register(signal, Arc::clone(&is_stopping))?;
             flag::register_usize(signal, Arc::clone(&signals.stop), usize::try_from(signal).unwrap_or(0))?;
@@ -77,10 +85,31 @@ impl Signals {
         }
     }
 
+    /// The server goes on after all: the next INT is a first one again.
+    pub fn stop_was_aborted(&self) {
+        self.is_stopping.store(false, Ordering::SeqCst);
+    }
+
     /// Whether a HUP arrived since the last call.
     pub fn take_hangup(&self) -> bool {
         self.hangup.swap(false, Ordering::SeqCst)
     }
+}
+
+/// An INT that comes while the server is stopping ends the process at once, whatever it is busy with.
+#[allow(unsafe_code)]
+fn insist_on_second_interrupt(is_stopping: &Arc<AtomicBool>) -> io::Result<()> {
+    let is_stopping = Arc::clone(is_stopping);
+    let insist = move || {
+        if is_stopping.load(Ordering::SeqCst) {
+            logging::write_from_signal("You insist... exiting now.\n");
+            system::exit_immediately(1);
+        }
+    };
+    // SAFETY: a flag is read; then a line is written by one system call, and the process
+    // ends. Nothing of it returns into the interrupted code.
+    unsafe { low_level::register(SIGINT, insist) }?;
+    Ok(())
 }
 
 #[cfg(test)]

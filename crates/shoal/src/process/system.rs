@@ -126,6 +126,12 @@ pub fn exit_immediately(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
+/// Writes to a file by its descriptor; whether that succeeds is not known.
+pub fn write_descriptor(descriptor: i32, bytes: &[u8]) {
+    // SAFETY: the pointer and the length are those of a live slice; a descriptor that is not open is an error.
+    unsafe { libc::write(descriptor, bytes.as_ptr().cast(), bytes.len()) };
+}
+
 /// Makes the process the leader of a new session, free of its terminal.
 pub fn new_session() {
     // SAFETY: no memory is touched. It fails only for a process that leads a group already, which is fine too.

@@ -16,7 +16,7 @@ use shoal_transport::{
 use std::fs;
 use std::io::{self, Read};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// The server's log as the transport sees it.
 struct ProcessLog;
@@ -95,15 +95,20 @@ fn build(prepared: &mut Prepared) -> Result<Server, String> {
     prepared.announce();
     let node = Node::new(settings, clock.now())?;
     let bus = bus.map(|bus| BusSettings { config: node.cluster_config(), ..bus });
+    let score = Arc::new(Mutex::new(prepared.config.clone()));
     let server = Server::new(ServerSettings {
         node,
         clock,
         listeners,
         log: Arc::new(ProcessLog),
+        shutdown_aborted: Box::new({
+            let signals = signals.clone();
+            move || signals.stop_was_aborted()
+        }),
         signals: Some((wakes, take_signals(signals, &prepared.config))),
-        apply: apply_configuration(prepared.program.clone()),
+        apply: apply_configuration(prepared.program.clone(), Arc::clone(&score)),
         reload: Box::new(logging::reopen),
-        role_changed: role_changed(&prepared.config),
+        role_changed: role_changed(score),
         bus,
     });
     server.map_err(|error| format!("Cannot set up the server: {error}"))
@@ -246,19 +251,27 @@ fn request(options: ShutdownOptions) -> ShutdownRequest {
 }
 
 /// What the process shows of a change of role: the letter in the log, the score of the out-of-memory killer.
-fn role_changed(config: &Config) -> Box<dyn FnMut(bool)> {
-    let mut config = config.clone();
+/// `score` is the configuration that the score was last computed from.
+fn role_changed(score: Arc<Mutex<Config>>) -> Box<dyn FnMut(bool)> {
     Box::new(move |is_replica| {
         logging::set_role(if is_replica { logging::Role::Replica } else { logging::Role::Primary });
+        let mut config = score.lock().unwrap_or_else(PoisonError::into_inner);
         config.replica_of.0 = is_replica.then(|| (String::new(), 0));
         startup::set_oom_score(&config);
     })
 }
 
 /// What the process has to do when the configuration changes. `program` is the program as it was called.
-fn apply_configuration(program: String) -> shoal_transport::ApplyConfiguration {
+fn apply_configuration(program: String, score: Arc<Mutex<Config>>) -> shoal_transport::ApplyConfiguration {
     Box::new(move |config, change| {
         apply_change(config, change)?;
+        if change.contains("oom-score-adj") || change.contains("oom-score-adj-values") {
+            // The role stays as it is: a node of a cluster has it from its peers.
+            let mut known = score.lock().unwrap_or_else(PoisonError::into_inner);
+            known.oom_score_adj = config.oom_score_adj;
+            known.oom_score_adj_values = config.oom_score_adj_values;
+            startup::set_oom_score(&known);
+        }
         let is_shown = ["proc-title-template", "port", "bind", "unixsocket"];
         if config.set_proc_title && is_shown.iter().any(|name| change.contains(name)) {
             title::set(&title::expand(config, Mode::Server, &program));
@@ -281,9 +294,6 @@ fn apply_change(config: &Config, change: &Change) -> Result<(), SetError> {
                 ),
             ));
         }
-    }
-    if change.contains("oom-score-adj") || change.contains("oom-score-adj-values") {
-        startup::set_oom_score(config);
     }
     if change.contains("dir") {
         std::env::set_current_dir(&config.dir.0).map_err(|error| SetError::failed("dir", plain(&error)))?;

@@ -241,7 +241,8 @@ fn answer(question: &Invocation) -> i32 {
 /// What `redis-server --version` prints.
 pub fn version_line() -> String {
     format!(
-        "Redis server v={REDIS_VERSION} sha=00000000:0 malloc=libc bits={} build=0 shoal={}\n",
+        "Redis server v={REDIS_VERSION} sha=00000000:0 malloc={} bits={} build=0 shoal={}\n",
+        shoal_transport::allocator_name(),
         usize::BITS,
         env!("CARGO_PKG_VERSION")
     )
