@@ -7,6 +7,7 @@
 //!
 //! Short replies are bytes in the tail. A large value is not copied: the buffer keeps a reference to it.
 
+use crate::number::DoubleText;
 use crate::request::SharedBytes;
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -379,13 +380,19 @@ impl<'a> Reply<'a> {
 
     /// A floating point number in its shortest form; in RESP2 a bulk string.
     pub fn double(&mut self, value: f64) {
-        let text = value.to_string();
+        let text = DoubleText::shortest(value);
+        self.double_text(text.as_bytes());
+    }
+
+    /// A floating point number whose text is known; in RESP2 a bulk string.
+    pub fn double_text(&mut self, text: &[u8]) {
         if self.resp3 {
-            self.output.extend(b",");
-            self.output.extend(text.as_bytes());
+            let tail = &mut self.output.tail;
+            tail.push(b',');
+            tail.extend_from_slice(text);
             self.output.extend(b"\r\n");
         } else {
-            self.bulk(text.as_bytes());
+            self.bulk(text);
         }
     }
 
