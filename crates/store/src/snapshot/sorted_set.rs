@@ -7,41 +7,57 @@ use shoal_formats::listpack::Listpack;
 use shoal_formats::rdb::{RdbElement, RdbValue, ValueLayout};
 
 const MALFORMED: BadValue = BadValue::Malformed("malformed sorted set");
+const TWICE: BadValue = BadValue::Malformed("a member of a sorted set is there twice");
 
 pub(super) fn emit(value: &SortedSet, sink: &mut impl ValueSink) {
-    match value {
-        SortedSet::Packed(listpack) => {
-            sink.value(RdbValue::Packed {
-                layout: ValueLayout::SortedSetListpack,
-                bytes: listpack.as_bytes(),
-            });
-        }
+    if let Some(listpack) = value.as_listpack() {
+        sink.value(RdbValue::Packed { layout: ValueLayout::SortedSetListpack, bytes: listpack.as_bytes() });
+        return;
+    }
+    sink.open(ValueLayout::SortedSet, value.len() as u64);
+    // From the last to the first, as Redis writes them: its reader is fastest with that.
+    for (member, score) in value.iter().rev() {
+        member.with_text(|member| sink.element(&RdbElement::Scored { member, score }));
     }
 }
 
 /// One that comes in parts.
 #[derive(Debug)]
-pub(super) struct Builder {}
+pub(super) struct Builder {
+    set: SortedSet,
+    options: BuildOptions,
+}
 
 impl Builder {
-    pub(super) fn new(_: &BuildOptions) -> Self {
-        Self {}
+    pub(super) fn new(options: &BuildOptions) -> Self {
+        Self { set: SortedSet::default(), options: *options }
     }
 
-    pub(super) fn element(&mut self, _: &RdbElement<'_>) -> Result<(), BadValue> {
-        Err(WRONG_PART)
+    pub(super) fn element(&mut self, element: &RdbElement<'_>) -> Result<(), BadValue> {
+        let RdbElement::Scored { member, score } = element else { return Err(WRONG_PART) };
+        if score.is_nan() {
+            return Err(MALFORMED);
+        }
+        let settings = self.options.settings();
+        let before = self.set.insert(member, *score, settings);
+        if before.is_some() { Err(TWICE) } else { Ok(()) }
     }
 
     pub(super) fn finish(self) -> Result<SortedSet, BadValue> {
-        Err(BadValue::Empty)
+        if self.set.is_empty() { Err(BadValue::Empty) } else { Ok(self.set) }
     }
 }
 
 /// One that is one string of the file.
-pub(super) fn packed(layout: ValueLayout, bytes: &[u8], _: &BuildOptions) -> Result<SortedSet, BadValue> {
+pub(super) fn packed(
+    layout: ValueLayout,
+    bytes: &[u8],
+    options: &BuildOptions,
+) -> Result<SortedSet, BadValue> {
     if layout != ValueLayout::SortedSetListpack {
         return Err(MALFORMED);
     }
-    let value = SortedSet::Packed(Listpack::from_bytes(bytes).map_err(|_| MALFORMED)?);
+    let listpack = Listpack::from_bytes(bytes).map_err(|_| MALFORMED)?;
+    let value = SortedSet::from_listpack(listpack, options.settings()).ok_or(MALFORMED)?;
     if value.is_empty() { Err(BadValue::Empty) } else { Ok(value) }
 }

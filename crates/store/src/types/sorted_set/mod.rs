@@ -13,8 +13,7 @@ mod tree;
 pub use bounds::{Interval, LexBound, LexRange, ScoreBound, ScoreRange};
 pub use scored::MEMBER_MAX_BYTES;
 
-use super::{Collection, collection_of};
-use crate::call::EncodingLimits;
+use super::{Collection, Settings, collection_of};
 use crate::digest::Digest;
 use crate::hasher::Hasher;
 use bounds::Edge;
@@ -32,23 +31,6 @@ pub enum SortedSet {
     Tree(Box<Tree>),
 }
 
-/// When a small sorted set becomes a large one, and what its members are hashed with then.
-#[derive(Clone, Copy, Debug)]
-pub struct Growth<'a> {
-    /// The thresholds.
-    pub limits: &'a EncodingLimits,
-    /// The keyed hash.
-    pub hasher: Hasher,
-}
-
-impl Growth<'_> {
-    /// Whether a listpack may hold so many members, the longest of so many bytes.
-    pub fn allows_packed(&self, members: usize, longest_bytes: usize) -> bool {
-        members <= self.limits.zset_max_listpack_entries
-            && longest_bytes <= self.limits.zset_max_listpack_value_bytes
-    }
-}
-
 impl Default for SortedSet {
     fn default() -> Self {
         Self::Packed(Listpack::new())
@@ -57,18 +39,18 @@ impl Default for SortedSet {
 
 impl SortedSet {
     /// An empty set of the encoding that suits one of about so many members, the longest of so many bytes.
-    pub fn with_expected(members: usize, longest_bytes: usize, growth: Growth<'_>) -> Self {
-        if growth.allows_packed(members.max(1), longest_bytes) {
+    pub fn with_expected(members: usize, longest_bytes: usize, settings: Settings<'_>) -> Self {
+        if allows_packed(settings, members.max(1), longest_bytes) {
             Self::default()
         } else {
-            Self::Tree(Box::new(Tree::new(growth.hasher)))
+            Self::Tree(Box::new(Tree::new(settings.hasher)))
         }
     }
 
     /// A listpack of members and scores by turns, as files keep it. One that is out of order is put in order.
     ///
     /// `None` if a score is missing or not a number, or a member is there twice.
-    pub fn from_listpack(listpack: Listpack, growth: Growth<'_>) -> Option<Self> {
+    pub fn from_listpack(listpack: Listpack, settings: Settings<'_>) -> Option<Self> {
         if !packed::has_scores(&listpack) {
             return None;
         }
@@ -79,12 +61,12 @@ impl SortedSet {
         if members.windows(2).any(|pair| pair[0] == pair[1]) {
             return None;
         }
-        if growth.allows_packed(count, longest_bytes) && packed::is_in_order(&listpack) {
+        if allows_packed(settings, count, longest_bytes) && packed::is_in_order(&listpack) {
             return Some(Self::Packed(listpack));
         }
-        let mut set = Self::with_expected(count, longest_bytes, growth);
+        let mut set = Self::with_expected(count, longest_bytes, settings);
         for pair in packed::pairs(&listpack) {
-            pair.member.with_text(|member| set.update(member, growth, |_| Some(pair.score)));
+            pair.member.with_text(|member| set.update(member, settings, |_| Some(pair.score)));
         }
         Some(set)
     }
@@ -107,8 +89,8 @@ impl SortedSet {
     }
 
     /// Puts a member in with a score, or gives it this score. Returns the score before.
-    pub fn insert(&mut self, member: &[u8], score: f64, growth: Growth<'_>) -> Option<f64> {
-        self.update(member, growth, |_| Some(score))
+    pub fn insert(&mut self, member: &[u8], score: f64, settings: Settings<'_>) -> Option<f64> {
+        self.update(member, settings, |_| Some(score))
     }
 
     /// Gives `decide` the score of a member, and the member the score that it returns, if any: it is put in if it is not
@@ -116,7 +98,7 @@ impl SortedSet {
     pub fn update(
         &mut self,
         member: &[u8],
-        growth: Growth<'_>,
+        settings: Settings<'_>,
         decide: impl FnOnce(Option<f64>) -> Option<f64>,
     ) -> Option<f64> {
         let listpack = match self {
@@ -136,12 +118,12 @@ impl SortedSet {
                 /// The longest text of a score.
                 const SCORE_MAX_BYTES: usize = 40;
                 let count = listpack.len() / 2 + 1;
-                if growth.allows_packed(count, member.len())
+                if allows_packed(settings, count, member.len())
                     && listpack.fits(2, member.len() + SCORE_MAX_BYTES)
                 {
                     packed::insert(listpack, member, score);
                 } else {
-                    self.grow(growth.hasher).update(member, |_| Some(score));
+                    self.become_tree(settings.hasher).update(member, |_| Some(score));
                 }
             }
         }
@@ -149,7 +131,7 @@ impl SortedSet {
     }
 
     /// Becomes a large set, whatever its size.
-    fn grow(&mut self, hasher: Hasher) -> &mut Tree {
+    fn become_tree(&mut self, hasher: Hasher) -> &mut Tree {
         if let Self::Packed(listpack) = self {
             let mut tree = Box::new(Tree::new(hasher));
             for pair in packed::pairs(listpack) {
@@ -164,9 +146,9 @@ impl SortedSet {
     }
 
     /// Becomes a small set if the limits allow it: for sets that are complete when they are stored.
-    pub fn shrink(&mut self, growth: Growth<'_>) {
+    pub fn shrink(&mut self, settings: Settings<'_>) {
         let Self::Tree(tree) = self else { return };
-        if tree.len() > growth.limits.zset_max_listpack_entries {
+        if tree.len() > settings.limits.zset_max_listpack_entries {
             return;
         }
         let (mut longest_bytes, mut all_bytes) = (0, 0);
@@ -175,7 +157,7 @@ impl SortedSet {
             all_bytes += member.len();
         }
         let mut listpack = Listpack::new();
-        if growth.allows_packed(tree.len(), longest_bytes) && listpack.fits(tree.len() * 8, all_bytes) {
+        if allows_packed(settings, tree.len(), longest_bytes) && listpack.fits(tree.len() * 8, all_bytes) {
             tree.range(0..tree.len())
                 .for_each(|(member, score)| packed::insert(&mut listpack, member, score));
             *self = Self::Packed(listpack);
@@ -183,19 +165,19 @@ impl SortedSet {
     }
 
     /// Takes a member out. Returns its score.
-    pub fn remove(&mut self, member: &[u8]) -> Option<f64> {
+    pub fn remove(&mut self, member: &[u8], settings: Settings<'_>) -> Option<f64> {
         match self {
             Self::Packed(listpack) => {
                 let (at, score) = packed::find(listpack, member).map(|pair| (pair.at, pair.score))?;
                 listpack.remove(at, 2);
                 Some(score)
             }
-            Self::Tree(tree) => tree.remove(member),
+            Self::Tree(tree) => tree.remove(member, settings.keep_size),
         }
     }
 
     /// Takes out the members with these indexes. Returns how many.
-    pub fn remove_range(&mut self, range: Range<usize>) -> usize {
+    pub fn remove_range(&mut self, range: Range<usize>, settings: Settings<'_>) -> usize {
         let before = self.len();
         let range = range.start..range.end.min(before);
         match self {
@@ -205,7 +187,7 @@ impl SortedSet {
                     listpack.remove(at, range.len() * 2);
                 }
             }
-            Self::Tree(tree) => tree.remove_range(range, |_, _| {}),
+            Self::Tree(tree) => tree.remove_range(range, settings.keep_size),
         }
         before - self.len()
     }
@@ -270,6 +252,12 @@ impl SortedSet {
             }
         }
     }
+}
+
+/// Whether a listpack may hold so many members, the longest of so many bytes.
+fn allows_packed(settings: Settings<'_>, members: usize, longest_bytes: usize) -> bool {
+    members <= settings.limits.zset_max_listpack_entries
+        && longest_bytes <= settings.limits.zset_max_listpack_value_bytes
 }
 
 /// Members and their scores, in order.

@@ -120,20 +120,20 @@ fn name(number: u16) -> Vec<u8> {
     }
 }
 
-fn run(set: &mut SortedSet, model: &mut Model, growth: Growth<'_>, step: &Step) {
+fn run(set: &mut SortedSet, model: &mut Model, settings: Settings<'_>, step: &Step) {
     match *step {
         Step::Insert(number, score) => {
             let name = name(number);
             let before = model.scores.get(&name).copied();
-            assert_eq!(set.insert(&name, score, growth), before);
+            assert_eq!(set.insert(&name, score, settings), before);
             if before != Some(score) {
                 model.insert(&name, score);
             }
         }
-        Step::Remove(number) => assert_eq!(set.remove(&name(number)), model.remove(&name(number))),
+        Step::Remove(number) => assert_eq!(set.remove(&name(number), settings), model.remove(&name(number))),
         Step::RemoveRange(start, length) => {
             let gone: Vec<_> = model.members().into_iter().skip(start).take(length).collect();
-            assert_eq!(set.remove_range(start..start + length), gone.len());
+            assert_eq!(set.remove_range(start..start + length, settings), gone.len());
             gone.iter().for_each(|(member, _)| assert!(model.remove(member).is_some()));
         }
         Step::Range(start, length) => {
@@ -189,14 +189,14 @@ proptest! {
         steps in prop::collection::vec(step(600), 1..if cfg!(miri) { 60 } else { 900 }),
     ) {
         let limits = EncodingLimits { zset_max_listpack_value_bytes: 400, ..limits(entries) };
-        let growth = Growth { limits: &limits, hasher: HASHER };
+        let settings = Settings { limits: &limits, hasher: HASHER, keep_size: false };
         let (mut set, mut model) = (SortedSet::default(), Model::default());
         for step in &steps {
             match step {
                 Step::Insert(number, _) if same_score => {
-                    run(&mut set, &mut model, growth, &Step::Insert(*number, 0.0));
+                    run(&mut set, &mut model, settings, &Step::Insert(*number, 0.0));
                 }
-                step => run(&mut set, &mut model, growth, step),
+                step => run(&mut set, &mut model, settings, step),
             }
         }
         check(&set, &model);
@@ -217,10 +217,10 @@ proptest! {
 
 fn filled(numbers: impl Iterator<Item = usize>, score: impl Fn(usize) -> f64) -> SortedSet {
     let limits = limits(0);
-    let growth = Growth { limits: &limits, hasher: HASHER };
+    let settings = Settings { limits: &limits, hasher: HASHER, keep_size: false };
     let mut set = SortedSet::default();
     for number in numbers {
-        set.insert(format!("member:{number:09}").as_bytes(), score(number), growth);
+        set.insert(format!("member:{number:09}").as_bytes(), score(number), settings);
     }
     set
 }
@@ -259,16 +259,18 @@ fn large_sets_stay_in_order_and_well_filled() {
 
 #[test]
 fn what_is_taken_out_gives_its_memory_back() {
+    let limits = limits(0);
+    let settings = Settings { limits: &limits, hasher: HASHER, keep_size: false };
     let mut set = filled(shuffled(MANY), |number| (number / 10) as f64);
     let full = set.size_bytes(0);
     for number in shuffled(MANY).filter(|number| number % 10 != 3) {
-        assert!(set.remove(format!("member:{number:09}").as_bytes()).is_some());
+        assert!(set.remove(format!("member:{number:09}").as_bytes(), settings).is_some());
     }
     let SortedSet::Tree(tree) = &set else { panic!("a large set stays a tree") };
     tree.check();
     let left = set.size_bytes(0);
     assert!(cfg!(miri) || left * 6 < full, "{left} of {full} bytes are left with a tenth of the members");
-    assert_eq!(set.remove_range(0..usize::MAX), MANY / 10);
+    assert_eq!(set.remove_range(0..usize::MAX, settings), MANY / 10);
     assert!(set.is_empty());
 }
 
@@ -291,7 +293,7 @@ fn random_members_are_spread() {
 #[test]
 fn listpacks_of_files_are_taken_as_they_are_or_put_right() {
     let limits = limits(3);
-    let growth = Growth { limits: &limits, hasher: HASHER };
+    let settings = Settings { limits: &limits, hasher: HASHER, keep_size: false };
     let listpack = |texts: &[&'static str]| texts.iter().map(|text| text.as_bytes()).collect::<Listpack>();
     for (texts, expected) in [
         (&["a", "1", "b", "2.5"][..], Some("listpack a 1 b 2.5")),
@@ -303,7 +305,7 @@ fn listpacks_of_files_are_taken_as_they_are_or_put_right() {
         (&["a", "x"], None),
         (&["a", "nan"], None),
     ] {
-        let set = SortedSet::from_listpack(listpack(texts), growth);
+        let set = SortedSet::from_listpack(listpack(texts), settings);
         let shown = set.map(|set| {
             let members = set.iter().map(|(member, score)| {
                 format!(" {} {:?}", String::from_utf8_lossy(&member.to_vec()), DoubleText::shortest(score))

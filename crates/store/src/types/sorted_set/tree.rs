@@ -73,27 +73,26 @@ impl Tree {
         self.root.insert_at_root(&ElementTarget { score, member, behind: false }, link);
     }
 
-    /// Takes a member out. Returns its score.
-    pub fn remove(&mut self, member: &[u8]) -> Option<f64> {
+    /// Takes a member out. Returns its score. The table does not shrink with `keep_size`.
+    pub fn remove(&mut self, member: &[u8], keep_size: bool) -> Option<f64> {
         let hash = self.hasher.hash(member);
         let position = self.table.find(hash, member)?;
         let score = self.table.item(position).score();
         self.root.remove_at_root(&ElementTarget { score, member, behind: true })?;
-        drop(self.table.remove(&self.hasher, position, hash, false));
+        drop(self.table.remove(&self.hasher, position, hash, keep_size));
         Some(score)
     }
 
-    /// Takes out the elements with these indexes, and shows each.
-    pub fn remove_range(&mut self, range: Range<usize>, mut visit: impl FnMut(&[u8], f64)) {
+    /// Takes out the elements with these indexes. The table does not shrink with `keep_size`.
+    pub fn remove_range(&mut self, range: Range<usize>, keep_size: bool) {
         for _ in range.clone() {
             let (leaf, index) = self.root.leaf_at(range.start);
             let Some(link) = leaf.links().get(index).copied() else { return };
-            visit(link.member(), link.score());
             let (score, member) = (link.score(), link.member());
             let hash = self.hasher.hash(member);
             self.root.remove_at_root(&ElementTarget { score, member, behind: true });
             let Some(position) = self.table.find(hash, member) else { return };
-            drop(self.table.remove(&self.hasher, position, hash, false));
+            drop(self.table.remove(&self.hasher, position, hash, keep_size));
         }
     }
 
@@ -115,9 +114,7 @@ impl Tree {
     }
 
     /// A random element; `random` gives 64 random bits.
-    pub fn random(&self, random: impl FnMut() -> u64) -> Option<(&[u8], f64)> {
-        // Hashes choose without a descent; the element's index would, too, and is uniform without any tries.
-        let mut random = random;
+    pub fn random(&self, mut random: impl FnMut() -> u64) -> Option<(&[u8], f64)> {
         let length = self.len() as u64;
         if length == 0 {
             return None;
