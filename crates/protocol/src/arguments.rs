@@ -100,7 +100,7 @@ impl<'a> Arguments<'a> {
     }
 
     /// The words that are left, one by one.
-    pub fn rest(&self) -> impl ExactSizeIterator<Item = &'a [u8]> + use<'a> {
+    pub fn rest(&self) -> impl ExactSizeIterator<Item = &'a [u8]> + Clone + use<'a> {
         let (request, next) = (self.request, self.next);
         (next..request.len().max(next)).map(move |index| request.argument(index))
     }

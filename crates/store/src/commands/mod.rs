@@ -8,6 +8,7 @@ mod hyperloglog;
 mod list;
 mod random;
 mod set;
+mod sorted_set;
 mod string;
 mod timeout;
 
@@ -36,6 +37,7 @@ static BODIES: [Option<Body>; CommandId::COUNT] = {
         hyperloglog::BODIES,
         list::BODIES,
         set::BODIES,
+        sorted_set::BODIES,
         string::BODIES,
     ];
     let mut family = 0;

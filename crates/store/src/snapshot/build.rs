@@ -63,13 +63,6 @@ impl BuildOptions {
     }
 }
 
-impl BuildOptions {
-    /// What collections have to know to choose their encoding.
-    pub fn settings(&self) -> Settings<'_> {
-        Settings { limits: &self.limits, hasher: self.hasher, keep_size: false }
-    }
-}
-
 /// A collection of many parts that is being built.
 #[derive(Debug)]
 pub struct Builder(Parts);

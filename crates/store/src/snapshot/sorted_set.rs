@@ -58,6 +58,7 @@ pub(super) fn packed(
         return Err(MALFORMED);
     }
     let listpack = Listpack::from_bytes(bytes).map_err(|_| MALFORMED)?;
-    let value = SortedSet::from_listpack(listpack, options.settings()).ok_or(MALFORMED)?;
+    let value =
+        SortedSet::from_listpack(listpack, options.check_duplicates, options.settings()).ok_or(MALFORMED)?;
     if value.is_empty() { Err(BadValue::Empty) } else { Ok(value) }
 }

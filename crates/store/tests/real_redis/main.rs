@@ -8,3 +8,4 @@ mod commands;
 mod files;
 mod numbers;
 mod server;
+mod sorted_sets;

@@ -13,7 +13,7 @@ mod tree;
 pub use bounds::{Interval, LexBound, LexRange, ScoreBound, ScoreRange};
 pub use scored::MEMBER_MAX_BYTES;
 
-use super::{Collection, Settings, collection_of};
+use super::{Collection, Settings, are_distinct, collection_of};
 use crate::digest::Digest;
 use crate::hasher::Hasher;
 use bounds::Edge;
@@ -49,18 +49,14 @@ impl SortedSet {
 
     /// A listpack of members and scores by turns, as files keep it. One that is out of order is put in order.
     ///
-    /// `None` if a score is missing or not a number, or a member is there twice.
-    pub fn from_listpack(listpack: Listpack, settings: Settings<'_>) -> Option<Self> {
-        if !packed::has_scores(&listpack) {
+    /// `None` if a score is missing or not a number, or, with `check_duplicates`, if a member is there twice.
+    pub fn from_listpack(listpack: Listpack, check_duplicates: bool, settings: Settings<'_>) -> Option<Self> {
+        let members = || listpack.iter().step_by(2);
+        if !packed::has_scores(&listpack) || (check_duplicates && !are_distinct(members(), settings.hasher)) {
             return None;
         }
         let count = listpack.len() / 2;
-        let mut members: Vec<Element<'_>> = listpack.iter().step_by(2).collect();
-        let longest_bytes = members.iter().map(|member| member.text_length()).max().unwrap_or(0);
-        members.sort_unstable_by(compare_elements);
-        if members.windows(2).any(|pair| pair[0] == pair[1]) {
-            return None;
-        }
+        let longest_bytes = members().map(Element::text_length).max().unwrap_or(0);
         if allows_packed(settings, count, longest_bytes) && packed::is_in_order(&listpack) {
             return Some(Self::Packed(listpack));
         }
@@ -164,6 +160,13 @@ impl SortedSet {
         }
     }
 
+    /// Gets ready for so many members at once.
+    pub fn expect(&mut self, members: usize, settings: Settings<'_>) {
+        if members > settings.limits.zset_max_listpack_entries {
+            self.become_tree(settings.hasher);
+        }
+    }
+
     /// Takes a member out. Returns its score.
     pub fn remove(&mut self, member: &[u8], settings: Settings<'_>) -> Option<f64> {
         match self {
@@ -200,15 +203,21 @@ impl SortedSet {
         }
     }
 
-    /// The indexes of the members of an interval. It matters for intervals of members only, and there only if scores
-    /// differ, whether they are looked for from the end (`backwards`).
-    pub fn interval(&self, interval: &Interval<'_>, backwards: bool) -> Range<usize> {
+    /// The indexes of the members of an interval but for the first `offset`, which are the last if it is looked at
+    /// `backwards`.
+    pub fn interval(&self, interval: &Interval<'_>, backwards: bool, offset: usize) -> Range<usize> {
         match self {
-            Self::Packed(listpack) => packed::interval(listpack, interval, backwards),
+            Self::Packed(listpack) => packed::interval(listpack, interval, backwards, offset),
             Self::Tree(tree) => {
                 let start = tree.count_before(&Edge { interval, is_end: false });
                 let end = tree.count_before(&Edge { interval, is_end: true });
-                start..end.max(start)
+                if end.saturating_sub(start) <= offset {
+                    start..start
+                } else if backwards {
+                    start..end - offset
+                } else {
+                    start + offset..end
+                }
             }
         }
     }
@@ -300,16 +309,6 @@ impl DoubleEndedIterator for Iter<'_> {
 }
 
 impl ExactSizeIterator for Iter<'_> {}
-
-/// Any order will do, as long as equal elements come together.
-fn compare_elements(left: &Element<'_>, right: &Element<'_>) -> std::cmp::Ordering {
-    match (left, right) {
-        (Element::Integer(left), Element::Integer(right)) => left.cmp(right),
-        (Element::Integer(_), Element::Bytes(_)) => std::cmp::Ordering::Less,
-        (Element::Bytes(_), Element::Integer(_)) => std::cmp::Ordering::Greater,
-        (Element::Bytes(left), Element::Bytes(right)) => left.cmp(right),
-    }
-}
 
 impl Collection for SortedSet {
     collection_of!(SortedSet);

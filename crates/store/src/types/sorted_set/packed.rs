@@ -92,11 +92,16 @@ pub fn rank(listpack: &Listpack, member: &[u8]) -> Option<(usize, f64)> {
     found.map(|(index, pair)| (index, pair.score))
 }
 
-/// The indexes of an interval's elements.
+/// The indexes of an interval's elements but for the first `offset`, which are the last if `backwards`.
 ///
 /// Intervals of members are meant for sets in which all scores are the same. In others Redis goes from its first
 /// element (from its last one if `backwards`) as far as the elements are inside, and so does this.
-pub fn interval(listpack: &Listpack, interval: &Interval<'_>, backwards: bool) -> Range<usize> {
+pub fn interval(
+    listpack: &Listpack,
+    interval: &Interval<'_>,
+    backwards: bool,
+    offset: usize,
+) -> Range<usize> {
     let reached = |pair: &Pair<'_>| interval.is_reached_by(pair.member, pair.score);
     let passed = |pair: &Pair<'_>| interval.is_passed_by(pair.member, pair.score);
     let mut all = pairs(listpack);
@@ -108,11 +113,12 @@ pub fn interval(listpack: &Listpack, interval: &Interval<'_>, backwards: bool) -
     let length = listpack.len() / 2;
     if backwards {
         let Some(from_end) = all.clone().rev().position(|pair| !passed(&pair)) else { return 0..0 };
-        let end = length - from_end;
-        let inside = all.rev().skip(from_end).take_while(reached).count();
+        let end = (length - from_end).saturating_sub(offset);
+        let inside = all.rev().skip(length - end).take_while(reached).count();
         end - inside..end
     } else {
         let Some(start) = all.clone().position(|pair| reached(&pair)) else { return 0..0 };
+        let start = start.saturating_add(offset).min(length);
         let inside = all.by_ref().skip(start).take_while(|pair| !passed(pair)).count();
         start..start + inside
     }

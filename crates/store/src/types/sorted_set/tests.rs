@@ -1,6 +1,7 @@
 //! Sorted sets against a plain model.
 
 use super::*;
+use crate::call::EncodingLimits;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
@@ -20,13 +21,13 @@ impl Eq for Score {}
 
 impl Ord for Score {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.partial_cmp(other).expect("no score is not a number")
+        self.0.partial_cmp(&other.0).expect("no score is not a number")
     }
 }
 
 impl PartialOrd for Score {
     fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        self.0.partial_cmp(&other.0)
+        Some(self.cmp(other))
     }
 }
 
@@ -159,8 +160,8 @@ fn run(set: &mut SortedSet, model: &mut Model, settings: Settings<'_>, step: &St
         Step::Scores(range) => {
             let inside = |score: &f64| range.min.is_reached_by(*score) && !range.max.is_passed_by(*score);
             let expected = model.members().iter().filter(|(_, score)| inside(score)).count();
-            let found = set.interval(&Interval::Score(range), false);
-            let backwards = set.interval(&Interval::Score(range), true);
+            let found = set.interval(&Interval::Score(range), false, 0);
+            let backwards = set.interval(&Interval::Score(range), true, 0);
             assert!(found == backwards || (found.is_empty() && backwards.is_empty()));
             assert_eq!(found.len(), expected, "{range:?}");
             assert!(set.range(found).all(|(_, score)| inside(&score)));
@@ -174,7 +175,7 @@ fn run(set: &mut SortedSet, model: &mut Model, settings: Settings<'_>, step: &St
             let range = LexRange { min: bound(min_inside)(&min), max: bound(max_inside)(&max) };
             let inside = |name: &[u8]| range.min.is_reached_by(name) && !range.max.is_passed_by(name);
             let expected = model.scores.keys().filter(|name| inside(name)).count();
-            let found = set.interval(&Interval::Lex(range), min_inside);
+            let found = set.interval(&Interval::Lex(range), min_inside, 0);
             assert_eq!(found.len(), expected);
             assert!(set.range(found).all(|(member, _)| member.with_text(inside)));
         }
@@ -305,7 +306,7 @@ fn listpacks_of_files_are_taken_as_they_are_or_put_right() {
         (&["a", "x"], None),
         (&["a", "nan"], None),
     ] {
-        let set = SortedSet::from_listpack(listpack(texts), settings);
+        let set = SortedSet::from_listpack(listpack(texts), true, settings);
         let shown = set.map(|set| {
             let members = set.iter().map(|(member, score)| {
                 format!(" {} {:?}", String::from_utf8_lossy(&member.to_vec()), DoubleText::shortest(score))

@@ -45,7 +45,9 @@ impl Tree {
                 let before = self.table.item(position).score();
                 match decide(Some(before)) {
                     Some(score) if score != before => self.change(position, member, before, score),
-                    _ => {}
+                    // Zeros of both signs have the same place.
+                    Some(score) => self.table.item_mut(position).set_score(score),
+                    None => {}
                 }
                 Some(before)
             }
