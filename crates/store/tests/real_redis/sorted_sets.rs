@@ -104,15 +104,16 @@ const FORMS: &[&str] = &[
     "ZRANDMEMBER KEY INDEX",
     "ZRANDMEMBER KEY INDEX WITHSCORES",
     "ZRANDMEMBER KEY INDEX RANGE",
-    "OBJECT ENCODING KEY",
+    "OBJECT ENCODING ZSET",
     "TYPE KEY",
     "DEL KEY",
     "SET text x",
-    "COPY KEY KEY REPLACE",
+    "SADD set MEMBER",
+    "COPY ZSET ZSET REPLACE",
 ];
 
 fn fill(word: &str, rng: &mut Rng) -> Vec<u8> {
-    const KEYS: &[&str] = &["a", "a", "b", "b", "c", "d", "text", "none"];
+    const KEYS: &[&str] = &["a", "a", "b", "b", "c", "d", "set", "text", "none"];
     const SCORES: &[&str] =
         &["0", "1", "2", "3", "-1", "1.5", "0.1", "1e3", "inf", "-inf", "3.0000000000000004", "1e17", "0x10"];
     const BOUNDS: &[&str] = &[
@@ -127,8 +128,11 @@ fn fill(word: &str, rng: &mut Rng) -> Vec<u8> {
     const FUNCTIONS: &[&str] = &["SUM", "MIN", "MAX", "max", "FOO"];
     const ENDS: &[&str] = &["MIN", "MAX", "max", "FOO"];
     const TIMEOUTS: &[&str] = &["0.001", "0.002", "-1", "x", "1e-20", "-0.002"];
+    // Sets have other encodings since 7.2.
+    const ZSETS: &[&str] = &["a", "b", "c", "d"];
     let choices = match word {
         "KEY" => KEYS,
+        "ZSET" => ZSETS,
         "SCORE" => SCORES,
         "BOUND" => BOUNDS,
         "LEX" => LEXES,

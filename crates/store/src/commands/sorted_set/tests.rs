@@ -203,6 +203,29 @@ fn random_members_are_members() {
 }
 
 #[test]
+fn scanning() {
+    let mut fixture = Fixture::default();
+    fixture.check_all(&[
+        ("ZADD z 1.1 a 2 b 3 7", ":3"),
+        ("ZSCAN z 0", "[\"0\" [\"a\" \"1.1\" \"b\" \"2\" \"7\" \"3\"]]"),
+        ("ZSCAN z 0 MATCH b COUNT 1", "[\"0\" [\"b\" \"2\"]]"),
+        ("ZSCAN none 0", "[\"0\" []]"),
+        ("ZSCAN z x", "-ERR invalid cursor"),
+        ("ZSCAN z 0 TYPE b", "-ERR syntax error"),
+    ]);
+    fixture.options.limits.zset_max_listpack_entries = 0;
+    fixture.check_all(&[
+        ("ZADD large 1.1 a", ":1"),
+        ("ZSCAN large 0 COUNT 10", "[\"0\" [\"a\" \"1.1000000000000001\"]]"),
+        ("SADD set a b", ":2"),
+        ("ZUNION 2 large set WITHSCORES", "[\"b\" \"1\" \"a\" \"2.1\"]"),
+        ("ZINTER 2 set large WITHSCORES WEIGHTS 2 1", "[\"a\" \"3.1\"]"),
+        ("ZDIFF 2 set large WITHSCORES", "[\"b\" \"1\"]"),
+        ("ZINTERCARD 2 set set", ":2"),
+    ]);
+}
+
+#[test]
 fn payloads_come_back() {
     let mut fixture = Fixture::default();
     for entries in [128, 2] {

@@ -87,7 +87,35 @@ pub enum Interval<'a> {
     Lex(LexRange<'a>),
 }
 
+impl LexRange<'_> {
+    /// Whether no member can be inside, whatever the set.
+    fn is_empty(&self) -> bool {
+        let member = |bound| match bound {
+            LexBound::Inclusive(member) | LexBound::Exclusive(member) => Some(member),
+            LexBound::Lowest | LexBound::Highest => None,
+        };
+        match (self.min, self.max) {
+            (LexBound::Highest, _) | (_, LexBound::Lowest) => true,
+            (LexBound::Lowest, _) | (_, LexBound::Highest) => false,
+            (LexBound::Inclusive(min), LexBound::Inclusive(max)) => min > max,
+            (min, max) => member(min) >= member(max),
+        }
+    }
+}
+
 impl Interval<'_> {
+    /// Whether no element can be inside, whatever the set.
+    pub fn is_empty(&self) -> bool {
+        match self {
+            Self::Score(range) => {
+                let ends_meet = range.min.score == range.max.score;
+                range.min.score > range.max.score
+                    || (ends_meet && (range.min.exclusive || range.max.exclusive))
+            }
+            Self::Lex(range) => range.is_empty(),
+        }
+    }
+
     /// Whether an element is not below the lower bound.
     pub fn is_reached_by(&self, member: Element<'_>, score: f64) -> bool {
         match self {

@@ -107,7 +107,7 @@ pub fn interval(
     let mut all = pairs(listpack);
     let touches = all.clone().next_back().is_some_and(|last| reached(&last))
         && all.clone().next().is_some_and(|first| !passed(&first));
-    if !touches {
+    if interval.is_empty() || !touches {
         return 0..0;
     }
     let length = listpack.len() / 2;
