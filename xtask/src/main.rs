@@ -7,6 +7,7 @@
 //!   fuzz    damaged input for every decoder
 //!   bench   speed, memory and latency against an installed redis-server
 //!   diff    random commands, compared with an installed redis-server
+//!   conformance   Redis's own test suite against our program
 //! ```
 //!
 //! Every verb is a module of this name; [`workspace`] finds files and crates, [`process`] runs programs.
@@ -16,6 +17,7 @@
 
 mod arguments;
 mod bench;
+mod conformance;
 mod diff;
 mod fuzz;
 mod process;
@@ -74,6 +76,12 @@ const VERBS: &[Verb] = &[
         usage: "diff [--seed S] [--ops N] [--keep-going] [--binary PATH]",
         help: "random commands must get the replies of an installed redis-server; a failure is shrunk",
         run: diff::run,
+    },
+    Verb {
+        name: "conformance",
+        usage: "conformance [--file F,F] [--all] [--list-failures] [--json] [--jobs N] [--seconds N] [--binary PATH] [--write] [--real]",
+        help: "Redis's own test suite against Shoal; --write renews docs/conformance.md, --real measures the real server",
+        run: conformance::run,
     },
 ];
 

@@ -18,6 +18,26 @@ pub fn cargo() -> Command {
     command
 }
 
+/// Builds the program `shoal`, as it is shipped or as the tests use it, and gives its path.
+pub fn program(as_shipped: bool) -> Outcome<PathBuf> {
+    let mut cargo = cargo();
+    cargo.args(["build", "--workspace", "--bin", "shoal", "--message-format", "json-render-diagnostics"]);
+    cargo.args(as_shipped.then_some("--release"));
+    let text = process::output(&mut cargo)?;
+    let messages = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let mut paths = messages.filter_map(|message| message.get("executable")?.as_str().map(PathBuf::from));
+    let path = paths.find(|path| path.ends_with("shoal"));
+    path.ok_or_else(|| "cargo did not say where the program is".to_owned())
+}
+
+/// Where cargo puts what it builds, and we what we download.
+pub fn target_directory() -> Outcome<PathBuf> {
+    let text = process::output(cargo().args(["metadata", "--format-version", "1", "--no-deps"]))?;
+    let value: Value = serde_json::from_str(&text).map_err(|error| format!("cargo metadata: {error}"))?;
+    let path = value.get("target_directory").and_then(Value::as_str).map(PathBuf::from);
+    path.ok_or_else(|| "cargo does not name its target directory".to_owned())
+}
+
 /// What `cargo metadata` says, with all dependencies.
 pub fn metadata() -> Outcome<Value> {
     let text = process::output(cargo().args(["metadata", "--format-version", "1"]))?;

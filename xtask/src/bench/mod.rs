@@ -13,8 +13,6 @@ mod speed;
 use crate::arguments::Arguments;
 use crate::{Outcome, process, workspace};
 use report::Row;
-use serde_json::Value;
-use std::path::PathBuf;
 use std::process::Command;
 
 /// How much is measured.
@@ -60,7 +58,7 @@ pub fn run(mut arguments: Arguments) -> Outcome<()> {
     arguments.end()?;
     let binary = match binary {
         Some(path) => path,
-        None => build()?.to_string_lossy().into_owned(),
+        None => workspace::program(true)?.to_string_lossy().into_owned(),
     };
     let size = if quick { QUICK } else { FULL };
     pin_to_load_core();
@@ -81,18 +79,6 @@ pub fn run(mut arguments: Arguments) -> Outcome<()> {
     }
     let missed: Vec<&str> = rows.iter().filter(|row| !row.is_met()).map(|row| row.name.as_str()).collect();
     if missed.is_empty() { Ok(()) } else { Err(format!("above the limit: {}", missed.join("; "))) }
-}
-
-/// Builds the program as it is shipped.
-fn build() -> Outcome<PathBuf> {
-    let mut cargo = workspace::cargo();
-    cargo.args(["build", "--release", "--bin", "shoal", "--message-format", "json-render-diagnostics"]);
-    let text = process::output(&mut cargo)?;
-    let messages = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let mut paths = messages.filter_map(|message| message.get("executable")?.as_str().map(PathBuf::from));
-    paths
-        .find(|path| path.ends_with("shoal"))
-        .ok_or_else(|| "cargo did not say where the program is".to_owned())
 }
 
 /// This process, and the load generators it starts, stay on the first core.

@@ -14,11 +14,10 @@ mod peer;
 mod shrink;
 
 use crate::arguments::Arguments;
-use crate::{Outcome, process, workspace};
+use crate::{Outcome, workspace};
 use generate::Generator;
 use pair::{Pair, Problem};
-use serde_json::Value;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Instant;
 
 /// Commands that run when no number is given; the tests run fewer.
@@ -37,7 +36,7 @@ pub fn run(mut arguments: Arguments) -> Outcome<()> {
     arguments.end()?;
     let binary = match binary {
         Some(path) => path.into(),
-        None => build()?,
+        None => workspace::program(false)?,
     };
     println!("{}", differential(seed, operations, &binary, keep_going)?);
     Ok(())
@@ -95,16 +94,4 @@ pub fn differential(seed: u64, operations: usize, binary: &Path, keep_going: boo
         pair.errors,
         pair.accepted()
     ))
-}
-
-/// Builds the program as the tests do, and finds it.
-fn build() -> Outcome<PathBuf> {
-    let mut cargo = workspace::cargo();
-    cargo.args(["build", "--workspace", "--bin", "shoal", "--message-format", "json-render-diagnostics"]);
-    let text = process::output(&mut cargo)?;
-    let messages = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let path = messages
-        .filter_map(|message| message.get("executable").and_then(Value::as_str).map(PathBuf::from))
-        .find(|path| path.file_name().is_some_and(|name| name == "shoal"));
-    path.ok_or_else(|| "cargo did not say where the program is".to_owned())
 }

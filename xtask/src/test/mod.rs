@@ -9,10 +9,10 @@
 //! after it still run, so that one run shows all that is wrong.
 
 mod programs;
-mod tools;
+pub mod tools;
 
 use crate::arguments::Arguments;
-use crate::{Outcome, diff, process, tidy, workspace};
+use crate::{Outcome, conformance, diff, process, tidy, workspace};
 use programs::{Kind, Programs};
 use std::time::{Duration, Instant};
 
@@ -83,6 +83,12 @@ const STEPS: &[Step] = &[
             let commands = diff::differential(1, DIFFERENTIAL_OPERATIONS, &shoal, false)?;
             Ok(format!("{tests}, {commands}"))
         },
+    },
+    Step {
+        name: "conformance",
+        help: "fast files of Redis's own test suite",
+        repeat: "cargo xtask conformance --list-failures --file FILE",
+        run: |context| conformance::guard(&context.programs()?.shoal),
     },
     Step {
         name: "corpora",

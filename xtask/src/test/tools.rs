@@ -23,6 +23,9 @@ const TOOLS: &[Tool] = &[
     Tool { probe: &["redis-benchmark", "--version"], package: "redis-tools" },
     Tool { probe: &["/usr/bin/python3", "-c", "import redis.cluster"], package: "python3-redis" },
     Tool { probe: &["ip", "-V"], package: "iproute2" },
+    Tool { probe: &["pgrep", "--version"], package: "procps" },
+    Tool { probe: &["sh", "-c", "echo exit | tclsh"], package: "tcl" },
+    Tool { probe: &["dpkg-source", "--version"], package: "dpkg-dev" },
 ];
 
 /// Parts of the toolchain: the probe and the component of rustup.
@@ -42,20 +45,26 @@ pub fn install() -> Outcome<String> {
             installed.push(*component);
         }
     }
-    let mut packages: Vec<&str> =
-        TOOLS.iter().filter(|tool| !is_there(tool)).map(|tool| tool.package).collect();
-    packages.dedup();
-    if !packages.is_empty() {
-        install_packages(&packages)?;
-        if let Some(tool) = TOOLS.iter().find(|tool| !is_there(tool)) {
-            return Err(format!("{} is installed, but `{}` fails", tool.package, tool.probe.join(" ")));
-        }
-        installed.extend(packages);
-    }
+    let all: Vec<&str> = TOOLS.iter().map(|tool| tool.package).collect();
+    installed.extend(install_only(&all)?);
     Ok(match installed.is_empty() {
         true => "everything is there".to_owned(),
         false => format!("installed {}", installed.join(", ")),
     })
+}
+
+/// Installs those of some packages that are missing, and gives their names.
+pub fn install_only(wanted: &[&str]) -> Outcome<Vec<&'static str>> {
+    let tools = || TOOLS.iter().filter(|tool| wanted.contains(&tool.package) && !is_there(tool));
+    let mut packages: Vec<&str> = tools().map(|tool| tool.package).collect();
+    packages.dedup();
+    if !packages.is_empty() {
+        install_packages(&packages)?;
+        if let Some(tool) = tools().next() {
+            return Err(format!("{} is installed, but `{}` fails", tool.package, tool.probe.join(" ")));
+        }
+    }
+    Ok(packages)
 }
 
 fn is_there(tool: &Tool) -> bool {

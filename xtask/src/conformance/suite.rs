@@ -1,0 +1,132 @@
+//! Runs one file of the suite in a private copy, with links to the programs under test.
+//!
+//! The suite starts servers as `src/redis-server` of the directory it runs in and keeps their files in `tests/tmp`; a
+//! copy of `tests` and links in `src` are all it needs. Copies lie in the directory for temporary files: the path of a
+//! Unix socket in it must stay below 108 bytes.
+
+use super::outcome::Results;
+use super::skiplist::Skiplist;
+use crate::{Outcome, process, workspace};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// The programs the suite starts.
+const PROGRAMS: &[&str] =
+    &["redis-server", "redis-sentinel", "redis-cli", "redis-benchmark", "redis-check-rdb", "redis-check-aof"];
+/// Where Debian has the real ones.
+const INSTALLED: &str = "/usr/bin";
+/// Directives that our server gets in addition.
+const DIRECTIVES: &str = "conformance/directives.conf";
+/// Without any progress for so long the suite gives up by itself.
+const PROGRESS_LIMIT_S: u64 = 180;
+/// Ports of one run, and the ranges that runs share out by process. Buses listen 10000 above, still below the ports that
+/// systems give to clients.
+const PORTS: u32 = 200;
+const PORT_RANGES: u32 = 50;
+const PORT_FIRST: u32 = 11_000;
+
+/// Which server is tested.
+pub enum Server {
+    /// The program at this path.
+    Ours(PathBuf),
+    /// The installed real one.
+    Installed,
+}
+
+/// The unpacked suite.
+pub struct Suite {
+    source: PathBuf,
+    files: Vec<String>,
+    version: String,
+}
+
+impl Suite {
+    /// Asks the suite which files it has.
+    pub fn new(source: &Path) -> Outcome<Self> {
+        let list = process::output(
+            Command::new("tclsh").current_dir(source).args(["tests/test_helper.tcl", "--list-tests"]),
+        )?;
+        let header = std::fs::read_to_string(source.join("src/version.h")).unwrap_or_default();
+        let version = header.split('"').nth(1).unwrap_or("of an unknown version").to_owned();
+        Ok(Self { source: source.to_path_buf(), files: list.lines().map(str::to_owned).collect(), version })
+    }
+
+    /// The names of all files, as `--single` takes them.
+    pub fn files(&self) -> &[String] {
+        &self.files
+    }
+
+    /// The version of the server the suite is from.
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// Runs a file. Jobs that run at the same time have different numbers.
+    pub fn run(
+        &self,
+        file: &str,
+        job: usize,
+        server: &Server,
+        skiplist: &Skiplist,
+        limit: Duration,
+    ) -> Outcome<Results> {
+        let tree = self.prepare(job, server)?;
+        let skips = tree.path.join("skips");
+        std::fs::write(&skips, skiplist.patterns(file)).map_err(|error| error.to_string())?;
+        let range = (std::process::id() + job as u32) % PORT_RANGES;
+        // The suite itself listens on one of the 32 ports below the first.
+        let first_port = PORT_FIRST + range * PORTS + 32;
+        let mut command = Command::new("tclsh");
+        command.current_dir(&tree.path).env_remove("TERM").arg("tests/test_helper.tcl");
+        command.args(["--single", file, "--clients", "1", "--durable", "--skipfile"]).arg(&skips);
+        command.args(["--timeout", &PROGRESS_LIMIT_S.to_string(), "--baseport", &first_port.to_string()]);
+        command.args(["--portcount", &(PORTS - 32).to_string()]);
+        let began = Instant::now();
+        let finished = process::caught(&mut command, limit)?;
+        Ok(Results::parse(&finished.output, began.elapsed()))
+    }
+
+    /// A copy of the suite with links to the programs.
+    fn prepare(&self, job: usize, server: &Server) -> Outcome<Tree> {
+        let path = std::env::temp_dir().join(format!("shoal-suite-{}-{job}", std::process::id()));
+        let tree = Tree { path };
+        let programs = tree.path.join("src");
+        std::fs::create_dir_all(&programs).map_err(|error| format!("{}: {error}", programs.display()))?;
+        process::run(Command::new("cp").arg("-r").arg(self.source.join("tests")).arg(&tree.path))?;
+        for name in PROGRAMS {
+            let target = match server {
+                Server::Ours(binary) => binary.clone(),
+                Server::Installed => Path::new(INSTALLED).join(name),
+            };
+            std::os::unix::fs::symlink(&target, programs.join(name)).map_err(|error| error.to_string())?;
+        }
+        if matches!(server, Server::Ours(_)) {
+            let path = tree.path.join("tests/assets/default.conf");
+            let own = std::fs::read_to_string(&path).map_err(|error| error.to_string())?;
+            let ours = workspace::text(DIRECTIVES)?.unwrap_or_default();
+            std::fs::write(path, format!("{own}\n{ours}")).map_err(|error| error.to_string())?;
+        }
+        Ok(tree)
+    }
+}
+
+/// A private copy; gone with what still runs in it.
+struct Tree {
+    path: PathBuf,
+}
+
+impl Drop for Tree {
+    fn drop(&mut self) {
+        // Servers that put themselves into the background are no longer in the group of the suite, but still work in a
+        // directory below the copy.
+        for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
+            let works_here =
+                std::fs::read_link(entry.path().join("cwd")).is_ok_and(|path| path.starts_with(&self.path));
+            if let Some(process) = entry.file_name().to_str().filter(|_| works_here) {
+                process::succeeds("kill", &["-KILL", process]);
+            }
+        }
+        let _ = std::fs::remove_dir_all(&self.path);
+    }
+}
