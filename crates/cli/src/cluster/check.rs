@@ -37,6 +37,14 @@ impl Findings {
             && self.multiple_owners.as_ref().is_none_or(Vec::is_empty)
     }
 
+    /// How many things are wrong, as `redis-cli` counts them.
+    pub(super) fn error_count(&self) -> usize {
+        usize::from(!self.consistent)
+            + self.migrating.len()
+            + self.importing.len()
+            + usize::from(!self.uncovered.is_empty())
+    }
+
     /// The findings for scripts.
     pub(super) fn to_json(&self, nodes: &[Node]) -> Json {
         let open = |slots: &[(String, Vec<u16>)]| {
@@ -105,14 +113,32 @@ pub(super) fn views(members: &mut [Member]) -> Vec<Option<Vec<Node>>> {
 
 /// Checks a cluster and prints how it goes. Returns the findings.
 pub(super) fn check(cluster: &mut Cluster, search_multiple_owners: bool) -> Step<Findings> {
-    let nodes = cluster.nodes();
-    if let Some(first) = nodes.first() {
-        log(Level::Information, &format!(">>> Performing Cluster Check (using node {})\n", first.address()));
+    print_headline(cluster);
+    cluster.members.iter().for_each(|member| out!("{}\n", member.node.describe()));
+    check_configuration(cluster, search_multiple_owners)
+}
+
+/// As [`check`], without the list of nodes.
+pub(super) fn check_without_nodes(cluster: &mut Cluster) -> Step<Findings> {
+    print_headline(cluster);
+    check_configuration(cluster, false)
+}
+
+/// The first line of a check.
+pub(super) fn print_headline(cluster: &Cluster) {
+    if let Some(first) = cluster.members.first() {
+        let address = first.node.address();
+        log(Level::Information, &format!(">>> Performing Cluster Check (using node {address})\n"));
     }
-    nodes.iter().for_each(|node| out!("{}\n", node.describe()));
+}
+
+fn check_configuration(cluster: &mut Cluster, search_multiple_owners: bool) -> Step<Findings> {
+    let nodes = cluster.nodes();
     let views = views(&mut cluster.members);
     let mut findings = diagnose(&nodes, &views);
-    print_configuration(&findings);
+    print_agreement(&findings);
+    print_open_slots(&findings);
+    print_coverage(&findings);
     if search_multiple_owners {
         log(Level::Information, ">>> Check for multiple slot owners...\n");
         findings.multiple_owners = Some(find_multiple_owners(cluster)?);
@@ -131,12 +157,17 @@ pub(super) fn check_quietly(cluster: &mut Cluster, search_multiple_owners: bool)
     Ok(findings)
 }
 
-fn print_configuration(findings: &Findings) {
+/// Whether all nodes see the same.
+pub(super) fn print_agreement(findings: &Findings) {
     if findings.consistent {
         log(Level::Success, "[OK] All nodes agree about slots configuration.\n");
     } else {
         log(Level::Error, "[ERR] Nodes don't agree about configuration!\n");
     }
+}
+
+/// Slots that are on the move.
+pub(super) fn print_open_slots(findings: &Findings) {
     log(Level::Information, ">>> Check for open slots...\n");
     let list = |slots: &[u16]| slots.iter().map(u16::to_string).collect::<Vec<_>>().join(",");
     let mut open = BTreeSet::new();
@@ -151,6 +182,10 @@ fn print_configuration(findings: &Findings) {
         let open: Vec<_> = open.into_iter().collect();
         log(Level::Error, &format!("[WARNING] The following slots are open: {}.\n", list(&open)));
     }
+}
+
+/// Whether every slot has an owner.
+pub(super) fn print_coverage(findings: &Findings) {
     log(Level::Information, ">>> Check slots coverage...\n");
     if findings.uncovered.is_empty() {
         log(Level::Success, &format!("[OK] All {SLOT_COUNT} slots covered.\n"));
@@ -171,7 +206,7 @@ fn print_multiple_owners(findings: &Findings) {
 }
 
 /// Slots that several primaries own or hold keys of.
-fn find_multiple_owners(cluster: &mut Cluster) -> Step<Vec<(u16, Vec<String>)>> {
+pub(super) fn find_multiple_owners(cluster: &mut Cluster) -> Step<Vec<(u16, Vec<String>)>> {
     let mut owners: Vec<Vec<String>> = vec![Vec::new(); usize::from(SLOT_COUNT)];
     for member in cluster.members.iter_mut().filter(|member| !member.node.is_replica()) {
         let address = member.node.address();

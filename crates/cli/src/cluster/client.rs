@@ -18,6 +18,8 @@ pub(super) struct Member {
 /// All nodes of a cluster that can be reached, the one asked first at the front.
 pub(super) struct Cluster {
     pub members: Vec<Member>,
+    /// Primaries with slots that others know and that could not be reached.
+    pub unreachable_primaries: usize,
 }
 
 /// Why a member did not do what it was asked.
@@ -143,12 +145,17 @@ impl Cluster {
         first.require_cluster_mode()?;
         let others = first.load()?;
         let mut members = vec![first];
+        let mut unreachable_primaries = 0;
         for other in others {
             if other.host.is_empty() || other.port == 0 {
                 continue;
             }
             let unusable = ["noaddr", "fail"].iter().any(|flag| other.has_flag(flag));
-            let Ok(mut member) = Member::connect(other, options) else { continue };
+            let counts = other.has_flag("master") && !other.slots.is_empty();
+            let Ok(mut member) = Member::connect(other, options) else {
+                unreachable_primaries += usize::from(counts);
+                continue;
+            };
             if member.load().is_err() {
                 log(Level::Error, &format!("[ERR] Unable to load info for node {}\n", member.node.address()));
                 continue;
@@ -157,7 +164,7 @@ impl Cluster {
                 members.push(member);
             }
         }
-        let mut cluster = Self { members };
+        let mut cluster = Self { members, unreachable_primaries };
         cluster.count_replicas();
         Ok(cluster)
     }

@@ -137,7 +137,13 @@ fn assign_slots(members: &mut [Member], plan: &CreatePlan) -> Step {
 /// Introduces every node to the first one.
 fn meet(members: &mut [Member]) -> Step {
     let Some((first, others)) = members.split_first_mut() else { return Ok(()) };
-    let Node { host, port, bus_port, .. } = &first.node;
+    let words = meet_words(&first.node)?;
+    others.iter_mut().try_for_each(|member| member.call_or_complain(&words).map(drop))
+}
+
+/// CLUSTER MEET with the address of this node.
+pub(super) fn meet_words(node: &Node) -> Step<Vec<String>> {
+    let Node { host, port, bus_port, .. } = node;
     // Nodes speak to each other by address, not by name.
     let address = match host.parse::<IpAddr>() {
         Ok(address) => address,
@@ -151,18 +157,16 @@ fn meet(members: &mut [Member]) -> Step {
             }
         }
     };
-    for member in others {
-        let mut words = vec!["CLUSTER".to_owned(), "MEET".to_owned(), address.to_string(), port.to_string()];
-        if *bus_port != 0 && *bus_port != port + BUS_PORT_OFFSET {
-            words.push(bus_port.to_string());
-        }
-        member.call_or_complain(&words)?;
+    let mut words = vec!["CLUSTER".to_owned(), "MEET".to_owned(), address.to_string(), port.to_string()];
+    // The bus port is a newer word; old servers know the command without it.
+    if *bus_port != 0 && *bus_port != port + BUS_PORT_OFFSET {
+        words.push(bus_port.to_string());
     }
-    Ok(())
+    Ok(words)
 }
 
 /// Waits until every node knows every other one, and all agree about the slots.
-fn wait_for_join(members: &mut [Member]) {
+pub(super) fn wait_for_join(members: &mut [Member]) {
     out!("Waiting for the cluster to join\n");
     let patience_s = JOIN_COMPLAINT_S + (members.len() as f64 * JOIN_COMPLAINT_PER_NODE_S) as u64;
     let patience = Duration::from_secs(patience_s);

@@ -3,14 +3,22 @@
 //! A command first loads the cluster (`client`) and looks at it (`check`), then makes a plan without touching anything
 //! (`plan`, pure), shows it, asks, and carries it out. Commands differ in the plan, not in this order.
 
+mod backup;
 mod call;
 mod check;
 mod client;
 mod create;
+mod fix;
+mod import;
 mod info;
 mod log;
+mod membership;
+mod moving;
 pub(crate) mod node;
 mod plan;
+mod rebalance;
+mod reshard;
+mod slot_plan;
 
 use crate::console::{self, err, out};
 use crate::exit::{Exit, Step, fail};
@@ -37,12 +45,8 @@ struct Row {
     body: Body,
 }
 
-enum Body {
-    /// It works.
-    Run(fn(&[Vec<u8>], &Options) -> Step<i32>),
-    /// It is known and comes in a later version.
-    Later,
-}
+/// What a command does: its arguments and the options in, the exit code out.
+type Body = fn(&[Vec<u8>], &Options) -> Step<i32>;
 
 const ANY_NODE: &str = "<host:port> or <host> <port> - separated by either colon or space";
 
@@ -53,28 +57,22 @@ const COMMANDS: &[Row] = &[
         arity: Arity::AtLeast(2),
         arguments: "host1:port1 ... hostN:portN",
         options: &["replicas <arg>"],
-        body: Body::Run(create::run),
+        body: create::run,
     },
     Row {
         name: "check",
         arity: Arity::AtLeast(1),
         arguments: ANY_NODE,
         options: &["search-multiple-owners"],
-        body: Body::Run(run_check),
+        body: run_check,
     },
-    Row {
-        name: "info",
-        arity: Arity::AtLeast(1),
-        arguments: ANY_NODE,
-        options: &[],
-        body: Body::Run(run_info),
-    },
+    Row { name: "info", arity: Arity::AtLeast(1), arguments: ANY_NODE, options: &[], body: run_info },
     Row {
         name: "fix",
         arity: Arity::AtLeast(1),
         arguments: ANY_NODE,
         options: &["search-multiple-owners", "fix-with-unreachable-masters"],
-        body: Body::Later,
+        body: fix::run,
     },
     Row {
         name: "reshard",
@@ -89,7 +87,7 @@ const COMMANDS: &[Row] = &[
             "pipeline <arg>",
             "replace",
         ],
-        body: Body::Later,
+        body: reshard::run,
     },
     Row {
         name: "rebalance",
@@ -104,51 +102,51 @@ const COMMANDS: &[Row] = &[
             "threshold <arg>",
             "replace",
         ],
-        body: Body::Later,
+        body: rebalance::run,
     },
     Row {
         name: "add-node",
         arity: Arity::Exactly(2),
         arguments: "new_host:new_port existing_host:existing_port",
         options: &["slave", "master-id <arg>"],
-        body: Body::Later,
+        body: membership::add_node,
     },
     Row {
         name: "del-node",
         arity: Arity::Exactly(2),
         arguments: "host:port node_id",
         options: &[],
-        body: Body::Later,
+        body: membership::del_node,
     },
     Row {
         name: "call",
         arity: Arity::AtLeast(2),
         arguments: "host:port command arg arg .. arg",
         options: &["only-masters", "only-replicas"],
-        body: Body::Run(run_call),
+        body: run_call,
     },
     Row {
         name: "set-timeout",
         arity: Arity::Exactly(2),
         arguments: "host:port milliseconds",
         options: &[],
-        body: Body::Later,
+        body: membership::set_timeout,
     },
     Row {
         name: "import",
         arity: Arity::Exactly(1),
         arguments: "host:port",
         options: &["from <arg>", "from-user <arg>", "from-pass <arg>", "from-askpass", "copy", "replace"],
-        body: Body::Later,
+        body: import::run,
     },
     Row {
         name: "backup",
         arity: Arity::Exactly(2),
         arguments: "host:port backup_directory",
         options: &[],
-        body: Body::Later,
+        body: backup::run,
     },
-    Row { name: "help", arity: Arity::AtLeast(0), arguments: "", options: &[], body: Body::Run(run_help) },
+    Row { name: "help", arity: Arity::AtLeast(0), arguments: "", options: &[], body: run_help },
 ];
 
 /// The column in which the help shows arguments.
@@ -169,19 +167,18 @@ pub(crate) fn run(options: &Options) -> Step<i32> {
     if !fits {
         fail!("[ERR] Wrong number of arguments for specified --cluster sub command");
     }
-    let result = match row.body {
-        Body::Run(run) => run(&arguments, options),
-        Body::Later => fail!("[ERR] --cluster {} is not available in this version of Shoal yet.", row.name),
-    };
+    let result = (row.body)(&arguments, options);
     console::flush();
     result
 }
 
 /// Asks a question that needs a yes; `--cluster-yes` gives it.
 fn confirm(question: &str, options: &Options) -> bool {
-    if options.cluster.yes {
-        return true;
-    }
+    options.cluster.yes || confirm_in_any_case(question)
+}
+
+/// Asks a question that needs a yes from a person.
+fn confirm_in_any_case(question: &str) -> bool {
     out!("{question} (type 'yes' to accept): ");
     console::flush();
     let mut answer = String::new();
@@ -255,9 +252,6 @@ fn help_text() -> String {
         text.push_str(&format!("{:HELP_COLUMN$}{}\n", format!("  {}", row.name), row.arguments));
         for option in row.options {
             text.push_str(&format!("{:HELP_COLUMN$}--cluster-{option}\n", ""));
-        }
-        if matches!(row.body, Body::Later) {
-            text.push_str(&format!("{:HELP_COLUMN$}(not available yet)\n", ""));
         }
     }
     text.push_str(

@@ -21,6 +21,8 @@ pub(crate) struct Node {
     pub flags: Vec<String>,
     /// The id of the primary, for a replica.
     pub primary_id: Option<String>,
+    /// The epoch of its slots.
+    pub epoch: u64,
     /// In order, without doubles.
     pub slots: Vec<u16>,
     pub migrating: OpenSlots,
@@ -96,7 +98,8 @@ fn parse_node(line: &str) -> Option<Node> {
     if words.clone().nth(3) == Some("disconnected") {
         flags.push("disconnected".to_owned());
     }
-    let mut node = Node { id, host, port, bus_port, flags, primary_id, ..Node::default() };
+    let epoch = words.clone().nth(2).and_then(|epoch| epoch.parse().ok()).unwrap_or(0);
+    let mut node = Node { id, host, port, bus_port, flags, primary_id, epoch, ..Node::default() };
     // A primary never has a primary, whatever an old line says.
     if !node.is_replica() {
         node.primary_id = None;

@@ -7,7 +7,7 @@ mod latency;
 mod latency_distribution;
 mod lru_test;
 mod pipe;
-mod rdb;
+pub(crate) mod rdb;
 pub(crate) mod replica;
 mod scan;
 pub(crate) mod statistics;

@@ -1,6 +1,7 @@
 //! `--rdb` and `--functions-rdb`: an RDB file by way of replication.
 
 use super::{connection, sync};
+use crate::connection::Connection;
 use crate::console::{self, err};
 use crate::exit::{Exit, Step, fail};
 use crate::session::Session;
@@ -16,7 +17,14 @@ pub(super) fn run(session: &mut Session) -> Step {
     if session.options.functions_only && !sync::configure(session, "rdb-filter-only", "functions")? {
         fail!("Failed requesting functions only RDB from server, aborting");
     }
-    let connection = connection(session)?;
+    fetch(connection(session)?, &path)?;
+    session.connection = None;
+    Ok(())
+}
+
+/// Asks a server for a snapshot and writes it to a file, or to standard output if that is `-`. The connection is of no
+/// more use.
+pub(crate) fn fetch(connection: &mut Connection, path: &Path) -> Step {
     let payload = sync::start(connection)?;
     let name = path.display();
     match payload {
@@ -28,7 +36,7 @@ pub(super) fn run(session: &mut Session) -> Step {
     let to_output = path == Path::new("-");
     let mut file = None;
     if !to_output {
-        match File::create(&path) {
+        match File::create(path) {
             Ok(created) => file = Some(created),
             Err(error) => fail!("Error opening '{name}': {}", console::error_text(&error)),
         }
@@ -48,7 +56,6 @@ pub(super) fn run(session: &mut Session) -> Step {
         sync::Payload::Length(_) => err!("Transfer finished with success."),
         sync::Payload::Mark(_) => err!("Transfer finished with success after {count} bytes"),
     }
-    session.connection = None;
     console::flush();
     if let Some(Err(error)) = file.map(|file| file.sync_all()) {
         fail!("Fail to fsync '{name}': {}", console::error_text(&error));

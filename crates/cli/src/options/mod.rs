@@ -2,7 +2,7 @@
 //!
 //! [`table::ROWS`] holds one row per option; parsing and `--help` derive from it.
 
-mod table;
+pub(crate) mod table;
 
 use crate::connection::Address;
 use crate::console::{self, err, out};
@@ -62,7 +62,7 @@ pub(crate) enum StandardInput {
 }
 
 /// The options of `--cluster`.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct ClusterOptions {
     /// The manager's command; `None` if this is not about the manager.
     pub command: Option<Vec<u8>>,
@@ -74,6 +74,66 @@ pub(crate) struct ClusterOptions {
     pub only_primaries: bool,
     pub only_replicas: bool,
     pub search_multiple_owners: bool,
+    /// Repair slots although primaries are out of reach.
+    pub fix_with_unreachable_primaries: bool,
+    /// `reshard`: ids of the nodes that give slots, or `all`. `import`: the address of the server that is read.
+    pub from: Option<String>,
+    pub from_user: Option<Vec<u8>>,
+    pub from_password: Option<Vec<u8>>,
+    pub from_ask_password: bool,
+    /// `reshard`: the id of the node that takes slots.
+    pub to: Option<String>,
+    /// `reshard`: how many slots.
+    pub slots: i64,
+    /// `rebalance`: node and weight.
+    pub weights: Vec<String>,
+    /// `rebalance`: percent that a node may be off.
+    pub threshold: f32,
+    pub use_empty_primaries: bool,
+    pub simulate: bool,
+    /// Milliseconds for one MIGRATE.
+    pub timeout_ms: i64,
+    /// Keys per MIGRATE.
+    pub pipeline: i64,
+    /// Keys that are there already are replaced.
+    pub replace: bool,
+    /// `import`: keys stay at the source.
+    pub copy: bool,
+    /// `add-node`: the node becomes a replica.
+    pub as_replica: bool,
+    /// `add-node`: of this primary.
+    pub primary_id: Option<String>,
+}
+
+impl Default for ClusterOptions {
+    fn default() -> Self {
+        Self {
+            command: None,
+            arguments: Vec::new(),
+            replicas: 0,
+            yes: false,
+            only_primaries: false,
+            only_replicas: false,
+            search_multiple_owners: false,
+            fix_with_unreachable_primaries: false,
+            from: None,
+            from_user: None,
+            from_password: None,
+            from_ask_password: false,
+            to: None,
+            slots: 0,
+            weights: Vec::new(),
+            threshold: 2.0,
+            use_empty_primaries: false,
+            simulate: false,
+            timeout_ms: 60_000,
+            pipeline: 10,
+            replace: false,
+            copy: false,
+            as_replica: false,
+            primary_id: None,
+        }
+    }
 }
 
 /// Everything the command line and the environment say.
@@ -276,7 +336,9 @@ fn apply(row: &Row, rest: &[Vec<u8>], options: &mut Options) -> Step<usize> {
             Ok(1 + count)
         }
         Action::Weights => {
-            Ok(rest.iter().take_while(|word| !word.starts_with(b"--") && word.contains(&b'=')).count())
+            let weights = rest.iter().take_while(|word| !word.starts_with(b"--") && word.contains(&b'='));
+            options.cluster.weights = weights.map(|word| lossy(word).into_owned()).collect();
+            Ok(options.cluster.weights.len())
         }
     }
 }

@@ -6,7 +6,7 @@ use super::{
     set_tag,
 };
 use crate::exit::Step;
-use crate::text::leading_integer;
+use crate::text::{leading_integer, lossy};
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
@@ -73,7 +73,7 @@ const fn hidden(usage: &'static str, action: Action) -> Row {
     Row { usage, explanation: None, action }
 }
 
-/// An option of a manager command that does not exist yet: read and ignored.
+/// An option of TLS, which there is not yet: read, so that its value is not taken for something else.
 const fn ignored(usage: &'static str) -> Row {
     hidden(usage, Action::Value(|_, _| Ok(())))
 }
@@ -352,23 +352,80 @@ pub(crate) const ROWS: &[Row] = &[
     hidden("--cluster-only-masters", Flag(|options| options.cluster.only_primaries = true)),
     hidden("--cluster-only-replicas", Flag(|options| options.cluster.only_replicas = true)),
     hidden("--cluster-search-multiple-owners", Flag(|options| options.cluster.search_multiple_owners = true)),
-    ignored("--cluster-master-id <id>"),
-    ignored("--cluster-from <nodes>"),
-    ignored("--cluster-to <node>"),
-    ignored("--cluster-from-user <user>"),
-    ignored("--cluster-from-pass <password>"),
-    hidden("--cluster-from-askpass", Flag(|_| ())),
+    hidden(
+        "--cluster-master-id <id>",
+        Value(|options, value| {
+            options.cluster.primary_id = Some(lossy(value).into_owned());
+            Ok(())
+        }),
+    ),
+    hidden(
+        "--cluster-from <nodes>",
+        Value(|options, value| {
+            options.cluster.from = Some(lossy(value).into_owned());
+            Ok(())
+        }),
+    ),
+    hidden(
+        "--cluster-to <node>",
+        Value(|options, value| {
+            options.cluster.to = Some(lossy(value).into_owned());
+            Ok(())
+        }),
+    ),
+    hidden(
+        "--cluster-from-user <user>",
+        Value(|options, value| {
+            options.cluster.from_user = Some(value.to_vec());
+            Ok(())
+        }),
+    ),
+    hidden(
+        "--cluster-from-pass <password>",
+        Value(|options, value| {
+            options.cluster.from_password = Some(value.to_vec());
+            Ok(())
+        }),
+    ),
+    hidden("--cluster-from-askpass", Flag(|options| options.cluster.from_ask_password = true)),
     hidden("--cluster-weight <node=weight>", Action::Weights),
-    ignored("--cluster-slots <n>"),
-    ignored("--cluster-timeout <ms>"),
-    ignored("--cluster-pipeline <n>"),
-    ignored("--cluster-threshold <percent>"),
-    hidden("--cluster-simulate", Flag(|_| ())),
-    hidden("--cluster-replace", Flag(|_| ())),
-    hidden("--cluster-copy", Flag(|_| ())),
-    hidden("--cluster-slave", Flag(|_| ())),
-    hidden("--cluster-use-empty-masters", Flag(|_| ())),
-    hidden("--cluster-fix-with-unreachable-masters", Flag(|_| ())),
+    hidden(
+        "--cluster-slots <n>",
+        Value(|options, value| {
+            options.cluster.slots = leading_integer(value);
+            Ok(())
+        }),
+    ),
+    hidden(
+        "--cluster-timeout <ms>",
+        Value(|options, value| {
+            options.cluster.timeout_ms = leading_integer(value);
+            Ok(())
+        }),
+    ),
+    hidden(
+        "--cluster-pipeline <n>",
+        Value(|options, value| {
+            options.cluster.pipeline = leading_integer(value).max(1);
+            Ok(())
+        }),
+    ),
+    hidden(
+        "--cluster-threshold <percent>",
+        Value(|options, value| {
+            options.cluster.threshold = lossy(value).trim().parse().unwrap_or(0.0);
+            Ok(())
+        }),
+    ),
+    hidden("--cluster-simulate", Flag(|options| options.cluster.simulate = true)),
+    hidden("--cluster-replace", Flag(|options| options.cluster.replace = true)),
+    hidden("--cluster-copy", Flag(|options| options.cluster.copy = true)),
+    hidden("--cluster-slave", Flag(|options| options.cluster.as_replica = true)),
+    hidden("--cluster-use-empty-masters", Flag(|options| options.cluster.use_empty_primaries = true)),
+    hidden(
+        "--cluster-fix-with-unreachable-masters",
+        Flag(|options| options.cluster.fix_with_unreachable_primaries = true),
+    ),
     row("--verbose", "Say more.", Flag(|options| options.verbose = true)),
     row(
         "--no-auth-warning",

@@ -149,3 +149,49 @@ pub fn run(mut command: Command, arguments: &[&str], input: &[u8], environment: 
     watchdog.join().unwrap();
     output
 }
+
+/// Runs a client that asks: each answer is given when the output ends with its question. Returns the output.
+pub fn converse(mut command: Command, arguments: &[&str], answers: &[(&str, &str)]) -> (String, Option<i32>) {
+    let mut child = command
+        .args(arguments)
+        .env_remove("REDISCLI_AUTH")
+        .env("TERM", "dumb")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("client starts");
+    let (mut stdin, mut stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+    let (send, pieces) = std::sync::mpsc::channel();
+    let reader = std::thread::spawn(move || {
+        let mut buffer = [0; 4096];
+        while let Ok(count) = stdout.read(&mut buffer) {
+            if count == 0 || send.send(buffer[..count].to_vec()).is_err() {
+                break;
+            }
+        }
+    });
+    let mut output = String::new();
+    let deadline = Instant::now() + PATIENCE;
+    let mut questions = answers.iter();
+    let mut next = questions.next();
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        match pieces.recv_timeout(left) {
+            Ok(piece) => output.push_str(&String::from_utf8_lossy(&piece)),
+            Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => break,
+            Err(_) => {
+                let _ = child.kill();
+                panic!("no {next:?} in {output}");
+            }
+        }
+        if let Some((_, answer)) = next.filter(|(question, _)| output.ends_with(question)) {
+            stdin.write_all(format!("{answer}\n").as_bytes()).unwrap();
+            output.push('\n');
+            next = questions.next();
+        }
+    }
+    reader.join().unwrap();
+    assert_eq!(next, None, "in {output}");
+    (output, child.wait().unwrap().code())
+}

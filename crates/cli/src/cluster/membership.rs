@@ -1,0 +1,206 @@
+//! `--cluster add-node`, `del-node` and `set-timeout`: who belongs to a cluster, and what all of them are told.
+
+use super::check;
+use super::client::{Cluster, Member};
+use super::create::{meet_words, wait_for_join};
+use super::log::{Level, log};
+use super::node::{Node, parse_address};
+use crate::console::out;
+use crate::exit::{Exit, Step, fail};
+use crate::options::Options;
+use crate::text::{leading_integer, lossy};
+use shoal_protocol::value::Value;
+use std::time::{Duration, Instant};
+
+/// A shorter node timeout is refused.
+const TIMEOUT_MIN_MS: i64 = 100;
+/// How long a new node may take to hear of its primary.
+const INTRODUCTION: Duration = Duration::from_secs(30);
+/// How often it is asked whether it has.
+const INTRODUCTION_CHECK_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Adds the node at the first address to the cluster of the second.
+pub(super) fn add_node(arguments: &[Vec<u8>], options: &Options) -> Step<i32> {
+    let [new, existing] = arguments else { return Err(Exit(1)) };
+    let (new, existing) = (lossy(new), lossy(existing));
+    let Some((host, port, _)) = parse_address(&new) else { fail!("Invalid address format: {new}") };
+    log(Level::Information, &format!(">>> Adding node {new} to cluster {existing}\n"));
+    let mut cluster = super::load(&arguments[1..], options)?;
+    if !check::check(&mut cluster, false)?.is_clean() {
+        return Ok(1);
+    }
+    let primary = if options.cluster.as_replica { Some(primary_for(&cluster, options)?) } else { None };
+    let Ok(mut member) = Member::connect(Node::at(&host, port), options) else {
+        log(Level::Error, &format!("[ERR] Sorry, can't connect to node {host}:{port}\n"));
+        return Ok(1);
+    };
+    member.require_cluster_mode()?;
+    member.load()?;
+    member.require_empty()?;
+    if primary.is_none() {
+        copy_functions(&mut cluster.members[0], &mut member)?;
+    }
+    let address = member.node.address();
+    log(
+        Level::Information,
+        &format!(">>> Send CLUSTER MEET to node {address} to make it join the cluster.\n"),
+    );
+    let words = meet_words(&cluster.members[0].node)?;
+    member.call_or_complain(&words)?;
+    if let Some(primary) = primary {
+        let node = cluster.members[primary].node.clone();
+        wait_until_known(&mut member, &node.id)?;
+        cluster.members.push(member);
+        wait_for_join(&mut cluster.members);
+        let text = format!(">>> Configure node as replica of {}.\n", node.address());
+        log(Level::Information, &text);
+        if let Some(member) = cluster.members.last_mut() {
+            member.call_or_complain(&["CLUSTER", "REPLICATE", &node.id])?;
+        }
+    }
+    log(Level::Success, "[OK] New node added correctly.\n");
+    Ok(0)
+}
+
+/// The primary of a new replica: the one that is named, or one with the fewest replicas.
+fn primary_for(cluster: &Cluster, options: &Options) -> Step<usize> {
+    if let Some(id) = &options.cluster.primary_id {
+        let found = cluster.members.iter().position(|member| member.node.id.eq_ignore_ascii_case(id));
+        return found.ok_or_else(|| {
+            log(Level::Error, &format!("[ERR] No such master ID {id}\n"));
+            Exit(1)
+        });
+    }
+    let Some(index) = with_fewest_replicas(cluster, None) else { return Err(Exit(1)) };
+    out!("Automatically selected master {}\n", cluster.members[index].node.address());
+    Ok(index)
+}
+
+/// A primary with the fewest replicas, other than this one.
+fn with_fewest_replicas(cluster: &Cluster, but: Option<usize>) -> Option<usize> {
+    let primaries = cluster.members.iter().enumerate().filter(|(_, member)| !member.node.is_replica());
+    primaries
+        .filter(|(index, _)| Some(*index) != but)
+        .min_by_key(|(_, member)| member.node.replica_count)
+        .map(|(index, _)| index)
+}
+
+/// Gives the cluster's functions to a new primary; servers without functions have nothing to give.
+fn copy_functions(existing: &mut Member, new: &mut Member) -> Step {
+    log(Level::Information, ">>> Getting functions from cluster\n");
+    let dump = match existing.call(&["FUNCTION", "DUMP"]) {
+        Ok(dump) => dump,
+        Err(error) => {
+            let text = format!(
+                ">>> Failed retrieving Functions from the cluster, skip this step as Redis version do not support function \
+                 command (error = '{error}')\n"
+            );
+            log(Level::Information, &text);
+            return Ok(());
+        }
+    };
+    let address = new.node.address();
+    let text = format!(">>> Send FUNCTION LIST to {address} to verify there is no functions in it\n");
+    log(Level::Information, &text);
+    let listed = new.call_or_complain(&["FUNCTION", "LIST"])?;
+    if listed.as_elements().is_some_and(|functions| !functions.is_empty()) {
+        log(
+            Level::Error,
+            ">>> New node already contains functions and can not be added to the cluster. Use FUNCTION FLUSH and try \
+             again.\n",
+        );
+        return Err(Exit(1));
+    }
+    log(Level::Information, &format!(">>> Send FUNCTION RESTORE to {address}\n"));
+    let payload = dump.as_bytes().unwrap_or_default();
+    new.call_or_complain(&[b"FUNCTION".as_slice(), b"RESTORE", payload])?;
+    Ok(())
+}
+
+/// Waits until a new node has heard of its primary-to-be.
+fn wait_until_known(member: &mut Member, id: &str) -> Step {
+    let began = Instant::now();
+    while !member.known_nodes()?.iter().any(|node| node.id == id && !node.has_flag("handshake")) {
+        if began.elapsed() > INTRODUCTION {
+            fail!(
+                "[ERR] Node {} has not heard of its master within {} seconds. Can it reach the bus ports of the cluster?",
+                member.node.address(),
+                INTRODUCTION.as_secs()
+            );
+        }
+        std::thread::sleep(INTRODUCTION_CHECK_INTERVAL);
+    }
+    Ok(())
+}
+
+/// Takes a node without slots out of the cluster.
+pub(super) fn del_node(arguments: &[Vec<u8>], options: &Options) -> Step<i32> {
+    let [address, id] = arguments else { return Err(Exit(1)) };
+    let id = lossy(id).into_owned();
+    log(Level::Information, &format!(">>> Removing node {id} from cluster {}\n", lossy(address)));
+    let mut cluster = super::load(&arguments[..1], options)?;
+    let found = cluster.members.iter().position(|member| member.node.id.eq_ignore_ascii_case(&id));
+    let Some(removed) = found else {
+        log(Level::Error, &format!("[ERR] No such node ID {id}\n"));
+        return Ok(1);
+    };
+    let node = &cluster.members[removed].node;
+    if !node.slots.is_empty() {
+        let text = format!("[ERR] Node {} is not empty! Reshard data away and try again.\n", node.address());
+        log(Level::Error, &text);
+        return Ok(1);
+    }
+    let id = node.id.clone();
+    log(Level::Information, ">>> Sending CLUSTER FORGET messages to the cluster...\n");
+    for index in (0..cluster.members.len()).filter(|index| *index != removed) {
+        if cluster.members[index].node.primary_id.as_ref() == Some(&id) {
+            find_other_primary(&mut cluster, index, removed)?;
+        }
+        cluster.members[index].call_or_complain(&["CLUSTER", "FORGET", &id])?;
+    }
+    log(Level::Information, ">>> Sending CLUSTER RESET SOFT to the deleted node.\n");
+    cluster.members[removed].call_or_complain(&["CLUSTER", "RESET", "SOFT"])?;
+    Ok(0)
+}
+
+/// A replica whose primary goes follows another one.
+fn find_other_primary(cluster: &mut Cluster, replica: usize, removed: usize) -> Step {
+    let Some(primary) = with_fewest_replicas(cluster, Some(removed)) else {
+        fail!("[ERR] Node {} has no other master to follow.", cluster.members[replica].node.address());
+    };
+    let node = cluster.members[primary].node.clone();
+    let (address, new) = (cluster.members[replica].node.address(), node.address());
+    log(Level::Information, &format!(">>> {address} as replica of {new}\n"));
+    cluster.members[replica].call_or_complain(&["CLUSTER", "REPLICATE", &node.id])?;
+    cluster.members[primary].node.replica_count += 1;
+    Ok(())
+}
+
+/// Sets the node timeout of all nodes, and lets them write it into their configuration.
+pub(super) fn set_timeout(arguments: &[Vec<u8>], options: &Options) -> Step<i32> {
+    let [_, timeout] = arguments else { return Err(Exit(1)) };
+    let timeout_ms = leading_integer(timeout);
+    if timeout_ms < TIMEOUT_MIN_MS {
+        fail!("Setting a node timeout of less than {TIMEOUT_MIN_MS} milliseconds is a bad idea.");
+    }
+    let mut cluster = super::load(&arguments[..1], options)?;
+    log(Level::Information, ">>> Reconfiguring node timeout in every cluster node...\n");
+    let (mut done, mut failed) = (0, 0);
+    for member in &mut cluster.members {
+        let set = ["CONFIG", "SET", "cluster-node-timeout", &timeout_ms.to_string()];
+        let outcome: Result<Value, _> = member.call(&set).and_then(|_| member.call(&["CONFIG", "REWRITE"]));
+        let address = member.node.address();
+        match outcome {
+            Ok(_) => {
+                log(Level::Warning, &format!("*** New timeout set for {address}\n"));
+                done += 1;
+            }
+            Err(error) => {
+                log(Level::Error, &format!("ERR setting node-timeout for {address}: {error}\n"));
+                failed += 1;
+            }
+        }
+    }
+    log(Level::Information, &format!(">>> New node timeout set. {done} OK, {failed} ERR.\n"));
+    Ok(i32::from(failed > 0))
+}

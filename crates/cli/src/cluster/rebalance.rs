@@ -1,0 +1,108 @@
+//! `--cluster rebalance`: every primary gets its share of the slots.
+
+use super::check;
+use super::client::Cluster;
+use super::log::{Level, log};
+use super::moving::MoveOptions;
+use super::slot_plan::{Balance, Share, balance};
+use crate::console::{self, out};
+use crate::exit::{Exit, Step};
+use crate::options::Options;
+use serde_json::json;
+
+/// Loads, checks, plans and carries the plan out.
+pub(super) fn run(arguments: &[Vec<u8>], options: &Options) -> Step<i32> {
+    let mut cluster = super::load(arguments, options)?;
+    let is_json = super::wants_json(options);
+    let weights = weights(&cluster, &options.cluster.weights)?;
+    let shares: Vec<Share> = cluster
+        .members
+        .iter()
+        .enumerate()
+        .filter(|(_, member)| !member.node.is_replica())
+        .filter(|(_, member)| options.cluster.use_empty_primaries || !member.node.slots.is_empty())
+        .map(|(node, member)| Share { node, slots: member.node.slots.clone(), weight: weights[node] })
+        .collect();
+    let findings = if is_json {
+        check::check_quietly(&mut cluster, false)?
+    } else {
+        check::check_without_nodes(&mut cluster)?
+    };
+    if !findings.is_clean() {
+        log(Level::Error, "*** Please fix your cluster problems before rebalancing\n");
+        return Ok(1);
+    }
+    let (count, total_weight) = (shares.len(), shares.iter().map(|share| share.weight).sum::<f32>());
+    let plan = balance(shares, options.cluster.threshold);
+    if is_json {
+        return carry_out_quietly(&mut cluster, plan, options);
+    }
+    let Some(plan) = plan else {
+        let threshold = options.cluster.threshold;
+        let text =
+            format!("*** No rebalancing needed! All nodes are within the {threshold:.2}% threshold.\n");
+        log(Level::Warning, &text);
+        return Ok(0);
+    };
+    let text = format!(">>> Rebalancing across {count} nodes. Total weight = {total_weight:.2}\n");
+    log(Level::Information, &text);
+    if options.verbose {
+        for (node, balance) in &plan.balances {
+            out!("{} balance is {balance} slots\n", cluster.members[*node].node.address());
+        }
+    }
+    for transfer in plan.transfers {
+        let (from, to) = (
+            cluster.members[transfer.source].node.address(),
+            cluster.members[transfer.target].node.address(),
+        );
+        out!("Moving {} slots from {from} to {to}\n", transfer.slots.len());
+        for slot in transfer.slots {
+            if !options.cluster.simulate {
+                cluster.move_slot(slot, transfer.source, transfer.target, MoveOptions::default(), options)?;
+            }
+            out!("#");
+            console::flush();
+        }
+        out!("\n");
+    }
+    Ok(0)
+}
+
+/// The weight of every node: 1 unless it is given. A node is named by the beginning of its id.
+fn weights(cluster: &Cluster, given: &[String]) -> Step<Vec<f32>> {
+    let mut weights = vec![1.0; cluster.members.len()];
+    for word in given {
+        let Some((name, weight)) = word.split_once('=') else {
+            log(Level::Error, &format!("*** invalid input {word}\n"));
+            return Err(Exit(1));
+        };
+        let name = name.to_ascii_lowercase();
+        let is_named = |id: &str| id.to_ascii_lowercase().starts_with(&name);
+        let found =
+            cluster.members.iter().position(|member| is_named(&member.node.id) && !member.node.is_replica());
+        let Some(index) = found else {
+            log(Level::Error, &format!("*** No such master node {name}\n"));
+            return Err(Exit(1));
+        };
+        weights[index] = weight.trim().parse().unwrap_or(0.0);
+    }
+    Ok(weights)
+}
+
+fn carry_out_quietly(cluster: &mut Cluster, plan: Option<Balance>, options: &Options) -> Step<i32> {
+    let transfers = plan.map_or_else(Vec::new, |plan| plan.transfers);
+    let id = |cluster: &Cluster, index: usize| cluster.members[index].node.id.clone();
+    let mut shown = Vec::new();
+    for transfer in transfers {
+        if !options.cluster.simulate {
+            for &slot in &transfer.slots {
+                cluster.move_slot(slot, transfer.source, transfer.target, MoveOptions::default(), options)?;
+            }
+        }
+        let (from, to) = (id(cluster, transfer.source), id(cluster, transfer.target));
+        shown.push(json!({"from": from, "to": to, "slots": transfer.slots}));
+    }
+    out!("{}\n", json!({"ok": true, "simulated": options.cluster.simulate, "transfers": shown}));
+    Ok(0)
+}
