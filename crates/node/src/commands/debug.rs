@@ -1,13 +1,14 @@
 //! DEBUG: what tests and developers do to a server.
 
 use crate::call::{NodeBody, NodeCall};
+use crate::commands::debug_layout::{listpack, quicklist, quicklist_remarks};
 use crate::host::{Crash, LogLevel};
 use shoal_protocol::number::parse_f64;
 use shoal_protocol::{Arguments, CommandId, ErrorReply, Reply, errors};
 use shoal_store::digest::{keyspace_digest, value_digest};
 use shoal_store::populate::{self, Populate};
 use shoal_store::table::Item;
-use shoal_store::{Entry, Outcome, Text, access};
+use shoal_store::{Entry, Outcome, StoreOptions, Text, access, snapshot};
 
 pub(super) const BODIES: &[(CommandId, NodeBody)] = &[(CommandId::Debug, debug)];
 
@@ -28,6 +29,7 @@ const SUBCOMMANDS: &[Row] = &[
     ("ERROR", 1, error),
     ("HELP", 0, help),
     ("LEAK", 1, leak),
+    ("LISTPACK", 1, listpack),
     ("LOADAOF", 0, load_aof),
     ("LOG", 1, log),
     ("OBJECT", -1, object),
@@ -35,6 +37,7 @@ const SUBCOMMANDS: &[Row] = &[
     ("PAUSE-CRON", 1, pause_cron),
     ("POPULATE", -1, populate_database),
     ("PROTOCOL", 1, protocol),
+    ("QUICKLIST", -1, quicklist),
     ("QUICKLIST-PACKED-THRESHOLD", 1, quicklist_packed_threshold),
     ("RELOAD", ANY, reload),
     ("REPLYBUFFER", 2, accept),
@@ -135,19 +138,22 @@ fn object(call: &mut NodeCall<'_>, mut arguments: Arguments<'_>) -> Outcome {
     let found = database.find(key).ok_or(errors::NO_SUCH_KEY)?;
     let entry = database.entry(found);
     let text = format!(
-        "Value at:{:p} refcount:1 encoding:{} serializedlength:{} lru:{} lru_seconds_idle:{}",
+        "Value at:{:p} refcount:1 encoding:{} serializedlength:{} lru:{} lru_seconds_idle:{}{}",
         entry.key().as_ptr(),
         entry.encoding(),
-        serialized_bytes(&entry),
+        serialized_bytes(&entry, &call.node.options),
         entry.access(),
-        access::lru_idle_s(entry.access(), call.now)
+        access::lru_idle_s(entry.access(), call.now),
+        quicklist_remarks(entry.value())
     );
     call.session.reply().simple(&text);
     Ok(())
 }
 
-/// The length of a string value in a snapshot, without compression; of a collection what it takes in memory.
-fn serialized_bytes(entry: &Entry) -> usize {
+/// The length of a string value in a snapshot without compression, of a collection as the settings say.
+fn serialized_bytes(entry: &Entry, options: &StoreOptions) -> usize {
+    /// Bytes around a value in a payload: its type, the version, the checksum.
+    const AROUND_BYTES: usize = 1 + 2 + 8;
     let of_bytes = |length: usize| match length {
         0..=63 => length + 1,
         64..=16_383 => length + 2,
@@ -162,7 +168,7 @@ fn serialized_bytes(entry: &Entry) -> usize {
         },
         Some(Text::Bytes(bytes)) => of_bytes(bytes.len()),
         Some(Text::Shared(bytes)) => of_bytes(bytes.len()),
-        None => entry.size_bytes(0),
+        None => snapshot::dump(entry.value(), options).len() - AROUND_BYTES,
     }
 }
 
@@ -270,14 +276,12 @@ fn leak(_: &mut NodeCall<'_>, _: Arguments<'_>) -> Outcome {
 }
 
 fn quicklist_packed_threshold(call: &mut NodeCall<'_>, mut arguments: Arguments<'_>) -> Outcome {
-    let size = std::str::from_utf8(arguments.take()?)
-        .ok()
-        .and_then(|text| shoal_config::parse_memory(text.as_bytes()));
-    if size.is_none_or(|size| size >= 1 << 32) {
-        return Err(ErrorReply::new(
-            "ERR argument must be a memory value bigger than 1 and smaller than 4gb",
-        ));
-    }
+    /// The largest node that Redis could lay out.
+    const THRESHOLD_MAX_BYTES: u64 = (1 << 32) - (1 << 20);
+    let size = shoal_config::parse_memory(arguments.take()?).filter(|size| *size <= THRESHOLD_MAX_BYTES);
+    let size = size
+        .ok_or(ErrorReply::new("ERR argument must be a memory value bigger than 1 and smaller than 4gb"))?;
+    call.node.options.limits.quicklist_packed_threshold_bytes = size as usize;
     call.reply().ok();
     Ok(())
 }
@@ -403,6 +407,8 @@ fn help(call: &mut NodeCall<'_>, _: Arguments<'_>) -> Outcome {
         "    Drop messages of this type from the cluster bus; -1 for none.",
         "ERROR <string>",
         "    Reply with this error.",
+        "LISTPACK <key>",
+        "    Write the elements of a value that is a listpack to the log.",
         "LOG <message>",
         "    Write a line to the log.",
         "OBJECT <key>",
@@ -416,8 +422,11 @@ fn help(call: &mut NodeCall<'_>, _: Arguments<'_>) -> Outcome {
         "PROTOCOL <type>",
         "    A reply of this type: string, integer, double, bignum, null, array, set, map,",
         "    attrib, push, verbatim, true, false.",
+        "QUICKLIST <key> [<0|1>]",
+        "    Write the nodes of a list to the log; with 1 their elements, too.",
         "QUICKLIST-PACKED-THRESHOLD <size>",
-        "    Accepted without effect.",
+        "    Elements of lists from this size on have a node of their own; 0 leaves it to",
+        "    list-max-listpack-size.",
         "RELOAD [NOSAVE] [NOFLUSH] [MERGE]",
         "    Save the data, drop it, and load it again.",
         "REPLYBUFFER PEAK-RESET-TIME|RESIZING <value>",

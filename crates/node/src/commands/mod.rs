@@ -6,6 +6,7 @@ mod command;
 mod config;
 mod connection;
 mod debug;
+mod debug_layout;
 mod info;
 mod latency;
 mod memory;

@@ -199,7 +199,7 @@ impl Node {
     }
 
     /// The node as files keep it.
-    pub(super) fn part(&self) -> Part<'_> {
+    pub fn part(&self) -> Part<'_> {
         match self {
             Self::Packed { listpack, .. } => Part::Packed(Cow::Borrowed(listpack)),
             Self::Plain(bytes) => Part::Plain(Cow::Borrowed(bytes)),
