@@ -289,7 +289,7 @@ impl Node {
         session.is_blocked = false;
         self.stopwatch_us = None;
         let request = retry.as_request();
-        match self.check(now, &session, command, &request) {
+        match self.check(now, &session, command, &request, false) {
             Ok(()) => {
                 self.blocking.retried_after_us = Some(spent_us);
                 self.run(now, host, handle, &mut session, command, request);

@@ -62,6 +62,7 @@ pub(crate) fn memory_bytes(session: &Session) -> usize {
         + session.input_bytes
         + session.input_free_bytes
         + session.subscriptions.size_bytes()
+        + session.watched_bytes
         + queued
 }
 

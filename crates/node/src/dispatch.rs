@@ -3,6 +3,7 @@
 use crate::call::NodeCall;
 use crate::clients::Handle;
 use crate::commands;
+use crate::eviction::Pressure;
 use crate::host::Host;
 use crate::limits::UNCHECKED_OUTPUT_BYTES;
 use crate::node::Node;
@@ -92,6 +93,7 @@ impl Node {
         if session.output.len() > UNCHECKED_OUTPUT_BYTES {
             self.check_own_output(now, host, &mut session);
         }
+        self.note_own_memory(&mut session);
         if !self.crowded.is_empty() {
             self.check_crowded(now, host);
         }
@@ -116,7 +118,18 @@ impl Node {
                 return Verdict::Done;
             }
         };
-        if let Err(error) = self.check(now, session, command, &request) {
+        let mut is_out_of_memory = false;
+        if self.client_memory_is_limited() {
+            self.note_own_memory(session);
+            self.evict_clients(now, host, Some((handle, session)));
+            if session.close != Close::No {
+                return Verdict::Done;
+            }
+        }
+        if self.config.maxmemory_bytes > 0 {
+            is_out_of_memory = self.evict(now, host, Some((handle, session))) == Pressure::Failed;
+        }
+        if let Err(error) = self.check(now, session, command, &request, is_out_of_memory) {
             self.refuse(handle, session, Some(command), &error);
             end_asking(session);
             return Verdict::Done;
@@ -178,6 +191,7 @@ impl Node {
         session: &Session,
         command: &'static Command,
         request: &Request<'_>,
+        is_out_of_memory: bool,
     ) -> Result<(), ErrorReply> {
         let flags = command.flags;
         if !session.is_authenticated && !flags.contains(Flags::NO_AUTH) {
@@ -191,6 +205,9 @@ impl Node {
             flags.contains(Flags::WRITE) || command.id == CommandId::Exec && transaction_writes(session);
         if self.cluster.is_some() {
             self.check_slot(now, session, command, request)?;
+        }
+        if is_out_of_memory && wants_memory(session, command) {
+            return Err(errors::OUT_OF_MEMORY);
         }
         if writes || command.id == CommandId::Ping {
             self.check_disk()?;
@@ -545,6 +562,16 @@ fn transaction_writes(session: &Session) -> bool {
     session.transaction.as_ref().is_some_and(|transaction| transaction.has_write)
 }
 
+/// Whether a command is refused when memory is used up: it asks for more, or waits for EXEC in memory.
+fn wants_memory(session: &Session, command: &Command) -> bool {
+    let Some(transaction) = &session.transaction else { return command.flags.contains(Flags::DENYOOM) };
+    match command.id {
+        CommandId::Exec => transaction.denies_oom,
+        CommandId::Discard | CommandId::Quit | CommandId::Reset => false,
+        _ => true,
+    }
+}
+
 fn queue(session: &mut Session, command: &'static Command, request: &Request<'_>) {
     let Some(transaction) = &mut session.transaction else { return };
     // A transaction that cannot run any more keeps no commands.
@@ -552,6 +579,7 @@ fn queue(session: &mut Session, command: &'static Command, request: &Request<'_>
         let owned = OwnedRequest::copy(request);
         transaction.size_bytes += owned.size_bytes() + QUEUED_COMMAND_OVERHEAD_BYTES;
         transaction.has_write |= pause::may_write(command);
+        transaction.denies_oom |= command.flags.contains(Flags::DENYOOM);
         transaction.queue.push((command, owned));
     }
     session.reply().simple("QUEUED");

@@ -1,8 +1,10 @@
 //! Deleting expired keys in the background.
 
+use crate::clients::Handle;
 use crate::host::Host;
 use crate::node::Node;
 use shoal_machine::Now;
+use shoal_session::Session;
 use shoal_store::call::{EventClass, KeyEvent};
 use shoal_store::table::Item;
 use std::collections::BTreeSet;
@@ -26,6 +28,22 @@ impl OwnKeys {
         *self = Self::default();
     }
 }
+
+/// How a key is deleted that no client asked to delete.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Deletion {
+    /// The class of the event.
+    pub class: EventClass,
+    /// The event.
+    pub event: &'static str,
+    /// Replicas are told to unlink it.
+    pub is_lazy: bool,
+    /// Its memory may be freed elsewhere, and so a moment later.
+    pub frees_elsewhere: bool,
+}
+
+/// A value of more allocations is freed elsewhere even if its memory is wanted at once.
+const FREED_AT_ONCE_MAX: usize = 10_000;
 
 /// Segments looked at in one step; a step ends well within a millisecond.
 const SEGMENTS_PER_STEP: usize = 64;
@@ -92,24 +110,48 @@ impl Node {
     }
 
     fn delete_expired(&mut self, database: usize, key: &[u8]) {
+        self.stats.expired_keys += 1;
+        let is_lazy = self.config.lazyfree_lazy_expire;
+        let deletion =
+            Deletion { class: EventClass::Expired, event: "expired", is_lazy, frees_elsewhere: true };
+        self.delete_unasked(database, key, deletion, None);
+    }
+
+    /// Deletes a key that no client asked to delete. `own` is the client whose command is about to run.
+    pub(crate) fn delete_unasked(
+        &mut self,
+        database: usize,
+        key: &[u8],
+        deletion: Deletion,
+        mut own: Option<(Handle, &mut Session)>,
+    ) {
         let keep_size = self.keyspace.frozen_pages;
         let Some(found) = self.keyspace.database(database).find(key) else { return };
         let entry = self.keyspace.database_mut(database).remove(found, keep_size);
-        self.keyspace.discard_entry(entry);
-        self.stats.expired_keys += 1;
+        if deletion.frees_elsewhere || entry.free_effort() > FREED_AT_ONCE_MAX {
+            self.keyspace.discard_entry(entry);
+        } else {
+            drop(entry);
+        }
         if !self.is_replica() {
-            self.propagate_own(database, [b"DEL".as_slice(), key]);
+            let name = if deletion.is_lazy { b"UNLINK".as_slice() } else { b"DEL" };
+            self.propagate_own(database, [name, key]);
         }
         self.blocking.note(database, key);
         for &watcher in self.watchers.of(database, key) {
-            if let Some(session) = self.clients.session_mut(watcher) {
-                crate::watch::touch(session, key, false);
+            match &mut own {
+                Some((handle, session)) if *handle == watcher => crate::watch::touch(session, key, false),
+                _ => {
+                    if let Some(session) = self.clients.session_mut(watcher) {
+                        crate::watch::touch(session, key, false);
+                    }
+                }
             }
         }
         if self.effects.track_events {
-            let event = KeyEvent { class: EventClass::Expired, name: "expired", database, key: key.to_vec() };
+            let event = KeyEvent { class: deletion.class, name: deletion.event, database, key: key.to_vec() };
             self.effects.events.push(event);
-            self.publish_events(None);
+            self.publish_events(own);
         }
     }
 }

@@ -18,6 +18,8 @@ pub struct ProcessFacts {
     pub used_memory_bytes: u64,
     /// Bytes that wait to be sent on the links of the cluster bus.
     pub cluster_link_bytes: u64,
+    /// Keys and databases' entries that wait to be freed elsewhere.
+    pub pending_objects: u64,
     /// Bytes in pages with data, as the allocator sees them.
     pub allocator_active_bytes: u64,
     /// Bytes that the allocator has from the system.
@@ -304,6 +306,11 @@ pub trait Host {
 
     /// Facts about the process.
     fn facts(&mut self) -> ProcessFacts;
+
+    /// Bytes that the allocator has given out, as in [`Host::facts`]; it is asked for before every command.
+    fn used_memory_bytes(&mut self) -> u64 {
+        self.facts().used_memory_bytes
+    }
 
     /// Connects to another server, or finds the connection of an earlier exchange with it. True if it is new.
     ///

@@ -38,6 +38,7 @@ pub(crate) fn is_over_limit(
 impl Node {
     /// Notes that something was pushed to a client outside of its own commands.
     pub(crate) fn note_output(&mut self, handle: Handle, waiting_bytes: usize) {
+        self.note_client_memory(handle);
         if waiting_bytes > UNCHECKED_OUTPUT_BYTES && !self.crowded.contains(&handle) {
             self.crowded.push(handle);
         }

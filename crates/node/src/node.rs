@@ -114,6 +114,8 @@ pub struct Node {
     /// DEBUG PAUSE-CRON: ticks do nothing.
     pub(crate) is_housekeeping_paused: bool,
     pub(crate) active_expire_enabled: bool,
+    pub(crate) eviction: crate::eviction::Eviction,
+    pub(crate) client_memory: crate::client_memory::ClientMemory,
     /// Keys that this replica has to expire itself.
     pub(crate) own_keys: crate::expiry::OwnKeys,
     next_sample_at: Monotonic,
@@ -173,6 +175,8 @@ impl Node {
             startup_load: None,
             is_housekeeping_paused: false,
             active_expire_enabled: true,
+            eviction: crate::eviction::Eviction::default(),
+            client_memory: crate::client_memory::ClientMemory::default(),
             own_keys: crate::expiry::OwnKeys::default(),
             next_sample_at: now.monotonic,
             config,
@@ -221,6 +225,8 @@ impl Node {
             lazy_user_del: config.lazyfree_lazy_user_del,
             lazy_server_del: config.lazyfree_lazy_server_del,
             lazy_user_flush: config.lazyfree_lazy_user_flush,
+            lazy_expire: config.lazyfree_lazy_expire,
+            lazy_server_del: config.lazyfree_lazy_server_del,
             skip_checksum: self.options.skip_checksum,
             limits: EncodingLimits {
                 list_max_listpack_size: config.list_max_listpack_size,
@@ -239,6 +245,7 @@ impl Node {
             },
         };
         self.effects.track_events = config.notify_keyspace_events.0 != 0;
+        self.client_limit_changed();
     }
 
     /// A client has connected.
@@ -278,6 +285,8 @@ impl Node {
             session.input_free_bytes = free_bytes;
             if session.kind == shoal_session::ClientKind::Replica {
                 self.heard_from_replica(now.monotonic, handle);
+            } else {
+                self.note_client_memory(handle);
             }
         }
     }
@@ -331,6 +340,7 @@ impl Node {
     /// A connection has ended, by whoever's will.
     pub fn disconnected(&mut self, now: Now, host: &mut dyn Host, handle: Handle) {
         let Some(mut session) = self.clients.remove(handle) else { return };
+        self.forget_client_memory(&mut session);
         self.forget_watches(handle, &mut session);
         self.subscribers.remove(handle, &mut session.subscriptions);
         self.postponed.retain(|&other| other != handle);
@@ -349,6 +359,7 @@ impl Node {
             self.watchers.remove(database, &key, handle);
         }
         session.watched_expired.clear();
+        session.watched_bytes = 0;
         session.is_watch_broken = false;
     }
 
@@ -413,7 +424,7 @@ impl Node {
     pub fn free_garbage(&mut self, host: &mut dyn Host) {
         if self.keyspace.has_garbage() {
             let garbage = self.keyspace.take_garbage();
-            self.stats.lazily_freed_objects += garbage.iter().map(|part| part.cost() as u64).sum::<u64>();
+            self.stats.lazily_freed_objects += garbage.iter().map(|part| part.objects() as u64).sum::<u64>();
             host.free(garbage);
         }
     }

@@ -86,6 +86,12 @@ pub struct Stats {
     pub keyspace_misses: u64,
     /// Keys deleted because they expired.
     pub expired_keys: u64,
+    /// Keys deleted because the memory was used up.
+    pub evicted_keys: u64,
+    /// Clients disconnected because their memory was used up.
+    pub evicted_clients: u64,
+    /// For how long the memory was used up, until there was room again.
+    pub eviction_exceeded_us: u64,
     /// Share of keys found expired by the cycle, in percent, smoothed.
     pub expired_stale_percent: f64,
     /// How often the cycle ran out of time.
@@ -148,6 +154,9 @@ impl Default for Stats {
             keyspace_hits: 0,
             keyspace_misses: 0,
             expired_keys: 0,
+            evicted_keys: 0,
+            evicted_clients: 0,
+            eviction_exceeded_us: 0,
             expired_stale_percent: 0.0,
             expired_time_cap_reached: 0,
             expire_cycle_us: 0,

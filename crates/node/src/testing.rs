@@ -103,6 +103,7 @@ impl Default for TestHost {
             facts: ProcessFacts {
                 used_memory_bytes: 2 << 20,
                 cluster_link_bytes: 0,
+                pending_objects: 0,
                 allocator_active_bytes: 3 << 20,
                 allocator_resident_bytes: 4 << 20,
                 allocator: "jemalloc-5.3.0".to_owned(),
@@ -360,6 +361,8 @@ pub struct Fixture {
     pub host: TestHost,
     /// What the node wanted done, beside going on with clients that were put off.
     pub actions: Vec<Action>,
+    /// What the process uses beside the keys. While it is set, the used memory is this and the sizes of all keys.
+    pub base_memory_bytes: Option<u64>,
     peers: BTreeMap<Handle, Peer>,
     /// Those whose connection the node has ended, with what it had still to say.
     departed: BTreeMap<Handle, Peer>,
@@ -426,6 +429,7 @@ impl Fixture {
             node,
             host,
             actions: Vec::new(),
+            base_memory_bytes: None,
             peers: BTreeMap::new(),
             departed: BTreeMap::new(),
             first: Handle(0),
@@ -601,6 +605,8 @@ impl Fixture {
 
     /// Carries out what the node wants done, and ends connections.
     pub fn settle(&mut self) {
+        self.measure_memory();
+        self.node.relieve_memory(self.host.clock, &mut self.host);
         loop {
             let actions = self.node.take_actions();
             if actions.is_empty() {
@@ -633,7 +639,19 @@ impl Fixture {
         }
     }
 
+    /// Has the shell tell how much memory is used, if that is to follow from the keys.
+    pub fn measure_memory(&mut self) {
+        if let Some(base_bytes) = self.base_memory_bytes {
+            let mut key_bytes = 0;
+            for database in self.node.keyspace().databases() {
+                database.for_each(|entry| key_bytes += entry.size_bytes(0));
+            }
+            self.host.facts.used_memory_bytes = base_bytes + key_bytes as u64;
+        }
+    }
+
     fn execute(&mut self, client: Handle, request: OwnedRequest) {
+        self.measure_memory();
         let verdict = self.node.execute(self.host.clock, &mut self.host, client, request.as_request());
         if verdict == Verdict::Postponed
             && let Some(peer) = self.peers.get_mut(&client)

@@ -70,6 +70,8 @@ pub struct Transaction {
     pub size_bytes: usize,
     /// One of the queued commands writes.
     pub has_write: bool,
+    /// One of the queued commands is refused when memory is used up.
+    pub denies_oom: bool,
 }
 
 /// The state of one connection.
@@ -107,6 +109,8 @@ pub struct Session {
     pub transaction: Option<Transaction>,
     /// Watched keys with their databases.
     pub watched: Vec<(usize, Vec<u8>)>,
+    /// Memory of the watched keys.
+    pub watched_bytes: usize,
     /// Those of the watched keys that had expired already.
     pub watched_expired: Vec<Vec<u8>>,
     /// A watched key has changed.
@@ -141,6 +145,8 @@ pub struct Session {
     pub over_soft_limit_since: Option<Monotonic>,
     /// The offset of the replication stream after its last write, for WAIT.
     pub last_write_offset: u64,
+    /// The memory that it was counted with last, for `maxmemory-clients`.
+    pub counted_bytes: usize,
 }
 
 impl Session {
@@ -163,6 +169,7 @@ impl Session {
             has_pending_output: false,
             transaction: None,
             watched: Vec::new(),
+            watched_bytes: 0,
             watched_expired: Vec::new(),
             is_watch_broken: false,
             subscriptions: Subscriptions::default(),
@@ -180,6 +187,7 @@ impl Session {
             input_free_bytes: 0,
             over_soft_limit_since: None,
             last_write_offset: 0,
+            counted_bytes: 0,
         }
     }
 

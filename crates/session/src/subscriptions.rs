@@ -20,7 +20,11 @@ pub struct Subscriptions {
     channels: BTreeSet<Vec<u8>>,
     patterns: BTreeSet<Vec<u8>>,
     shard_channels: BTreeSet<Vec<u8>>,
+    size_bytes: usize,
 }
+
+/// What a subscription costs beside its name: here, and in the table of subscribers.
+const SUBSCRIPTION_OVERHEAD_BYTES: usize = 96;
 
 impl Subscriptions {
     /// The names of one kind, in order.
@@ -55,8 +59,7 @@ impl Subscriptions {
 
     /// Memory held, roughly.
     pub fn size_bytes(&self) -> usize {
-        let names = self.channels.iter().chain(&self.patterns).chain(&self.shard_channels);
-        names.map(|name| name.len() + size_of::<Vec<u8>>()).sum()
+        self.size_bytes
     }
 }
 
@@ -95,6 +98,7 @@ impl<Client: Ord + Copy> Subscribers<Client> {
     pub fn subscribe(&mut self, kind: Channel, name: &[u8], client: Client, own: &mut Subscriptions) -> bool {
         let is_new = own.of_mut(kind).insert(name.to_vec());
         if is_new {
+            own.size_bytes += name.len() + SUBSCRIPTION_OVERHEAD_BYTES;
             self.of_mut(kind).entry(name.to_vec()).or_default().insert(client);
         }
         is_new
@@ -110,6 +114,7 @@ impl<Client: Ord + Copy> Subscribers<Client> {
     ) -> bool {
         let was = own.of_mut(kind).remove(name);
         if was {
+            own.size_bytes -= name.len() + SUBSCRIPTION_OVERHEAD_BYTES;
             let names = self.of_mut(kind);
             if let Some(clients) = names.get_mut(name) {
                 clients.remove(&client);
@@ -179,7 +184,9 @@ mod tests {
         assert_eq!(all.matching(b"news"), [(b"n*".as_slice(), vec![2])]);
         assert_eq!(all.listeners(Channel::Shard, b"news"), [2]);
         assert_eq!((second.count(Channel::Plain), second.count(Channel::Shard)), (1, 1));
+        assert!(second.size_bytes() > first.size_bytes());
         all.remove(2, &mut second);
+        assert_eq!(second.size_bytes(), 0);
         assert!(second.is_empty() && all.matching(b"news").is_empty());
         assert!(all.unsubscribe(Channel::Plain, b"news", 1, &mut first));
         assert!(!all.unsubscribe(Channel::Plain, b"news", 1, &mut first));

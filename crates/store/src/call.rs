@@ -134,6 +134,10 @@ pub struct StoreOptions {
     pub lazy_server_del: bool,
     /// `lazyfree-lazy-user-flush`.
     pub lazy_user_flush: bool,
+    /// `lazyfree-lazy-expire`: replicas are told to unlink what has expired.
+    pub lazy_expire: bool,
+    /// `lazyfree-lazy-server-del`: replicas are told to unlink what a command has used up.
+    pub lazy_server_del: bool,
     /// A debugging aid: RESTORE does not check the checksum.
     pub skip_checksum: bool,
     /// Where collections change their encoding.
@@ -230,6 +234,8 @@ impl Default for StoreOptions {
             lazy_user_del: false,
             lazy_server_del: false,
             lazy_user_flush: false,
+            lazy_expire: false,
+            lazy_server_del: false,
             skip_checksum: false,
             limits: EncodingLimits::default(),
         }
@@ -345,7 +351,8 @@ impl<'a> Call<'a, '_> {
         self.remove_from(database_index, found);
         self.effects.expired += 1;
         if !self.effects.skip_propagation {
-            self.effects.before.push((database_index, OwnedRequest::new([b"DEL".as_slice(), key])));
+            let name = if self.options.lazy_expire { b"UNLINK".as_slice() } else { b"DEL" };
+            self.effects.before.push((database_index, OwnedRequest::new([name, key])));
         }
         self.event_in(database_index, EventClass::Expired, "expired", key);
         self.touched_in(database_index, key);
@@ -489,7 +496,7 @@ impl<'a> Call<'a, '_> {
         }
         let before = entry.expiry_ms();
         let after = expiry.unwrap_or(before);
-        if before.is_some() == after.is_some() && entry.free_effort() == 1 {
+        if before.is_some() == after.is_some() && !Keyspace::is_dear(&entry) {
             entry.set_value(value);
             drop(entry);
             if before != after {

@@ -395,6 +395,14 @@ pub enum Garbage {
 }
 
 impl Garbage {
+    /// How many keys it was.
+    pub fn objects(&self) -> usize {
+        match self {
+            Self::Tables(tables) => tables.iter().map(|table| table.len()).sum(),
+            Self::Entry(_) => 1,
+        }
+    }
+
     /// About how many allocations are to be freed.
     pub fn cost(&self) -> usize {
         match self {

@@ -108,17 +108,21 @@ impl Keyspace {
 
     /// Frees an entry: at once if that is cheap, else it waits for the shell.
     pub fn discard_entry(&mut self, entry: Entry) {
+        if Self::is_dear(&entry) {
+            self.discard(Garbage::Entry(entry));
+        }
+    }
+
+    /// Whether an entry takes long to free.
+    pub(crate) fn is_dear(entry: &Entry) -> bool {
         /// A string of more bytes is freed in the background.
         const LAZY_FREE_BYTES: usize = 64 * 1024;
         /// A collection of more allocations is freed in the background.
         const LAZY_FREE_EFFORT: usize = 64;
-        let is_dear = match entry.text() {
+        match entry.text() {
             Some(Text::Shared(bytes)) => bytes.len() > LAZY_FREE_BYTES,
             Some(_) => false,
             None => entry.free_effort() > LAZY_FREE_EFFORT,
-        };
-        if is_dear {
-            self.discard(Garbage::Entry(entry));
         }
     }
 

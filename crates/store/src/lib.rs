@@ -6,6 +6,7 @@ pub mod commands;
 pub mod database;
 pub mod digest;
 pub mod entry;
+pub mod eviction;
 pub mod hasher;
 pub mod keyspace;
 mod long_double;

@@ -12,6 +12,7 @@ pub fn read() -> ProcessFacts {
     ProcessFacts {
         used_memory_bytes: if allocated > 0 { allocated } else { resident_bytes },
         cluster_link_bytes: 0,
+        pending_objects: 0,
         allocator_active_bytes: active,
         allocator_resident_bytes: resident,
         allocator: allocator_name(),

@@ -26,9 +26,9 @@ impl Freeing {
         let work = move || {
             for garbage in receiver {
                 for part in garbage {
-                    let cost = part.cost();
+                    let objects = part.objects();
                     drop(part);
-                    counter.fetch_sub(cost, Ordering::Relaxed);
+                    counter.fetch_sub(objects, Ordering::Relaxed);
                 }
             }
         };
@@ -44,11 +44,11 @@ impl Freeing {
 
     /// Frees something.
     pub fn free(&self, garbage: Vec<Garbage>) {
-        let cost = garbage.iter().map(Garbage::cost).sum::<usize>();
-        if let Some(sender) = self.sender.as_ref().filter(|_| self.pending() + cost <= PENDING_MAX) {
-            self.pending.fetch_add(cost, Ordering::Relaxed);
+        let objects = garbage.iter().map(Garbage::objects).sum::<usize>();
+        if let Some(sender) = self.sender.as_ref().filter(|_| self.pending() + objects <= PENDING_MAX) {
+            self.pending.fetch_add(objects, Ordering::Relaxed);
             if sender.send(garbage).is_err() {
-                self.pending.fetch_sub(cost, Ordering::Relaxed);
+                self.pending.fetch_sub(objects, Ordering::Relaxed);
             }
         }
     }

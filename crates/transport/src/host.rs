@@ -36,6 +36,7 @@ pub const FIRST_CONNECTION: usize = 64;
 pub struct ShellHost {
     pub clock: Clock,
     pub log: Arc<dyn Log>,
+    pub used_memory: fn() -> u64,
     pub freeing: Freeing,
     pub snapshots: SnapshotWriter,
     pub aof: AofFiles,
@@ -245,7 +246,18 @@ impl Host for ShellHost {
 
     fn facts(&mut self) -> ProcessFacts {
         let cluster_link_bytes = self.bus.as_ref().map_or(0, BusHandle::link_bytes);
-        ProcessFacts { cluster_link_bytes, ..facts::read() }
+        let facts = facts::read();
+        let counted_bytes = (self.used_memory)();
+        let used_memory_bytes = if counted_bytes > 0 { counted_bytes } else { facts.used_memory_bytes };
+        let pending_objects = self.freeing.pending() as u64;
+        ProcessFacts { used_memory_bytes, cluster_link_bytes, pending_objects, ..facts }
+    }
+
+    fn used_memory_bytes(&mut self) -> u64 {
+        match (self.used_memory)() {
+            0 => facts::read().used_memory_bytes,
+            bytes => bytes,
+        }
     }
 
     fn open_exchange(&mut self, host: &str, port: u16, timeout_ms: u64) -> Result<bool, String> {

@@ -87,6 +87,8 @@ pub struct ServerSettings {
     pub listeners: Listeners,
     /// The log.
     pub log: Arc<dyn Log>,
+    /// Bytes that the allocator has given out, cheap to ask for; zero if it does not count them.
+    pub used_memory: fn() -> u64,
     /// A socket that becomes readable with a signal, and what asks for its meaning.
     pub signals: Option<(std::os::unix::net::UnixStream, TakeSignals)>,
     /// Carries out changes of the configuration in the binary.
@@ -154,6 +156,7 @@ impl Server {
         let mut host = ShellHost {
             clock: settings.clock,
             log: settings.log,
+            used_memory: settings.used_memory,
             freeing: Freeing::start(),
             snapshots: SnapshotWriter::new(file_name),
             aof: AofFiles::new(aof_directory),
@@ -228,7 +231,8 @@ impl Server {
 
     fn timeout(&self) -> Duration {
         let can_go_on = self.host.snapshots.can_go_on(&self.node);
-        if !self.queued.is_empty() || !self.accept_on.is_empty() || self.expiry_budget_us > 0 || can_go_on {
+        let has_work = !self.queued.is_empty() || !self.accept_on.is_empty() || self.expiry_budget_us > 0;
+        if has_work || can_go_on || self.node.is_evicting() {
             return Duration::ZERO;
         }
         let deadline = self.node.next_deadline().map_or(self.next_cron_at, |at| at.min(self.next_cron_at));
@@ -262,6 +266,7 @@ impl Server {
         self.carry_out_actions();
         self.expire();
         self.cron();
+        self.node.relieve_memory(self.host.clock.now(), &mut self.host);
         self.send_files();
         if self.host.snapshots.is_writing() {
             self.reap_snapshot();

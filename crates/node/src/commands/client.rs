@@ -217,6 +217,7 @@ fn take_switch(arguments: &mut Arguments<'_>) -> Result<bool, ErrorReply> {
 
 fn no_evict(call: &mut NodeCall<'_>, mut arguments: Arguments<'_>) -> Outcome {
     call.session.no_evict = take_switch(&mut arguments)?;
+    call.node.client_limit_changed();
     call.reply().ok();
     Ok(())
 }

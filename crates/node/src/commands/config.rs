@@ -51,6 +51,9 @@ fn set(call: &mut NodeCall<'_>, arguments: Arguments<'_>) -> Outcome {
     admit_everybody(call, &change);
     show_listeners(call, &change);
     warn_of_small_memory(call, &change);
+    if change.contains("maxmemory") {
+        call.node.memory_limit_changed();
+    }
     call.reply().ok();
     Ok(())
 }

@@ -68,6 +68,9 @@ fn has_expired_watch(call: &NodeCall<'_>) -> bool {
     })
 }
 
+/// What a watch costs beside its key: here, and in the table of watched keys.
+const WATCH_OVERHEAD_BYTES: usize = 96;
+
 fn watch(call: &mut NodeCall<'_>, arguments: Arguments<'_>) -> Outcome {
     if call.session.transaction.is_some() {
         return Err(ErrorReply::new("ERR WATCH inside MULTI is not allowed"));
@@ -80,6 +83,7 @@ fn watch(call: &mut NodeCall<'_>, arguments: Arguments<'_>) -> Outcome {
                 continue;
             }
             call.session.watched.push((database, key.to_vec()));
+            call.session.watched_bytes += key.len() + WATCH_OVERHEAD_BYTES;
             call.node.watchers.add(database, key, call.handle);
             let keys = call.node.keyspace.database(database);
             let expiry_ms = keys.find(key).and_then(|found| keys.entry(found).expiry_ms());

@@ -25,8 +25,10 @@ pub(crate) struct MemoryUse {
     pub backlog_bytes: u64,
     /// Plain clients.
     pub normal_client_bytes: u64,
-    /// Replicas.
+    /// Replicas: their connections, and what waits for them beyond the backlog.
     pub replica_client_bytes: u64,
+    /// What does not count for `maxmemory`.
+    pub uncounted_bytes: u64,
 }
 
 impl MemoryUse {
@@ -46,7 +48,8 @@ impl Node {
             peak_bytes: self.memory_peak_bytes,
             startup_bytes: self.memory_at_start_bytes.unwrap_or(0),
             table_bytes: self.keyspace.databases().map(|database| database.table_bytes() as u64).sum(),
-            backlog_bytes: self.replication.stream.size_bytes() as u64,
+            backlog_bytes: self.replication.stream.size_bytes() as u64 - self.uncounted_memory_bytes(),
+            uncounted_bytes: self.uncounted_memory_bytes(),
             process,
             ..MemoryUse::default()
         };
@@ -57,6 +60,9 @@ impl Node {
             } else {
                 found.normal_client_bytes += bytes;
             }
+        }
+        if found.uncounted_bytes > 0 {
+            found.replica_client_bytes += found.uncounted_bytes;
         }
         found.overhead_bytes = found.startup_bytes
             + found.table_bytes
@@ -106,7 +112,7 @@ pub(super) fn memory(facts: &mut Facts<'_>, lines: &mut Lines) {
     ratio(lines, "allocator_rss", process.allocator_resident_bytes, process.allocator_active_bytes);
     ratio(lines, "rss_overhead", process.resident_bytes, process.allocator_resident_bytes);
     ratio(lines, "mem_fragmentation", process.resident_bytes, used);
-    lines.field("mem_not_counted_for_evict", found.replica_client_bytes);
+    lines.field("mem_not_counted_for_evict", found.uncounted_bytes);
     lines.field("mem_replication_backlog", found.backlog_bytes);
     lines.field("mem_total_replication_buffers", found.backlog_bytes + found.replica_client_bytes);
     lines.field("mem_clients_slaves", found.replica_client_bytes);
@@ -115,8 +121,8 @@ pub(super) fn memory(facts: &mut Facts<'_>, lines: &mut Lines) {
     lines.field("mem_aof_buffer", 0);
     lines.field("mem_allocator", &process.allocator);
     lines.field("active_defrag_running", 0);
-    lines.field("lazyfree_pending_objects", 0);
-    lines.field("lazyfreed_objects", node.stats.lazily_freed_objects);
+    lines.field("lazyfree_pending_objects", process.pending_objects);
+    lines.field("lazyfreed_objects", node.stats.lazily_freed_objects.saturating_sub(process.pending_objects));
 }
 
 /// There are no scripts, so they take no memory.

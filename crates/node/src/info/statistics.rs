@@ -75,10 +75,11 @@ pub(super) fn stats(facts: &mut Facts<'_>, lines: &mut Lines) {
     lines.field("expired_stale_perc", format!("{:.2}", stats.expired_stale_percent));
     lines.field("expired_time_cap_reached_count", stats.expired_time_cap_reached);
     lines.field("expire_cycle_cpu_milliseconds", stats.expire_cycle_us / 1000);
-    lines.field("evicted_keys", 0);
-    lines.field("evicted_clients", 0);
-    lines.field("total_eviction_exceeded_time", 0);
-    lines.field("current_eviction_exceeded_time", 0);
+    lines.field("evicted_keys", stats.evicted_keys);
+    lines.field("evicted_clients", stats.evicted_clients);
+    let (exceeded_us, now_exceeded_us) = node.eviction_exceeded_us(facts.now);
+    lines.field("total_eviction_exceeded_time", exceeded_us / 1000);
+    lines.field("current_eviction_exceeded_time", now_exceeded_us / 1000);
     lines.field("keyspace_hits", stats.keyspace_hits);
     lines.field("keyspace_misses", stats.keyspace_misses);
     lines.field("pubsub_channels", node.subscribers.name_count(Channel::Plain));

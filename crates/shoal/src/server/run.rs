@@ -105,6 +105,7 @@ fn build(prepared: &mut Prepared) -> Result<Server, String> {
             let signals = signals.clone();
             move || signals.stop_was_aborted()
         }),
+        used_memory: crate::allocator::used_bytes,
         signals: Some((wakes, take_signals(signals, &prepared.config))),
         apply: apply_configuration(prepared.program.clone(), Arc::clone(&score)),
         reload: Box::new(logging::reopen),

@@ -90,7 +90,8 @@ fn set_expiry(
     }
     if is_already_past(call, wanted) {
         call.remove(found);
-        call.propagate_instead([b"DEL".as_slice(), key]);
+        let name = if call.options.lazy_expire { b"UNLINK".as_slice() } else { b"DEL" };
+        call.propagate_instead([name, key]);
         call.event(EventClass::Generic, "del", key);
     } else {
         // A time before 1970 only comes from a primary or a file, and means the same as 1970.
