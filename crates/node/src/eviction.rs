@@ -71,8 +71,14 @@ impl Node {
         (self.stats.eviction_exceeded_us + current, current)
     }
 
-    /// Memory that eviction cannot give back, so that it does not count: what waits for slow replicas beyond the backlog.
+    /// Memory that eviction cannot give back, so that it does not count: what waits for slow replicas beyond the backlog,
+    /// and what waits to be written to the append-only file.
     pub(crate) fn uncounted_memory_bytes(&self) -> u64 {
+        self.replica_output_bytes() + self.aof.buffered_bytes() as u64 + self.aof.queued_bytes
+    }
+
+    /// What is kept for slow replicas beyond the backlog.
+    pub(crate) fn replica_output_bytes(&self) -> u64 {
         let stream_bytes = self.replication.stream.size_bytes() as u64;
         stream_bytes.saturating_sub(self.config.repl_backlog_size_bytes)
     }

@@ -223,7 +223,6 @@ impl Node {
             sanitize_payload: config.sanitize_dump_payload != SanitizePayload::No,
             compress: config.rdbcompression,
             lazy_user_del: config.lazyfree_lazy_user_del,
-            lazy_server_del: config.lazyfree_lazy_server_del,
             lazy_user_flush: config.lazyfree_lazy_user_flush,
             lazy_expire: config.lazyfree_lazy_expire,
             lazy_server_del: config.lazyfree_lazy_server_del,

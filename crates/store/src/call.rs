@@ -136,8 +136,6 @@ pub struct StoreOptions {
     pub lazy_user_flush: bool,
     /// `lazyfree-lazy-expire`: replicas are told to unlink what has expired.
     pub lazy_expire: bool,
-    /// `lazyfree-lazy-server-del`: replicas are told to unlink what a command has used up.
-    pub lazy_server_del: bool,
     /// A debugging aid: RESTORE does not check the checksum.
     pub skip_checksum: bool,
     /// Where collections change their encoding.
@@ -235,7 +233,6 @@ impl Default for StoreOptions {
             lazy_server_del: false,
             lazy_user_flush: false,
             lazy_expire: false,
-            lazy_server_del: false,
             skip_checksum: false,
             limits: EncodingLimits::default(),
         }

@@ -44,11 +44,13 @@ impl Node {
     pub(crate) fn memory_use(&mut self, host: &mut dyn Host, own: &Session) -> MemoryUse {
         let process = host.facts();
         self.note_memory(process.used_memory_bytes);
+        let replica_output_bytes = self.replica_output_bytes();
         let mut found = MemoryUse {
             peak_bytes: self.memory_peak_bytes,
             startup_bytes: self.memory_at_start_bytes.unwrap_or(0),
             table_bytes: self.keyspace.databases().map(|database| database.table_bytes() as u64).sum(),
-            backlog_bytes: self.replication.stream.size_bytes() as u64 - self.uncounted_memory_bytes(),
+            backlog_bytes: self.replication.stream.size_bytes() as u64 - replica_output_bytes,
+            replica_client_bytes: replica_output_bytes,
             uncounted_bytes: self.uncounted_memory_bytes(),
             process,
             ..MemoryUse::default()
@@ -60,9 +62,6 @@ impl Node {
             } else {
                 found.normal_client_bytes += bytes;
             }
-        }
-        if found.uncounted_bytes > 0 {
-            found.replica_client_bytes += found.uncounted_bytes;
         }
         found.overhead_bytes = found.startup_bytes
             + found.table_bytes
@@ -118,7 +117,7 @@ pub(super) fn memory(facts: &mut Facts<'_>, lines: &mut Lines) {
     lines.field("mem_clients_slaves", found.replica_client_bytes);
     lines.field("mem_clients_normal", found.normal_client_bytes);
     lines.field("mem_cluster_links", process.cluster_link_bytes);
-    lines.field("mem_aof_buffer", 0);
+    lines.field("mem_aof_buffer", node.aof.buffered_bytes() as u64 + node.aof.queued_bytes);
     lines.field("mem_allocator", &process.allocator);
     lines.field("active_defrag_running", 0);
     lines.field("lazyfree_pending_objects", process.pending_objects);
