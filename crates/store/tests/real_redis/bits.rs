@@ -1,33 +1,8 @@
 //! Bitmaps and HyperLogLogs: random commands get the replies that Redis gives, and leave the same bytes.
 
-use crate::server::Server;
+use crate::pair::Pair;
 use shoal_machine::Rng;
-use shoal_protocol::value::{Decoder, Value};
-use shoal_store::testing::{Fixture, show};
-
-/// The same commands go to a server and to the store.
-struct Pair {
-    server: Server,
-    fixture: Fixture,
-}
-
-impl Pair {
-    fn new() -> Self {
-        Self { server: Server::start(&[], |_| {}), fixture: Fixture::default() }
-    }
-
-    /// Runs a command on both and compares. Returns the reply.
-    #[track_caller]
-    fn check<W: AsRef<[u8]>>(&mut self, words: &[W]) -> Value {
-        let mut decoder = Decoder::new();
-        decoder.feed(&self.fixture.run_words(words));
-        let ours = decoder.next_value().unwrap().unwrap();
-        let theirs = self.server.call(words);
-        let shown: Vec<_> = words.iter().map(|word| String::from_utf8_lossy(word.as_ref())).collect();
-        assert_eq!(show(&ours), show(&theirs), "{}", shown.join(" "));
-        ours
-    }
-}
+use shoal_protocol::value::Value;
 
 fn bit_word(word: &str, rng: &mut Rng) -> String {
     const TYPES: &[&str] =

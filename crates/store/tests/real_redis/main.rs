@@ -6,6 +6,8 @@
 mod bits;
 mod commands;
 mod files;
+mod members;
 mod numbers;
+mod pair;
 mod server;
 mod sorted_sets;

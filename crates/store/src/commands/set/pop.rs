@@ -10,7 +10,7 @@ use crate::sample::Selection;
 use crate::types::{Collection, Set};
 use shoal_formats::intset::Intset;
 use shoal_formats::listpack::{Element, Listpack};
-use shoal_protocol::{Arguments, ErrorReply, OwnedRequest, errors};
+use shoal_protocol::{Arguments, ErrorReply, OwnedRequest, errors, number};
 
 /// Where so many times the members that stay are no more than those that go, those that stay are moved.
 const MOVE_FACTOR: usize = 5;
@@ -72,8 +72,8 @@ fn pop_many(call: &mut Call<'_, '_>, key: &[u8], arguments: &mut Arguments<'_>) 
 }
 
 fn take_count(arguments: &mut Arguments<'_>) -> Result<usize, ErrorReply> {
-    let count = arguments.take_i64()?;
-    usize::try_from(count).map_err(|_| errors::MUST_BE_POSITIVE)
+    let count = number::parse_i64(arguments.take()?).and_then(|count| usize::try_from(count).ok());
+    count.ok_or(errors::MUST_BE_POSITIVE)
 }
 
 /// Takes `count` members out of a set that has more.

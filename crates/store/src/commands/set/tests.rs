@@ -307,7 +307,7 @@ fn popping_several() {
         ("SPOP none 3", "[]"),
         ("SADD s a", ":1"),
         ("SPOP s -1", "-ERR value is out of range, must be positive"),
-        ("SPOP s x", "-ERR value is not an integer or out of range"),
+        ("SPOP s x", "-ERR value is out of range, must be positive"),
         ("SPOP s 0", "[]"),
         ("SPOP s 5", "[\"a\"]"),
     ]);
