@@ -2,7 +2,7 @@
 
 use crate::entry::Entry;
 use crate::hasher::Hasher;
-use crate::table::{ItemMut, ItemRef, NO_DEADLINE, Position, Table};
+use crate::table::{ItemMut, ItemRef, NO_DEADLINE, Position, Statistics, Table};
 use shoal_machine::Rng;
 use shoal_protocol::slot::{SLOT_COUNT, key_slot};
 
@@ -103,6 +103,12 @@ impl Database {
     /// The number of entries that fit without growing.
     pub fn capacity(&self) -> usize {
         self.tables.iter().flatten().map(|table| table.capacity()).sum()
+    }
+
+    /// How well the tables are filled; with keys that expire only, if asked.
+    pub fn statistics(&self, expiring_only: bool) -> Statistics {
+        let tables = self.tables.iter().flatten();
+        tables.fold(Statistics::default(), |sum, table| sum.plus(&table.statistics(expiring_only)))
     }
 
     /// Hash and slot of a key.

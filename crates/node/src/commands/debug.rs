@@ -1,5 +1,6 @@
 //! DEBUG: what tests and developers do to a server.
 
+use super::debug_tables;
 use crate::call::{NodeBody, NodeCall};
 use crate::commands::debug_layout::{listpack, quicklist, quicklist_remarks};
 use crate::host::{Crash, LogLevel};
@@ -28,6 +29,8 @@ const SUBCOMMANDS: &[Row] = &[
     ("DROP-CLUSTER-PACKET-FILTER", 1, drop_cluster_packet_filter),
     ("ERROR", 1, error),
     ("HELP", 0, help),
+    ("HTSTATS", 1, debug_tables::of_database),
+    ("HTSTATS-KEY", 1, debug_tables::of_key),
     ("LEAK", 1, leak),
     ("LISTPACK", 1, listpack),
     ("LOADAOF", 0, load_aof),
@@ -407,6 +410,10 @@ fn help(call: &mut NodeCall<'_>, _: Arguments<'_>) -> Outcome {
         "    Drop messages of this type from the cluster bus; -1 for none.",
         "ERROR <string>",
         "    Reply with this error.",
+        "HTSTATS <db>",
+        "    How well a database's tables are filled.",
+        "HTSTATS-KEY <key>",
+        "    How well the table of a key's value is filled.",
         "LISTPACK <key>",
         "    Write the elements of a value that is a listpack to the log.",
         "LOG <message>",

@@ -7,6 +7,7 @@ mod config;
 mod connection;
 mod debug;
 mod debug_layout;
+mod debug_tables;
 mod info;
 mod latency;
 mod memory;

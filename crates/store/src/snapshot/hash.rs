@@ -5,6 +5,8 @@ use super::emit::ValueSink;
 use crate::types::{Collection, Hash};
 use shoal_formats::listpack::Listpack;
 use shoal_formats::rdb::{Element, RdbElement, RdbValue, ValueLayout};
+use shoal_formats::ziplist::Ziplist;
+use shoal_formats::zipmap::Zipmap;
 
 const MALFORMED: BadValue = BadValue::Malformed("malformed hash");
 const TWICE: BadValue = BadValue::Malformed("duplicate hash fields");
@@ -55,13 +57,81 @@ impl Builder {
 
 /// One that is one string of the file.
 pub(super) fn packed(layout: ValueLayout, bytes: &[u8], options: &BuildOptions) -> Result<Hash, BadValue> {
-    if layout != ValueLayout::HashListpack {
-        return Err(MALFORMED);
+    let mut builder = Builder::new(options);
+    match layout {
+        ValueLayout::HashListpack => {
+            let listpack = Listpack::from_bytes(bytes).map_err(|_| MALFORMED)?;
+            if !listpack.len().is_multiple_of(2) {
+                return Err(MALFORMED);
+            }
+            let hash = Hash::from_listpack(listpack, options.check_duplicates, options.settings());
+            builder.hash = hash.ok_or(TWICE)?;
+        }
+        ValueLayout::HashZiplist => {
+            let ziplist = Ziplist::new(bytes).map_err(|_| MALFORMED)?;
+            let mut elements = ziplist.iter();
+            while let Some(name) = elements.next() {
+                let value = elements.next().ok_or(MALFORMED)?;
+                name.with_text(|name| value.with_text(|value| builder.set(name, value)))?;
+            }
+        }
+        ValueLayout::HashZipmap => {
+            let zipmap = Zipmap::new(bytes).map_err(|_| MALFORMED)?;
+            zipmap.iter().try_for_each(|(name, value)| builder.set(name, value))?;
+        }
+        _ => return Err(MALFORMED),
     }
-    let listpack = Listpack::from_bytes(bytes).map_err(|_| MALFORMED)?;
-    if !listpack.len().is_multiple_of(2) {
-        return Err(MALFORMED);
+    builder.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::call::StoreOptions;
+    use crate::hasher::Hasher;
+
+    fn options() -> BuildOptions {
+        BuildOptions::new(&StoreOptions::default(), Hasher::new(1, 2))
     }
-    let hash = Hash::from_listpack(listpack, options.check_duplicates, options.settings()).ok_or(TWICE)?;
-    if hash.is_empty() { Err(BadValue::Empty) } else { Ok(hash) }
+
+    fn shown(hash: &Hash) -> Vec<(String, String)> {
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        hash.iter().map(|(name, value)| (text(name.to_vec()), text(value.to_vec()))).collect()
+    }
+
+    #[test]
+    fn forerunners_of_the_listpack_are_read() {
+        // As Redis 2.4 and 6.2 kept a hash of two fields.
+        let zipmap = b"\x02\x01a\x01\x00b\x05field\x02\x0042\xff";
+        let ziplist = b"\x1b\0\0\0\x17\0\0\0\x04\0\0\x01a\x03\x01b\x03\x05field\x07\xfe\x2a\xff";
+        for (layout, bytes) in
+            [(ValueLayout::HashZipmap, &zipmap[..]), (ValueLayout::HashZiplist, &ziplist[..])]
+        {
+            let hash = packed(layout, bytes, &options()).unwrap();
+            assert_eq!(hash.encoding(), "listpack");
+            let expected = [("a", "b"), ("field", "42")].map(|(name, value)| (name.into(), value.into()));
+            assert_eq!(shown(&hash), expected);
+            assert!(packed(layout, &bytes[..bytes.len() - 1], &options()).is_err());
+        }
+    }
+
+    #[test]
+    fn what_is_no_hash_is_refused() {
+        let listpack =
+            |words: &[&'static str]| words.iter().map(|word| word.as_bytes()).collect::<Listpack>();
+        for (words, problem) in
+            [(&["a"][..], MALFORMED), (&["a", "1", "a", "2"], TWICE), (&[], BadValue::Empty)]
+        {
+            let mut options = options();
+            options.check_duplicates = true;
+            let refused = packed(ValueLayout::HashListpack, listpack(words).as_bytes(), &options);
+            assert_eq!(refused.map(|_| ()).unwrap_err(), problem);
+        }
+        let mut builder = Builder::new(&options());
+        let field = Element::Field { name: &b"a"[..], value: &b"1"[..] };
+        assert_eq!(builder.element(&field), Ok(()));
+        assert_eq!(builder.element(&field), Err(TWICE));
+        assert_eq!(builder.element(&Element::Member(&b"a"[..])), Err(WRONG_PART));
+        assert!(matches!(Builder::new(&options()).finish(), Err(BadValue::Empty)));
+    }
 }

@@ -27,8 +27,10 @@
 
 mod bucket;
 mod segment;
+mod statistics;
 
 pub use bucket::{Item, ItemMut, ItemRef};
+pub use statistics::Statistics;
 
 use crate::hasher::{Hasher, spread};
 use segment::{MAX_SLOTS, Segment, Shortcut};

@@ -494,6 +494,11 @@ impl<T: Item> Segment<T> {
         bucket.is_occupied(slot).then(|| unsafe { bucket.item(slot) })
     }
 
+    /// The buckets.
+    pub fn buckets(&self) -> &[Bucket] {
+        &self.buckets
+    }
+
     /// All items, bucket by bucket.
     pub fn iter(&self) -> impl Iterator<Item = ItemRef<'_, T>> {
         (0..self.capacity()).filter_map(|at| self.slot_item(at))

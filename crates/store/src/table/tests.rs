@@ -250,3 +250,21 @@ fn random_items_are_spread() {
     table.set_mark(position, Some(1));
     assert_eq!(table.random(true, &mut random).unwrap().0.1, 7);
 }
+
+#[test]
+fn statistics_count_every_item() {
+    let mut table = Table::new();
+    assert!(table.statistics(false).to_string().contains("No stats available"));
+    for number in 0..1000 {
+        let position = insert(&mut table, number);
+        if number % 10 == 0 {
+            table.set_mark(position, Some(1));
+        }
+    }
+    let text = table.statistics(false).to_string();
+    assert!(text.contains(" number of elements: 1000\n"), "{text}");
+    assert!(text.contains(&format!(" table size: {}\n", table.capacity() / 7)), "{text}");
+    assert!(table.statistics(true).to_string().contains(" number of elements: 100\n"));
+    let twice = table.statistics(false).plus(&table.statistics(true));
+    assert!(twice.to_string().contains(" number of elements: 1100\n"));
+}

@@ -51,7 +51,10 @@ fn fill(word: &str, rng: &mut Rng) -> String {
     (*rng.choose(choices).unwrap()).to_owned()
 }
 
-fn run(forms: &[(&str, fn(&Value) -> String)], seed: u64) {
+/// The form of a command, and what of its reply is compared.
+type Form = (&'static str, fn(&Value) -> String);
+
+fn run(forms: &[Form], seed: u64) {
     let mut pair = pair();
     let mut rng = Rng::new(seed);
     pair.check(&["SET", "string", "value"]);

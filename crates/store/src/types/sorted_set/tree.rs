@@ -5,7 +5,7 @@
 use super::nodes::{ElementTarget, Leaf, Node, Target};
 use super::scored::{Link, Scored};
 use crate::hasher::Hasher;
-use crate::table::{Position, Table};
+use crate::table::{Position, Statistics, Table};
 use std::ops::Range;
 
 /// Elements by score and by member.
@@ -28,6 +28,11 @@ impl Tree {
     #[inline]
     pub fn len(&self) -> usize {
         self.table.len()
+    }
+
+    /// How well the table of the members is filled.
+    pub fn table_statistics(&self) -> Statistics {
+        self.table.statistics(false)
     }
 
     /// The score of a member.
