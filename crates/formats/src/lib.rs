@@ -8,6 +8,7 @@ pub mod intset;
 pub mod listpack;
 pub mod lzf;
 pub mod rdb;
+pub mod stream_id;
 pub mod thin_bytes;
 pub mod ziplist;
 pub mod zipmap;

@@ -264,6 +264,29 @@ impl Listpack {
         self.put(self.end(), 0, element, 1);
     }
 
+    /// Appends elements in one go.
+    pub fn extend<'a>(&mut self, elements: impl IntoIterator<Item = Element<'a>>) {
+        let mut bytes = Vec::new();
+        let mut added = 0usize;
+        for element in elements {
+            let head = Encoded::of(element);
+            let content = content_of(element);
+            bytes.extend_from_slice(head.as_slice());
+            bytes.extend_from_slice(content);
+            let length = head.as_slice().len() + content.len();
+            bytes.extend_from_slice(write_back_length(length, &mut [0; BACK_LENGTH_MAX]));
+            added += 1;
+        }
+        let grows_to = self.byte_len() + bytes.len();
+        assert!(grows_to <= MAX_BYTES, "a listpack of {grows_to} bytes");
+        self.bytes.splice(self.end(), 0, &[&bytes]);
+        let count = match self.stored_count() {
+            UNCOUNTED => UNCOUNTED,
+            count => (usize::from(count) + added).min(usize::from(UNCOUNTED)) as u16,
+        };
+        self.write_header(count);
+    }
+
     /// Puts a string before all others.
     pub fn push_front(&mut self, text: &[u8]) {
         self.put(HEADER_BYTES, 0, Element::of(text), 1);
@@ -294,10 +317,7 @@ impl Listpack {
 
     fn put(&mut self, at: usize, removed: usize, element: Element<'_>, added_count: u16) {
         let head = Encoded::of(element);
-        let content = match element {
-            Element::Integer(_) => &[][..],
-            Element::Bytes(bytes) => bytes,
-        };
+        let content = content_of(element);
         let length = head.as_slice().len() + content.len();
         let mut back = [0; BACK_LENGTH_MAX];
         let back = write_back_length(length, &mut back);
@@ -362,6 +382,14 @@ impl Listpack {
         let total = self.bytes.len() as u32;
         self.bytes[..4].copy_from_slice(&total.to_le_bytes());
         self.bytes[4..HEADER_BYTES].copy_from_slice(&count.to_le_bytes());
+    }
+}
+
+/// The bytes behind an element's encoding.
+fn content_of(element: Element<'_>) -> &[u8] {
+    match element {
+        Element::Integer(_) => &[],
+        Element::Bytes(bytes) => bytes,
     }
 }
 

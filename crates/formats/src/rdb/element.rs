@@ -19,35 +19,12 @@ use super::length::{read_length, write_length};
 use super::string::{RdbString, read_string, write_string};
 use super::{Place, RdbProblem, ValueLayout};
 use crate::lzf::Compressor;
+use crate::stream_id::{ID_BYTES, StreamId};
 
 /// Says that a list's node is one long element.
 const NODE_PLAIN: u64 = 1;
 /// Says that a list's node is a listpack.
 const NODE_PACKED: u64 = 2;
-/// Bytes of a stream's id.
-const ID_BYTES: usize = 16;
-
-/// The id of a stream's entry.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct StreamId {
-    /// Milliseconds since 1970.
-    pub ms: u64,
-    /// Tells entries of the same millisecond apart.
-    pub sequence: u64,
-}
-
-impl StreamId {
-    /// The id that these bytes are, as nodes' keys and listings of pending entries keep it.
-    pub fn from_bytes(bytes: [u8; ID_BYTES]) -> Self {
-        let both = u128::from_be_bytes(bytes);
-        Self { ms: (both >> 64) as u64, sequence: both as u64 }
-    }
-
-    /// See [`StreamId::from_bytes`].
-    pub fn to_bytes(self) -> [u8; ID_BYTES] {
-        (u128::from(self.ms) << 64 | u128::from(self.sequence)).to_be_bytes()
-    }
-}
 
 /// What is known of a stream beside its entries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

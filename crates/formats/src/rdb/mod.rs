@@ -27,7 +27,7 @@ pub mod string;
 mod value_reader;
 mod writer;
 
-pub use element::{Element, RdbElement, StreamHistory, StreamId, StreamMeta};
+pub use element::{Element, RdbElement, StreamHistory, StreamMeta};
 pub use fuzz::fuzz_rdb;
 pub use layout::ValueLayout;
 pub use reader::{RdbEntry, RdbEvent, RdbOpen, RdbReader};

@@ -9,6 +9,7 @@ mod list;
 mod random;
 mod set;
 mod sorted_set;
+mod stream;
 mod string;
 mod timeout;
 
@@ -38,6 +39,7 @@ static BODIES: [Option<Body>; CommandId::COUNT] = {
         list::BODIES,
         set::BODIES,
         sorted_set::BODIES,
+        stream::BODIES,
         string::BODIES,
     ];
     let mut family = 0;

@@ -73,7 +73,7 @@ enum Parts {
     Set(set::Builder),
     Hash(hash::Builder),
     SortedSet(sorted_set::Builder),
-    Stream(stream::Builder),
+    Stream(Box<stream::Builder>),
 }
 
 impl Builder {
@@ -86,7 +86,7 @@ impl Builder {
                 Parts::SortedSet(sorted_set::Builder::new(options))
             }
             ValueLayout::Stream | ValueLayout::Stream2 | ValueLayout::Stream3 => {
-                Parts::Stream(stream::Builder::new(options))
+                Parts::Stream(Box::new(stream::Builder::new(options)))
             }
             _ => Parts::List(list::Builder::new(layout, options)),
         })

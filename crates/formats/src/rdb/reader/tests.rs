@@ -1,7 +1,8 @@
 //! Files that are read whole, in pieces, and damaged.
 
-use super::super::{RdbString, RdbWriter, StreamHistory, StreamId, StreamMeta};
+use super::super::{RdbString, RdbWriter, StreamHistory, StreamMeta};
 use super::*;
+use crate::stream_id::StreamId;
 
 fn sample(compress: bool, checksum: bool) -> Vec<u8> {
     let mut bytes = Vec::new();
