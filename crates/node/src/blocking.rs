@@ -395,3 +395,7 @@ impl Node {
         self.blocking.remove(handle);
     }
 }
+
+#[cfg(test)]
+#[path = "blocking_tests.rs"]
+mod tests;

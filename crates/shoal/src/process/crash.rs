@@ -8,9 +8,10 @@
 
 use std::backtrace::Backtrace;
 use std::fmt::Write;
+use std::io;
 use std::panic::PanicHookInfo;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use shoal_config::REDIS_VERSION;
 
@@ -70,6 +71,24 @@ pub fn set_signals_reported(is_enabled: bool) {
             libc::sigaction(signal, &action, std::ptr::null_mut());
         }
     }
+}
+
+/// Makes an INT that comes while the server is stopping end the process at once, whatever it is busy with.
+///
+/// # Errors
+/// The operating system's.
+pub fn exit_on_second_interrupt(is_stopping: &Arc<AtomicBool>) -> io::Result<()> {
+    let is_stopping = Arc::clone(is_stopping);
+    let insist = move || {
+        if is_stopping.load(Ordering::SeqCst) {
+            logging::write_from_signal("You insist... exiting now.\n");
+            super::system::exit_immediately(1);
+        }
+    };
+    // SAFETY: a flag is read; then a line is written by one system call, and the process ends. Nothing of it returns into
+    // the interrupted code.
+    unsafe { signal_hook::low_level::register(libc::SIGINT, insist) }?;
+    Ok(())
 }
 
 extern "C" fn on_signal(signal: libc::c_int, info: *mut libc::siginfo_t, _context: *mut libc::c_void) {

@@ -9,8 +9,6 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use super::system;
-use crate::logging;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::{flag, low_level};
 
@@ -63,7 +61,7 @@ impl Signals {
             is_stopping: Arc::clone(&is_stopping),
         };
         // The order counts: a first INT must find the flag unset, and the waker must come after the flags.
-        insist_on_second_interrupt(&is_stopping)?;
+        super::crash::exit_on_second_interrupt(&is_stopping)?;
         for signal in [SIGINT, SIGTERM, SIGQUIT] {
             flag::register(signal, Arc::clone(&is_stopping))?;
             flag::register_usize(signal, Arc::clone(&signals.stop), usize::try_from(signal).unwrap_or(0))?;
@@ -94,22 +92,6 @@ impl Signals {
     pub fn take_hangup(&self) -> bool {
         self.hangup.swap(false, Ordering::SeqCst)
     }
-}
-
-/// An INT that comes while the server is stopping ends the process at once, whatever it is busy with.
-#[allow(unsafe_code)]
-fn insist_on_second_interrupt(is_stopping: &Arc<AtomicBool>) -> io::Result<()> {
-    let is_stopping = Arc::clone(is_stopping);
-    let insist = move || {
-        if is_stopping.load(Ordering::SeqCst) {
-            logging::write_from_signal("You insist... exiting now.\n");
-            system::exit_immediately(1);
-        }
-    };
-    // SAFETY: a flag is read; then a line is written by one system call, and the process
-    // ends. Nothing of it returns into the interrupted code.
-    unsafe { low_level::register(SIGINT, insist) }?;
-    Ok(())
 }
 
 #[cfg(test)]
