@@ -7,6 +7,7 @@ pub mod database;
 pub mod digest;
 pub mod entry;
 pub mod eviction;
+pub mod geohash;
 pub mod hasher;
 pub mod keyspace;
 mod long_double;

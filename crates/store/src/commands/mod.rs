@@ -3,6 +3,7 @@
 mod bitmap;
 mod expiry;
 mod generic;
+mod geo;
 mod hash;
 mod hyperloglog;
 mod list;
@@ -34,6 +35,7 @@ static BODIES: [Option<Body>; CommandId::COUNT] = {
     let families: &[&[(CommandId, Body)]] = &[
         bitmap::BODIES,
         generic::BODIES,
+        geo::BODIES,
         hash::BODIES,
         hyperloglog::BODIES,
         list::BODIES,

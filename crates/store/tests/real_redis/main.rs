@@ -9,5 +9,6 @@ mod files;
 mod members;
 mod numbers;
 mod pair;
+mod places;
 mod server;
 mod sorted_sets;

@@ -9,6 +9,8 @@ mod range;
 mod remove;
 mod scan;
 
+pub(super) use add::{AddOptions, add_members};
+
 use super::{Body, reply_with_element};
 use crate::call::{Call, EventClass};
 use crate::database::Found;
