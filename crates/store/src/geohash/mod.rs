@@ -52,7 +52,7 @@ impl Range {
         ((value - self.min) / self.size() * (1u64 << step) as f64) as u32
     }
 
-    fn from_fixed(self, fixed: u32, step: u32) -> f64 {
+    fn value_of(self, fixed: u32, step: u32) -> f64 {
         self.min + f64::from(fixed) / (1u64 << step) as f64 * self.size()
     }
 }
@@ -159,8 +159,8 @@ impl Cell {
     /// Its longitudes and latitudes.
     fn bounds(self) -> (Range, Range) {
         let bounds = |fixed: u32, range: Range| Range {
-            min: range.from_fixed(fixed, self.step),
-            max: range.from_fixed(fixed.wrapping_add(1), self.step),
+            min: range.value_of(fixed, self.step),
+            max: range.value_of(fixed.wrapping_add(1), self.step),
         };
         (bounds(squeeze(self.bits >> 1), LONGITUDES), bounds(squeeze(self.bits), LATITUDES))
     }

@@ -1,6 +1,7 @@
 //! Which cells have to be looked through to find all points of an area.
 
 use super::{Cell, EARTH_RADIUS_M, Point, Range, STEP_MAX, degrees, latitude_distance_m, radians};
+use std::cmp::Ordering;
 
 /// The form of an area, in meters.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -133,7 +134,8 @@ pub fn cells_to_search(area: &Area) -> impl Iterator<Item = Cell> {
 /// Whether a cell and those beside it reach as far as these bounds.
 fn covers(cell: Cell, longitudes: Range, latitudes: Range) -> bool {
     let beside = |east, north| cell.neighbour(east, north).bounds();
-    let not_beyond = |reached: f64, wanted: f64| !(reached < wanted);
+    // A shape too large for arithmetic has bounds that are no numbers; nothing is short of them.
+    let not_beyond = |reached: f64, wanted: f64| reached.partial_cmp(&wanted) != Some(Ordering::Less);
     not_beyond(beside(0, 1).1.max, latitudes.max)
         && not_beyond(latitudes.min, beside(0, -1).1.min)
         && not_beyond(beside(1, 0).0.max, longitudes.max)
