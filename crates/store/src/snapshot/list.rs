@@ -7,6 +7,7 @@ use crate::types::List;
 use crate::types::list::{End, NewElement, Part, Quicklist};
 use shoal_formats::listpack::Listpack;
 use shoal_formats::rdb::{Element, RdbElement, ValueLayout};
+use shoal_formats::ziplist::Ziplist;
 use std::sync::Arc;
 
 const MALFORMED: BadValue = BadValue::Malformed("malformed list");
@@ -43,6 +44,9 @@ impl Builder {
             Element::Node { bytes, .. } if self.layout == ValueLayout::Quicklist2 => {
                 self.list.push_packed(Listpack::from_bytes(bytes).map_err(|_| MALFORMED)?);
             }
+            Element::Node { bytes, .. } if self.layout == ValueLayout::Quicklist => {
+                self.list.push_packed(listpack_of(bytes)?);
+            }
             _ => return Err(WRONG_PART),
         }
         Ok(())
@@ -61,6 +65,22 @@ impl Builder {
 }
 
 /// A list that is one ziplist.
-pub(super) fn packed(_: &[u8], _: &BuildOptions) -> Result<List, BadValue> {
-    Err(MALFORMED)
+pub(super) fn packed(bytes: &[u8], options: &BuildOptions) -> Result<List, BadValue> {
+    let mut builder = Builder::new(ValueLayout::List, options);
+    for element in Ziplist::new(bytes).map_err(|_| MALFORMED)?.iter() {
+        element.with_text(|text| builder.push(text));
+    }
+    builder.finish()
+}
+
+/// The listpack that holds what a ziplist holds.
+fn listpack_of(ziplist: &[u8]) -> Result<Listpack, BadValue> {
+    let mut listpack = Listpack::new();
+    for element in Ziplist::new(ziplist).map_err(|_| MALFORMED)?.iter() {
+        if !listpack.fits(1, element.text_length()) {
+            return Err(MALFORMED);
+        }
+        element.with_text(|text| listpack.push(text));
+    }
+    Ok(listpack)
 }
