@@ -6,6 +6,7 @@
 
 mod mutate;
 mod targets;
+mod values;
 
 pub use mutate::Mutator;
 pub use targets::{TARGETS, Target};

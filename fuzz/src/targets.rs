@@ -2,7 +2,10 @@
 
 use shoal_cluster::nodes_conf::NodesConf;
 use shoal_config::{Config, Mode, Surroundings};
-use shoal_formats::{dump_payload, rdb};
+use shoal_formats::intset::Intset;
+use shoal_formats::ziplist::Ziplist;
+use shoal_formats::zipmap::Zipmap;
+use shoal_formats::{aof, dump_payload, listpack, rdb};
 use shoal_protocol::request::{Limits, RequestReader};
 use shoal_protocol::value::{Decoder, Value};
 use shoal_replication::{Framing, Handshake, HandshakeSettings, Transfer};
@@ -22,6 +25,12 @@ pub const TARGETS: &[Target] = &[
     Target { name: "bus", run: shoal_cluster::wire::fuzz_bus },
     Target { name: "rdb", run: rdb::fuzz_rdb },
     Target { name: "restore", run: payload },
+    Target { name: "value", run: crate::values::value },
+    Target { name: "listpack", run: listpack::fuzz_listpack },
+    Target { name: "intset", run: intsets },
+    Target { name: "ziplist", run: ziplists },
+    Target { name: "aof", run: aof::fuzz_aof },
+    Target { name: "aof_manifest", run: aof_manifest },
     Target { name: "nodes_conf", run: nodes_conf },
     Target { name: "redis_conf", run: redis_conf },
     Target { name: "replication", run: replication },
@@ -79,6 +88,39 @@ fn payload(data: &[u8]) {
     let readers = dump_payload::read(data, false).into_iter().chain([rdb::ValueReader::new(data)]);
     for mut reader in readers {
         while let Ok(Some(_)) = reader.next() {}
+    }
+}
+
+/// An intset is what a sorted set of integers is.
+fn intsets(data: &[u8]) {
+    let Ok(mut intset) = Intset::from_bytes(data) else { return };
+    let mut model: std::collections::BTreeSet<i64> = intset.iter().collect();
+    assert_eq!(model.len(), intset.len());
+    let first = model.first().copied().unwrap_or(0);
+    for integer in [first, 0, -1, i64::from(i16::MAX) + 1, i64::MIN] {
+        assert_eq!(intset.contains(integer), model.contains(&integer));
+        assert_eq!(intset.insert(integer), model.insert(integer));
+    }
+    assert_eq!(intset.remove(first), model.remove(&first));
+    assert!(intset.iter().eq(model), "the integers ascend");
+    assert!(Intset::from_bytes(intset.as_bytes()).is_ok());
+}
+
+/// What is taken for a ziplist or a zipmap can be read to its end.
+fn ziplists(data: &[u8]) {
+    if let Ok(list) = Ziplist::new(data) {
+        assert_eq!(list.iter().count(), list.len());
+    }
+    if let Ok(map) = Zipmap::new(data) {
+        let bytes: usize = map.iter().map(|(name, value)| name.len() + value.len()).sum();
+        assert!(bytes < data.len());
+    }
+}
+
+/// A list of files that can be read is written and read again the same.
+fn aof_manifest(data: &[u8]) {
+    if let Ok(manifest) = aof::Manifest::parse(data) {
+        assert_eq!(aof::Manifest::parse(manifest.to_string().as_bytes()).unwrap_or_default(), manifest);
     }
 }
 

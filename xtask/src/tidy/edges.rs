@@ -35,7 +35,7 @@ const LAYERS: &[Layer] = &[
         "transport",
         &["machine", "protocol", "config", "formats", "store", "session", "replication", "cluster", "node"],
     ),
-    shell("fuzz", &["machine", "protocol", "config", "formats", "replication", "cluster"]),
+    shell("fuzz", &["machine", "protocol", "config", "formats", "store", "replication", "cluster"]),
     shell("cli", &["machine", "protocol", "config", "formats", "cluster"]),
     shell(
         "simulator",
