@@ -26,6 +26,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "rdb", run: rdb::fuzz_rdb },
     Target { name: "restore", run: payload },
     Target { name: "value", run: crate::values::value },
+    Target { name: "packed", run: crate::values::packed },
     Target { name: "listpack", run: listpack::fuzz_listpack },
     Target { name: "intset", run: intsets },
     Target { name: "ziplist", run: ziplists },

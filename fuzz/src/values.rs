@@ -111,6 +111,62 @@ const COMMANDS: &[(&str, &[&str])] = &[
     ),
 ];
 
+/// The layouts of small collections, and a node of a list and of a stream: what `packed` makes of its input.
+const LAYOUTS: u8 = 10;
+
+/// The first byte chooses a layout, the rest is a listpack, an intset or one of their forerunners, whose own length is put
+/// right: so that changed inputs get further.
+pub fn packed(data: &[u8]) {
+    let Some((&first, rest)) = data.split_first() else { return };
+    let mut bytes = rest.to_vec();
+    let layout = first % LAYOUTS;
+    let has_length = !matches!(layout, 0 | 1);
+    let total = bytes.len() as u32;
+    if let Some(length) = bytes.first_chunk_mut::<4>().filter(|_| has_length) {
+        *length = total.to_le_bytes();
+    }
+    let length = u16::try_from(bytes.len()).unwrap_or(u16::MAX);
+    bytes.truncate(usize::from(length));
+    let string = [&[0x80, 0, 0][..], &length.to_be_bytes(), &bytes].concat();
+    let body = match layout {
+        0 => [&[11][..], &string].concat(),
+        1 => [&[9][..], &string].concat(),
+        2 => [&[10][..], &string].concat(),
+        3 => [&[12][..], &string].concat(),
+        4 => [&[13][..], &string].concat(),
+        5 => [&[16][..], &string].concat(),
+        6 => [&[17][..], &string].concat(),
+        7 => [&[20][..], &string].concat(),
+        8 => [&[18, 2, 2][..], &string, &[1, 1, b'x']].concat(),
+        _ => stream(&string, &bytes),
+    };
+    value(&body);
+}
+
+/// A stream of one node, with a group and nothing pending. It says of itself that it has as many entries as the node.
+fn stream(string: &[u8], node: &[u8]) -> Vec<u8> {
+    const ID: [u8; 16] = [0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1];
+    // The first element of the node: a small integer, or something else that cannot be right.
+    let length = node.get(6).copied().unwrap_or(0) & 0x3f;
+    let id = [0x3f, 0];
+    [
+        &[19, 1, 16][..],
+        &ID,
+        string,
+        &[length],
+        &id,
+        &[1, 1],
+        &id,
+        &[length],
+        &[1, 1, b'g'],
+        &[0, 0, 1, 0],
+        &[1, 1, b'c'],
+        &[0; 8],
+        &[0],
+    ]
+    .concat()
+}
+
 /// Gives `data` (a type byte, and the value as in a file) to RESTORE. It is refused and nothing has changed, or every command
 /// works on it.
 pub fn value(data: &[u8]) {

@@ -8,6 +8,7 @@ use crate::call::{EncodingLimits, StoreOptions};
 use crate::entry::NewValue;
 use crate::hasher::Hasher;
 use crate::types::{Object, Settings};
+use shoal_formats::listpack::{Element, Listpack, Malformed};
 use shoal_formats::rdb::{RdbElement, RdbProblem, RdbString, RdbValue, ValueEvent, ValueLayout, ValueReader};
 use std::fmt;
 
@@ -167,6 +168,25 @@ pub fn read_value<R>(
         builder.element(&element)?;
     }
     Ok(use_value(NewValue::Object(builder.finish()?)))
+}
+
+/// A listpack of a file. Strings that are integers in their canonical form stand there as integers, as everybody who looks
+/// for them expects; files of other programs may have them otherwise.
+///
+/// # Errors
+/// The bytes are none.
+pub(super) fn listpack(bytes: &[u8]) -> Result<Listpack, Malformed> {
+    let listpack = Listpack::from_bytes(bytes)?;
+    let is_canonical = |element| match element {
+        Element::Integer(_) => true,
+        Element::Bytes(text) => matches!(Element::of(text), Element::Bytes(_)),
+    };
+    if listpack.iter().all(is_canonical) {
+        return Ok(listpack);
+    }
+    let mut canonical = Listpack::new();
+    listpack.iter().for_each(|element| element.with_text(|text| canonical.push(text)));
+    Ok(canonical)
 }
 
 /// The error for a part that another type would have.

@@ -1,9 +1,8 @@
 //! Hashes in files: a listpack or one of its forerunners, or field by field.
 
-use super::build::{BadValue, BuildOptions, WRONG_PART};
+use super::build::{BadValue, BuildOptions, WRONG_PART, listpack};
 use super::emit::ValueSink;
 use crate::types::{Collection, Hash};
-use shoal_formats::listpack::Listpack;
 use shoal_formats::rdb::{Element, RdbElement, RdbValue, ValueLayout};
 use shoal_formats::ziplist::Ziplist;
 use shoal_formats::zipmap::Zipmap;
@@ -60,7 +59,7 @@ pub(super) fn packed(layout: ValueLayout, bytes: &[u8], options: &BuildOptions) 
     let mut builder = Builder::new(options);
     match layout {
         ValueLayout::HashListpack => {
-            let listpack = Listpack::from_bytes(bytes).map_err(|_| MALFORMED)?;
+            let listpack = listpack(bytes).map_err(|_| MALFORMED)?;
             if !listpack.len().is_multiple_of(2) {
                 return Err(MALFORMED);
             }
@@ -89,6 +88,7 @@ mod tests {
     use super::*;
     use crate::call::StoreOptions;
     use crate::hasher::Hasher;
+    use shoal_formats::listpack::Listpack;
 
     fn options() -> BuildOptions {
         BuildOptions::new(&StoreOptions::default(), Hasher::new(1, 2))

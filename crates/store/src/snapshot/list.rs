@@ -1,6 +1,6 @@
 //! Lists in files: nodes, each a listpack or one long element.
 
-use super::build::{BadValue, BuildOptions, WRONG_PART};
+use super::build::{BadValue, BuildOptions, WRONG_PART, listpack};
 use super::emit::ValueSink;
 use crate::call::EncodingLimits;
 use crate::types::List;
@@ -42,7 +42,7 @@ impl Builder {
             Element::Member(text) => self.push(text),
             Element::Node { plain: true, bytes } => self.list.push_plain(Arc::new(bytes.to_vec())),
             Element::Node { bytes, .. } if self.layout == ValueLayout::Quicklist2 => {
-                self.list.push_packed(Listpack::from_bytes(bytes).map_err(|_| MALFORMED)?);
+                self.list.push_packed(listpack(bytes).map_err(|_| MALFORMED)?);
             }
             Element::Node { bytes, .. } if self.layout == ValueLayout::Quicklist => {
                 self.list.push_packed(listpack_of(bytes)?);

@@ -1,10 +1,9 @@
 //! Sets in files: an intset, a listpack, or member by member.
 
-use super::build::{BadValue, BuildOptions, WRONG_PART};
+use super::build::{BadValue, BuildOptions, WRONG_PART, listpack};
 use super::emit::ValueSink;
 use crate::types::{Collection, Set};
 use shoal_formats::intset::Intset;
-use shoal_formats::listpack::Listpack;
 use shoal_formats::rdb::{Element, RdbElement, RdbValue, ValueLayout};
 
 const MALFORMED: BadValue = BadValue::Malformed("malformed set");
@@ -57,7 +56,7 @@ pub(super) fn packed(layout: ValueLayout, bytes: &[u8], options: &BuildOptions) 
             Set::from_intset(Intset::from_bytes(bytes).map_err(|_| MALFORMED)?, settings)
         }
         ValueLayout::SetListpack => {
-            let listpack = Listpack::from_bytes(bytes).map_err(|_| MALFORMED)?;
+            let listpack = listpack(bytes).map_err(|_| MALFORMED)?;
             Set::from_listpack(listpack, options.check_duplicates, settings).ok_or(TWICE)?
         }
         _ => return Err(MALFORMED),

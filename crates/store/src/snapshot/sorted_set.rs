@@ -1,6 +1,6 @@
 //! Sorted sets in files: a listpack or its forerunner, or member by member.
 
-use super::build::{BadValue, BuildOptions, WRONG_PART};
+use super::build::{BadValue, BuildOptions, WRONG_PART, listpack};
 use super::emit::ValueSink;
 use crate::types::{Collection, SortedSet};
 use shoal_formats::listpack::Listpack;
@@ -56,7 +56,7 @@ pub(super) fn packed(
     options: &BuildOptions,
 ) -> Result<SortedSet, BadValue> {
     let listpack = match layout {
-        ValueLayout::SortedSetListpack => Listpack::from_bytes(bytes).map_err(|_| MALFORMED)?,
+        ValueLayout::SortedSetListpack => listpack(bytes).map_err(|_| MALFORMED)?,
         ValueLayout::SortedSetZiplist => from_ziplist(bytes)?,
         _ => return Err(MALFORMED),
     };
@@ -70,7 +70,7 @@ fn from_ziplist(bytes: &[u8]) -> Result<Listpack, BadValue> {
     if !listpack.fits(ziplist.len(), bytes.len()) {
         return Err(MALFORMED);
     }
-    ziplist.iter().for_each(|element| listpack.push_element(element));
+    ziplist.iter().for_each(|element| element.with_text(|text| listpack.push(text)));
     Ok(listpack)
 }
 
