@@ -231,7 +231,12 @@ impl Node {
     }
 
     /// Serves the clients that wait for keys that were touched.
-    pub(crate) fn serve_blocked(&mut self, now: Now, host: &mut dyn Host) {
+    pub(crate) fn serve_blocked(&mut self, host: &mut dyn Host) {
+        if !self.blocking.has_ready() {
+            return;
+        }
+        // Time may have passed since the command began that touched the keys.
+        let now = host.now();
         // Keys whose clients a pause keeps from being served are looked at again when it is over.
         let mut held = Vec::new();
         while let Some((database, key)) = self.blocking.take_ready() {
@@ -250,7 +255,7 @@ impl Node {
         let mut next = 0;
         let mut is_held = false;
         while let Some(queue) = self.blocking.queue(database, key) {
-            let held_kind = self.kind_of_key(now, database, key);
+            let held_kind = self.kind_of_key(database, key);
             if held_kind.is_none() && queue.until_key_goes == 0 {
                 break;
             }
@@ -265,10 +270,10 @@ impl Node {
         is_held
     }
 
-    fn kind_of_key(&self, now: Now, database: usize, key: &[u8]) -> Option<Type> {
+    /// What a key holds; one that has expired goes when the command that waits for it looks at it.
+    fn kind_of_key(&self, database: usize, key: &[u8]) -> Option<Type> {
         let database = self.keyspace.database(database);
-        let entry = database.entry(database.find(key)?);
-        (entry.expiry_ms().is_none_or(|at| at > now.unix_ms())).then(|| entry.kind())
+        Some(database.entry(database.find(key)?).kind())
     }
 
     /// Runs a waiting client's command again. False if a pause forbids it.

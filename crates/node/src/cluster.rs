@@ -70,7 +70,7 @@ impl Node {
             _ => self.carry_out_orders(now, host, orders),
         }
         self.end_lost_subscriptions();
-        self.serve_blocked(now, host);
+        self.serve_blocked(host);
         self.free_garbage(host);
         host.tell_cluster(NodeMessage::Applied { version });
         self.report_to_cluster(now, host);

@@ -69,9 +69,7 @@ impl Node {
         let mark = session.output.mark();
         let verdict = self.process(now, host, handle, &mut session, request);
         let is_closing = self.finish(now, host, handle, session, mark);
-        if self.blocking.has_ready() {
-            self.serve_blocked(now, host);
-        }
+        self.serve_blocked(host);
         if is_closing { Verdict::Blocked } else { verdict }
     }
 
@@ -327,6 +325,7 @@ impl Node {
     ) {
         let began_us = self.stopwatch_us.take().unwrap_or_else(|| host.stopwatch_us());
         let is_outermost = !self.unit.is_open;
+        let offset_before = self.replication_offset();
         self.effects.reset();
         let makes_own_keys = session.kind != ClientKind::Primary && self.is_writable_replica();
         self.effects.track_touched = !self.watchers.is_empty() || !self.blocking.is_empty() || makes_own_keys;
@@ -367,6 +366,10 @@ impl Node {
             end_asking(session);
         }
         self.after(handle, session, command, &request);
+        // For WAIT; what a transaction did is in the stream only now.
+        if is_outermost && self.replication_offset() != offset_before {
+            session.last_write_offset = self.replication_offset();
+        }
         if command.id == CommandId::Flushall && outcome.is_ok() && !session.is_internal {
             self.save_emptiness(now, host);
         }
@@ -480,9 +483,6 @@ impl Node {
         }
         if session.kind != ClientKind::Primary {
             self.propagate_effects(session.database, command, request);
-            if command.flags.contains(Flags::WRITE) {
-                session.last_write_offset = self.replication_offset();
-            }
         } else if self.aof.takes_effects() && !session.is_internal {
             self.propagate_effects(session.database, command, request);
         } else {

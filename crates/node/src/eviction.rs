@@ -53,7 +53,7 @@ impl Node {
     pub fn relieve_memory(&mut self, now: Now, host: &mut dyn Host) {
         if self.eviction.is_running {
             self.evict(now, host, None);
-            self.serve_blocked(now, host);
+            self.serve_blocked(host);
         }
         if self.client_memory_is_limited() {
             self.evict_clients(now, host, None);

@@ -57,7 +57,7 @@ impl Node {
         }
         if self.is_replica() {
             self.expire_own_keys(now);
-            self.serve_blocked(now, host);
+            self.serve_blocked(host);
             return true;
         }
         let mut is_round_done = true;
@@ -74,7 +74,7 @@ impl Node {
                 self.delete_expired(database, key);
             }
         }
-        self.serve_blocked(now, host);
+        self.serve_blocked(host);
         self.free_garbage(host);
         is_round_done
     }

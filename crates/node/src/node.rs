@@ -102,6 +102,8 @@ pub struct Node {
     pub(crate) aof: Aof,
     /// A shutdown that waits for replicas.
     pub(crate) shutdown: Option<PendingShutdown>,
+    /// A shutdown that a signal has asked for, to begin with the next tick.
+    pub(crate) shutdown_asked: Option<crate::action::ShutdownRequest>,
     /// The servers that MIGRATE has moved keys to.
     pub(crate) targets: Targets,
     /// The most memory that was ever used.
@@ -167,6 +169,7 @@ impl Node {
             persistence: Persistence::new(now),
             aof: Aof::default(),
             shutdown: None,
+            shutdown_asked: None,
             targets: Targets::default(),
             memory_peak_bytes: 0,
             memory_at_start_bytes: None,
@@ -384,9 +387,7 @@ impl Node {
         }
         self.go_on_applying(now, host);
         self.expire_blocked(now, host);
-        if self.blocking.has_ready() {
-            self.serve_blocked(now, host);
-        }
+        self.serve_blocked(host);
         if self.is_housekeeping_paused {
             return;
         }
@@ -404,6 +405,7 @@ impl Node {
         self.flush_aof(host);
         self.rewrite_if_due(now, host);
         self.save_if_due(now, host);
+        self.begin_asked_shutdown(now, host);
         self.continue_shutdown(now, host);
         if !self.is_loading {
             self.replication_tick(now, host);
@@ -415,8 +417,10 @@ impl Node {
     /// When a tick is wanted earlier than `hz` asks for.
     pub fn next_deadline(&self) -> Option<Monotonic> {
         let waits = self.replication.waits.iter().filter_map(|wait| wait.deadline);
-        let held = self.can_go_on_applying().then_some(Monotonic(0));
-        waits.chain(held).chain(self.pauses.next_deadline()).chain(self.blocking.next_deadline()).min()
+        let is_due =
+            self.can_go_on_applying() || self.shutdown_asked.is_some() && !self.is_housekeeping_paused;
+        let due = is_due.then_some(Monotonic(0));
+        waits.chain(due).chain(self.pauses.next_deadline()).chain(self.blocking.next_deadline()).min()
     }
 
     /// Hands memory that takes long to free to the shell.

@@ -39,10 +39,17 @@ pub(crate) enum ShutdownProgress {
 }
 
 impl Node {
-    /// Somebody wants the server to stop: a signal. If the data cannot be saved the server goes on, unless it is to stop
-    /// all the same.
-    pub fn begin_shutdown(&mut self, now: Now, host: &mut dyn Host, request: ShutdownRequest) {
-        self.start_shutdown(now, host, request, None);
+    /// Somebody wants the server to stop: a signal. It begins with the next tick. If the data cannot be saved the server
+    /// goes on, unless it is to stop all the same.
+    pub fn begin_shutdown(&mut self, request: ShutdownRequest) {
+        self.shutdown_asked = Some(request);
+    }
+
+    /// Begins the shutdown that a signal has asked for.
+    pub(crate) fn begin_asked_shutdown(&mut self, now: Now, host: &mut dyn Host) {
+        if let Some(request) = self.shutdown_asked.take() {
+            self.start_shutdown(now, host, request, None);
+        }
     }
 
     /// Begins a shutdown, or finishes the one that waits for replicas if this one does not want to wait. `client` is the
@@ -96,7 +103,8 @@ impl Node {
 
     /// Takes a shutdown back that waits for replicas. False if there is none.
     pub(crate) fn abort_shutdown(&mut self, host: &mut dyn Host) -> bool {
-        if self.shutdown.is_none() {
+        let was_asked = self.shutdown_asked.take().is_some();
+        if self.shutdown.is_none() && !was_asked {
             return false;
         }
         host.log(LogLevel::Notice, "Shutdown manually aborted.");

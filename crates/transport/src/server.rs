@@ -302,8 +302,7 @@ impl Server {
             (self.reload)();
         }
         if let Some(request) = requests.stop {
-            let now = self.host.clock.now();
-            self.node.begin_shutdown(now, &mut self.host, request);
+            self.node.begin_shutdown(request);
         }
     }
 

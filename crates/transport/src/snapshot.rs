@@ -138,6 +138,8 @@ impl SnapshotWriter {
         if let Some(child) = &self.child {
             // SAFETY: the process is a child of this one that has not been waited for, so the number is still its own.
             unsafe { libc::kill(child.process_id, libc::SIGUSR1) };
+            // The process may end before it hears of the child's end.
+            let _ = fs::remove_file(&child.temporary);
         }
     }
 

@@ -7,6 +7,7 @@
 #![allow(unsafe_code)] // Handlers of fatal signals have no safe interface anywhere; see `install`.
 
 use std::backtrace::Backtrace;
+use std::ffi::CString;
 use std::fmt::Write;
 use std::io;
 use std::panic::PanicHookInfo;
@@ -79,14 +80,18 @@ pub fn set_signals_reported(is_enabled: bool) {
 /// The operating system's.
 pub fn exit_on_second_interrupt(is_stopping: &Arc<AtomicBool>) -> io::Result<()> {
     let is_stopping = Arc::clone(is_stopping);
+    // The file that a save is writing; it stands in the working directory.
+    let temporary = CString::new(format!("temp-{}.rdb", std::process::id())).unwrap_or_default();
     let insist = move || {
         if is_stopping.load(Ordering::SeqCst) {
             logging::write_from_signal("You insist... exiting now.\n");
+            // SAFETY: the name ends with a zero, and lives as long as the handler.
+            unsafe { libc::unlink(temporary.as_ptr()) };
             super::system::exit_immediately(1);
         }
     };
-    // SAFETY: a flag is read; then a line is written by one system call, and the process ends. Nothing of it returns into
-    // the interrupted code.
+    // SAFETY: a flag is read; then there are three system calls, the last of which ends the process. Nothing of it returns
+    // into the interrupted code.
     unsafe { signal_hook::low_level::register(libc::SIGINT, insist) }?;
     Ok(())
 }
