@@ -261,7 +261,9 @@ impl Node {
         use shoal_config::ProtectedAction;
         let (name, setting) = match command.id {
             CommandId::Debug => ("DEBUG", self.config.enable_debug_command),
-            CommandId::Module => ("MODULE", self.config.enable_module_command),
+            CommandId::ModuleLoad | CommandId::ModuleLoadex | CommandId::ModuleUnload => {
+                ("MODULE", self.config.enable_module_command)
+            }
             _ => return Ok(()),
         };
         let is_allowed = match setting {
@@ -325,7 +327,7 @@ impl Node {
     ) {
         let began_us = self.stopwatch_us.take().unwrap_or_else(|| host.stopwatch_us());
         let is_outermost = !self.unit.is_open;
-        let offset_before = self.replication_offset();
+        let (offset_before, aof_before) = (self.replication_offset(), self.aof.position());
         self.effects.reset();
         let makes_own_keys = session.kind != ClientKind::Primary && self.is_writable_replica();
         self.effects.track_touched = !self.watchers.is_empty() || !self.blocking.is_empty() || makes_own_keys;
@@ -366,6 +368,9 @@ impl Node {
             end_asking(session);
         }
         self.after(handle, session, command, &request);
+        if is_outermost && self.aof.position() != aof_before {
+            session.last_aof_position = self.aof.position();
+        }
         // For WAIT; what a transaction did is in the stream only now.
         if is_outermost && self.replication_offset() != offset_before {
             session.last_write_offset = self.replication_offset();

@@ -85,6 +85,8 @@ pub struct AofHealth {
     pub is_sync_pending: bool,
     /// How often a write had to wait for the disk.
     pub delayed_syncs: u64,
+    /// Of all bytes that were ever appended, how many have reached the disk.
+    pub synced_bytes: u64,
 }
 
 /// Ways to die on purpose.

@@ -145,6 +145,8 @@ pub struct Session {
     pub over_soft_limit_since: Option<Monotonic>,
     /// The offset of the replication stream after its last write, for WAIT.
     pub last_write_offset: u64,
+    /// How long the append-only file was after its last write, for WAITAOF.
+    pub last_aof_position: u64,
     /// The memory that it was counted with last, for `maxmemory-clients`.
     pub counted_bytes: usize,
 }
@@ -187,6 +189,7 @@ impl Session {
             input_free_bytes: 0,
             over_soft_limit_since: None,
             last_write_offset: 0,
+            last_aof_position: 0,
             counted_bytes: 0,
         }
     }

@@ -44,6 +44,9 @@ struct State {
     error: Option<String>,
     retry_at: Option<Instant>,
     delayed_syncs: u64,
+    /// Bytes that were ever appended, and those of them that have reached the disk.
+    appended_bytes: u64,
+    synced_bytes: u64,
     is_stopping: bool,
 }
 
@@ -54,6 +57,7 @@ impl State {
             queued_bytes: self.queue.len() as u64,
             is_sync_pending: self.is_unsynced,
             delayed_syncs: self.delayed_syncs,
+            synced_bytes: self.synced_bytes,
         }
     }
 
@@ -134,6 +138,7 @@ impl AofFiles {
         if bytes.is_empty() {
             return state.health();
         }
+        state.appended_bytes += bytes.len() as u64;
         let is_direct = !state.is_busy && state.queue.is_empty() && policy != AppendFsync::Always;
         match state.file.clone().filter(|_| is_direct) {
             Some(file) => {
@@ -205,8 +210,9 @@ impl AofFiles {
         let (file, size) = attempt().map_err(|error| describe(&error))?;
         let mut state = self.drain()?;
         if let Some(old) = state.file.replace(Arc::new(file))
-            && std::mem::take(&mut state.is_unsynced)
+            && state.is_unsynced
         {
+            // The new file is synced after it, as then everything is known to be on the disk.
             state.closing.push(old);
             self.shared.work.notify_one();
         }
@@ -442,8 +448,10 @@ fn sync<'a>(shared: &'a Shared, mut state: MutexGuard<'a, State>) -> MutexGuard<
     if state.queue.is_empty() {
         state.is_sync_wanted = false;
     }
-    if let Err(error) = synced {
-        state.note_failure(&error);
+    match synced {
+        // What came meanwhile is still queued.
+        Ok(()) => state.synced_bytes = state.appended_bytes - state.queue.len() as u64,
+        Err(error) => state.note_failure(&error),
     }
     state
 }

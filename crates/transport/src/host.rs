@@ -139,7 +139,8 @@ impl Host for ShellHost {
         target: SnapshotTarget,
         context: &SnapshotContext,
     ) -> Result<SnapshotStart, String> {
-        self.snapshots.begin(&self.registry, keyspace, target, context)
+        let listeners = self.listeners.descriptors();
+        self.snapshots.begin(&self.registry, &listeners, keyspace, target, context)
     }
 
     fn cancel_snapshot(&mut self) {

@@ -4,6 +4,7 @@ use mio::net::{TcpListener, UnixListener};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use std::fmt;
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -76,6 +77,13 @@ impl Listeners {
         self.unix = Some(attempt().map_err(|reason| ListenError { address: path.to_owned(), reason })?);
         self.unix_path = Some(Path::new(path).to_path_buf());
         Ok(())
+    }
+
+    /// The descriptors of the sockets. A forked child closes them, so that nobody finds the port taken when this process
+    /// has ended.
+    pub fn descriptors(&self) -> Vec<RawFd> {
+        let unix = self.unix.iter().map(AsRawFd::as_raw_fd);
+        self.tcp.iter().map(AsRawFd::as_raw_fd).chain(unix).collect()
     }
 
     /// Closes the sockets and removes the Unix socket's file.

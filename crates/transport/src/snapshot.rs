@@ -20,6 +20,7 @@ use shoal_store::Keyspace;
 use shoal_store::snapshot::Snapshot;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Read, Write};
+use std::os::fd::RawFd;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -95,6 +96,7 @@ impl SnapshotWriter {
     pub fn begin(
         &mut self,
         registry: &Registry,
+        listeners: &[RawFd],
         keyspace: &Keyspace,
         target: SnapshotTarget,
         context: &SnapshotContext,
@@ -112,6 +114,10 @@ impl SnapshotWriter {
             -1 => Err(io::Error::last_os_error().to_string()),
             0 => {
                 drop(receiver);
+                for &listener in listeners {
+                    // SAFETY: the child has a copy of its own of each descriptor, and does not accept connections.
+                    unsafe { libc::close(listener) };
+                }
                 let code = run_child(keyspace, context, target, &path, sender);
                 exit_at_once(code)
             }

@@ -73,6 +73,13 @@ pub(crate) struct Aof {
     pub queued_bytes: u64,
     /// What was written has not reached the disk yet.
     pub is_sync_pending: bool,
+    /// Bytes that were ever given to the shell, and those of them that have reached the disk.
+    appended_bytes: u64,
+    pub synced_bytes: u64,
+    /// Where the replication stream was after so many bytes; looked at again when they have reached the disk.
+    mark: Option<(u64, u64)>,
+    /// The offset of the replication stream up to which everything has reached the disk.
+    pub synced_offset: u64,
 }
 
 /// A rewrite that is going on.
@@ -104,6 +111,28 @@ impl Aof {
         self.buffer.extend_from_slice(encoded);
     }
 
+    /// How many bytes were ever appended.
+    #[inline]
+    pub(crate) fn position(&self) -> u64 {
+        self.appended_bytes + self.buffer.len() as u64
+    }
+
+    /// Notes what has reached the disk; the stream is at `offset` now.
+    fn note_synced(&mut self, synced_bytes: u64, offset: u64) {
+        self.synced_bytes = synced_bytes;
+        if let Some((bytes, marked)) = self.mark
+            && synced_bytes >= bytes
+        {
+            self.synced_offset = marked;
+            self.mark = None;
+        }
+        if synced_bytes >= self.appended_bytes {
+            self.synced_offset = offset;
+        } else {
+            self.mark.get_or_insert((self.appended_bytes, offset));
+        }
+    }
+
     /// Bytes that have not been given to the shell.
     pub(crate) fn buffered_bytes(&self) -> usize {
         self.buffer.len()
@@ -128,6 +157,7 @@ impl Node {
         let health = host.append_aof(&bytes, policy);
         self.aof.current_size += bytes.len() as u64;
         self.aof.increment_size += bytes.len() as u64;
+        self.aof.appended_bytes += bytes.len() as u64;
         bytes.clear();
         if bytes.capacity() <= BUFFER_KEPT_BYTES {
             self.aof.buffer = bytes;
@@ -135,6 +165,9 @@ impl Node {
         self.aof.queued_bytes = health.queued_bytes;
         self.aof.delayed_syncs = health.delayed_syncs;
         self.aof.is_sync_pending = health.is_sync_pending;
+        let offset = self.replication_offset();
+        self.aof.note_synced(health.synced_bytes, offset);
+        self.serve_waits();
         match health.error {
             None => {
                 if self.aof.write_error.take().is_some() {

@@ -304,3 +304,37 @@ fn loading_again_and_growth() {
     assert_eq!(fixture.host.snapshots, [SnapshotTarget::AofBase]);
     assert!(fixture.host.has_logged("Starting automatic rewriting of AOF on"));
 }
+
+#[test]
+fn clients_wait_for_the_disk() {
+    let mut fixture = started(&[]);
+    fixture.check_all(&[
+        ("WAITAOF 2 0 0", "-ERR value is out of range, value must between 0 and 1"),
+        ("WAITAOF 0 -1 0", "-ERR value is out of range, must be positive"),
+        ("WAITAOF 0 0 x", "-ERR timeout is not an integer or out of range"),
+        ("WAITAOF 1 0 0", "[:1, :0]"),
+    ]);
+    fixture.host.aof.synced_bytes = Some(fixture.host.aof.appended_bytes);
+    fixture.check("SET k v", "+OK");
+    fixture.check("WAITAOF 0 0 0", "[:0, :0]");
+    let client = fixture.connect();
+    fixture.check_as(client, "SET k v", "+OK");
+    fixture.check_as(client, "WAITAOF 1 0 0", "");
+    fixture.check("WAITAOF 1 1 500", "");
+    fixture.advance_ms(100);
+    assert!(fixture.received(client).is_empty());
+    fixture.host.aof.synced_bytes = None;
+    fixture.advance_ms(100);
+    assert_eq!(fixture.received(client), ["[:1, :0]"]);
+    fixture.advance_ms(500);
+    assert_eq!(fixture.received(fixture.first()), ["[:1, :0]"]);
+    fixture.host.aof.synced_bytes = Some(0);
+    fixture.check_as(client, "SET k v", "+OK");
+    fixture.check_as(client, "WAITAOF 1 0 0", "");
+    fixture.check("CONFIG SET appendonly no", "+OK");
+    fixture.advance_ms(100);
+    assert_eq!(
+        fixture.received(client),
+        ["-ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled."]
+    );
+}

@@ -154,7 +154,7 @@ fn histogram(call: &mut NodeCall<'_>, arguments: Arguments<'_>) -> Outcome {
     let wanted: Vec<&'static Command> = if arguments.is_empty() {
         COMMANDS.iter().filter(has_any).collect()
     } else {
-        let named = arguments.rest().filter_map(Command::lookup);
+        let named = arguments.rest().filter_map(by_full_name);
         named
             .flat_map(|command| std::iter::once(command).chain(command.subcommands()))
             .filter(has_any)
@@ -168,6 +168,16 @@ fn histogram(call: &mut NodeCall<'_>, arguments: Arguments<'_>) -> Outcome {
         write_histogram(&mut reply, latencies.total(), &latencies.cumulative());
     }
     Ok(())
+}
+
+/// A command, or a subcommand by its name with the container's before it: `client|id`.
+fn by_full_name(name: &[u8]) -> Option<&'static Command> {
+    let mut parts = name.splitn(2, |&byte| byte == b'|');
+    let command = Command::lookup(parts.next()?)?;
+    match parts.next() {
+        Some(subcommand) => command.subcommand(subcommand),
+        None => Some(command),
+    }
 }
 
 fn write_histogram(reply: &mut Reply<'_>, total: u64, steps: &[(u64, u64)]) {
@@ -245,6 +255,8 @@ mod tests {
             ),
             ("CLIENT ID", ":1"),
             ("LATENCY HISTOGRAM client", "[\"client|id\", [\"calls\", :1, \"histogram_usec\", [:1, :1]]]"),
+            ("LATENCY HISTOGRAM client|id", "[\"client|id\", [\"calls\", :1, \"histogram_usec\", [:1, :1]]]"),
+            ("LATENCY HISTOGRAM client|list", "[]"),
         ]);
         assert!(fixture.run("LATENCY HISTOGRAM").contains("\"latency|histogram\""));
     }

@@ -10,8 +10,10 @@ mod debug_layout;
 mod debug_tables;
 mod info;
 mod latency;
+mod lolwut;
 mod memory;
 pub(crate) mod migrate;
+mod module;
 mod persistence;
 mod pubsub;
 mod replication;
@@ -50,8 +52,10 @@ static BODIES: [Option<NodeBody>; CommandId::COUNT] = {
         debug::BODIES,
         info::BODIES,
         latency::BODIES,
+        lolwut::BODIES,
         memory::BODIES,
         migrate::BODIES,
+        module::BODIES,
         persistence::BODIES,
         pubsub::BODIES,
         replication::BODIES,

@@ -3,7 +3,7 @@
 use crate::call::{NodeBody, NodeCall};
 use crate::client_line::write_line;
 use crate::host::LogLevel;
-use crate::replication::{FailoverOptions, Reason, Stage, Wait};
+use crate::replication::{AofWait, FailoverOptions, NO_AOF, Reason, Stage, Wait};
 use shoal_protocol::number::parse_i64;
 use shoal_protocol::{Arguments, CommandId, ErrorReply, errors};
 use shoal_session::ClientKind;
@@ -15,6 +15,7 @@ pub(super) const BODIES: &[(CommandId, NodeBody)] = &[
     (CommandId::Failover, failover),
     (CommandId::Role, role),
     (CommandId::Wait, wait),
+    (CommandId::Waitaof, waitaof),
     (CommandId::Replconf, replconf),
     (CommandId::Psync, psync),
     (CommandId::Sync, sync),
@@ -121,19 +122,46 @@ fn wait(call: &mut NodeCall<'_>, mut arguments: Arguments<'_>) -> Outcome {
     let timeout = parse_i64(arguments.take()?)
         .ok_or(ErrorReply::new("ERR timeout is not an integer or out of range"))?;
     let timeout_ms = u64::try_from(timeout).map_err(|_| ErrorReply::new("ERR timeout is negative"))?;
-    let offset = call.session.last_write_offset;
-    let acknowledged = call.node.replication.peers.acknowledged(offset);
-    let count = usize::try_from(count).unwrap_or(0);
+    begin_wait(call, usize::try_from(count).unwrap_or(0), timeout_ms, None)
+}
+
+fn begin_wait(call: &mut NodeCall<'_>, count: usize, timeout_ms: u64, aof: Option<AofWait>) -> Outcome {
+    let deadline = (timeout_ms > 0).then(|| call.now.monotonic.plus_ms(timeout_ms));
+    let wait = Wait { handle: call.handle, offset: call.session.last_write_offset, count, deadline, aof };
+    let progress = call.node.wait_progress(&wait);
     // Nobody can be waited for in the middle of a transaction.
-    if acknowledged >= count || call.node.unit.is_open {
-        call.reply().integer(acknowledged as i64);
+    if wait.is_satisfied(progress) || call.node.unit.is_open {
+        progress.reply(&mut call.reply());
         return Ok(());
     }
-    let deadline = (timeout_ms > 0).then(|| call.now.monotonic.plus_ms(timeout_ms));
     call.session.is_blocked = true;
-    call.node.replication.waits.push(Wait { handle: call.handle, offset, count, deadline });
+    call.node.replication.waits.push(wait);
     call.node.ask_replicas();
     Ok(())
+}
+
+fn waitaof(call: &mut NodeCall<'_>, mut arguments: Arguments<'_>) -> Outcome {
+    let local = arguments.take_i64()?;
+    if !(0..=1).contains(&local) {
+        return Err(ErrorReply::new("ERR value is out of range, value must between 0 and 1"));
+    }
+    let count = parse_i64(arguments.take()?).and_then(|count| usize::try_from(count).ok());
+    let count = count.ok_or(errors::MUST_BE_POSITIVE)?;
+    let timeout = parse_i64(arguments.take()?)
+        .ok_or(ErrorReply::new("ERR timeout is not an integer or out of range"))?;
+    let timeout_ms = u64::try_from(timeout).map_err(|_| ErrorReply::new("ERR timeout is negative"))?;
+    if call.node.is_replica() {
+        return Err(ErrorReply::new(
+            "ERR WAITAOF cannot be used with replica instances. Please also note that writes to replicas are just local \
+             and are not propagated.",
+        ));
+    }
+    let is_local_wanted = local == 1;
+    if is_local_wanted && !call.node.config.appendonly {
+        return Err(NO_AOF);
+    }
+    let aof = AofWait { position: call.session.last_aof_position, is_local_wanted };
+    begin_wait(call, count, timeout_ms, Some(aof))
 }
 
 fn replconf(call: &mut NodeCall<'_>, mut arguments: Arguments<'_>) -> Outcome {
@@ -165,9 +193,11 @@ fn replconf(call: &mut NodeCall<'_>, mut arguments: Arguments<'_>) -> Outcome {
             }
             // Neither of these two is answered here.
             b"ack" => {
-                let offset = parse_i64(value).and_then(|offset| u64::try_from(offset).ok());
+                let parse = |word| parse_i64(word).and_then(|offset| u64::try_from(offset).ok());
+                let offset = parse(value);
+                let synced = if arguments.take_keyword("fack") { parse(arguments.take()?) } else { None };
                 if let Some(offset) = offset.filter(|_| call.session.kind == ClientKind::Replica) {
-                    call.node.acknowledged(call.now, call.handle, call.session, offset);
+                    call.node.acknowledged(call.now, call.handle, call.session, offset, synced);
                 }
                 return Ok(());
             }

@@ -27,7 +27,7 @@ mod tests;
 pub(crate) use failover::FailoverOptions;
 pub(crate) use peers::Stage;
 pub(crate) use role::Reason;
-pub(crate) use wait::Wait;
+pub(crate) use wait::{AofWait, NO_AOF, Wait};
 
 use crate::clients::Handle;
 use crate::node::Node;

@@ -54,6 +54,8 @@ pub(crate) struct Peer {
     pub is_pre_psync: bool,
     /// The offset that it has acknowledged.
     pub ack_offset: u64,
+    /// Up to where it says that its disk has everything.
+    pub synced_offset: u64,
     /// When it was last heard of.
     pub ack_at: Monotonic,
     /// Bytes it has been sent, and what that figure was when last looked at.
@@ -187,6 +189,11 @@ impl Peers {
     /// How many replicas have acknowledged everything up to this offset.
     pub fn acknowledged(&self, offset: u64) -> usize {
         self.replicas().filter(|(_, peer)| peer.is_online() && peer.ack_offset >= offset).count()
+    }
+
+    /// How many replicas have everything up to this offset on their disks.
+    pub fn synced(&self, offset: u64) -> usize {
+        self.replicas().filter(|(_, peer)| peer.is_online() && peer.synced_offset >= offset).count()
     }
 
     /// How many replicas were heard of at this point or later.

@@ -386,9 +386,17 @@ impl Node {
     }
 
     /// A replica says how far it is.
-    pub(crate) fn acknowledged(&mut self, now: Now, handle: Handle, session: &mut Session, offset: u64) {
+    pub(crate) fn acknowledged(
+        &mut self,
+        now: Now,
+        handle: Handle,
+        session: &mut Session,
+        offset: u64,
+        synced_offset: Option<u64>,
+    ) {
         let Some(peer) = self.replication.peers.get_mut(handle) else { return };
         peer.ack_offset = peer.ack_offset.max(offset);
+        peer.synced_offset = peer.synced_offset.max(synced_offset.unwrap_or(0));
         peer.ack_at = now.monotonic;
         if peer.stage == Stage::AwaitAck {
             self.replication.peers.set_stage(handle, Stage::Online);

@@ -462,7 +462,12 @@ impl Node {
         let handle = up.handle;
         let offset = self.replication_offset().to_string();
         let mut bytes = Vec::new();
-        crate::propagation::encode(&OwnedRequest::new(["REPLCONF", "ACK", &offset]).as_request(), &mut bytes);
+        let mut words = vec!["REPLCONF", "ACK", &offset];
+        let synced = self.aof.synced_offset.to_string();
+        if self.config.appendonly {
+            words.extend(["FACK", &synced]);
+        }
+        crate::propagation::encode(&OwnedRequest::new(words).as_request(), &mut bytes);
         self.write_to(handle, &mut None, &bytes);
     }
 

@@ -5,9 +5,9 @@ use crate::blocking::{ROLE_CHANGED, UNBLOCKED_BY_CLIENT};
 use crate::clients::Handle;
 use crate::node::Node;
 use shoal_machine::{Monotonic, Now};
-use shoal_protocol::{ErrorReply, OwnedRequest};
+use shoal_protocol::{ErrorReply, OwnedRequest, Reply};
 
-/// A client in WAIT.
+/// A client in WAIT or WAITAOF.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Wait {
     /// The client.
@@ -18,7 +18,51 @@ pub(crate) struct Wait {
     pub count: usize,
     /// When it gives up; `None` for never.
     pub deadline: Option<Monotonic>,
+    /// For WAITAOF.
+    pub aof: Option<AofWait>,
 }
+
+/// What WAITAOF waits for beside replicas, which have to have the writes on their disks, too.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct AofWait {
+    /// How much of the own append-only file has to be on the disk.
+    pub position: u64,
+    /// Whether that is waited for.
+    pub is_local_wanted: bool,
+}
+
+/// How far a wait has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct WaitProgress {
+    /// The own disk has it; for WAITAOF.
+    pub local: Option<bool>,
+    /// How many replicas have it.
+    pub replicas: usize,
+}
+
+impl Wait {
+    /// Whether there is nothing more to wait for.
+    pub(crate) fn is_satisfied(&self, progress: WaitProgress) -> bool {
+        let is_local_missing =
+            self.aof.is_some_and(|aof| aof.is_local_wanted) && progress.local != Some(true);
+        progress.replicas >= self.count && !is_local_missing
+    }
+}
+
+impl WaitProgress {
+    /// Replies with it.
+    pub(crate) fn reply(self, reply: &mut Reply<'_>) {
+        if let Some(local) = self.local {
+            reply.array(2);
+            reply.integer(i64::from(local));
+        }
+        reply.integer(self.replicas as i64);
+    }
+}
+
+/// What WAITAOF says without an append-only file.
+pub(crate) const NO_AOF: ErrorReply =
+    ErrorReply::new("ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.");
 
 impl Node {
     /// Asks all replicas through the stream how far they are, unless they have just been asked.
@@ -39,28 +83,46 @@ impl Node {
 
     /// Lets clients go on whose writes have arrived at enough replicas.
     pub(crate) fn serve_waits(&mut self) {
+        let has_aof = self.config.appendonly;
         self.end_waits(|node, wait| {
-            let count = node.replication.peers.acknowledged(wait.offset);
-            (count >= wait.count).then_some(count)
+            if wait.aof.is_some_and(|aof| aof.is_local_wanted) && !has_aof {
+                return Some(Err(NO_AOF));
+            }
+            let progress = node.wait_progress(wait);
+            wait.is_satisfied(progress).then_some(Ok(progress))
         });
+    }
+
+    /// How far a wait has come.
+    pub(crate) fn wait_progress(&self, wait: &Wait) -> WaitProgress {
+        let peers = &self.replication.peers;
+        match wait.aof {
+            None => WaitProgress { local: None, replicas: peers.acknowledged(wait.offset) },
+            Some(aof) => WaitProgress {
+                local: Some(self.config.appendonly && self.aof.synced_bytes >= aof.position),
+                replicas: peers.synced(wait.offset),
+            },
+        }
     }
 
     /// Lets clients go on whose patience has ended.
     pub(crate) fn expire_waits(&mut self, now: Now) {
+        // The append-only file may have been switched off.
+        self.serve_waits();
         self.end_waits(|node, wait| {
             let is_over = wait.deadline.is_some_and(|deadline| deadline <= now.monotonic);
-            is_over.then(|| node.replication.peers.acknowledged(wait.offset))
+            is_over.then(|| Ok(node.wait_progress(wait)))
         });
     }
 
-    /// Ends the waits for which `outcome` gives a number.
-    fn end_waits(&mut self, outcome: impl Fn(&Self, &Wait) -> Option<usize>) {
+    /// Ends the waits for which `outcome` gives something.
+    fn end_waits(&mut self, outcome: impl Fn(&Self, &Wait) -> Option<Result<WaitProgress, ErrorReply>>) {
         if self.replication.waits.is_empty() {
             return;
         }
         for wait in std::mem::take(&mut self.replication.waits) {
             match outcome(self, &wait) {
-                Some(count) => self.unblock(wait.handle, &Ok(count)),
+                Some(outcome) => self.unblock(wait.handle, &outcome),
                 None => self.replication.waits.push(wait),
             }
         }
@@ -72,11 +134,7 @@ impl Node {
             return false;
         };
         let wait = self.replication.waits.swap_remove(index);
-        let outcome = if with_error {
-            Err(UNBLOCKED_BY_CLIENT)
-        } else {
-            Ok(self.replication.peers.acknowledged(wait.offset))
-        };
+        let outcome = if with_error { Err(UNBLOCKED_BY_CLIENT) } else { Ok(self.wait_progress(&wait)) };
         self.unblock(handle, &outcome);
         true
     }
@@ -88,11 +146,11 @@ impl Node {
         waits.into_iter().map(|wait| wait.handle).collect()
     }
 
-    fn unblock(&mut self, handle: Handle, outcome: &Result<usize, ErrorReply>) {
+    fn unblock(&mut self, handle: Handle, outcome: &Result<WaitProgress, ErrorReply>) {
         let Some(session) = self.clients.session_mut(handle) else { return };
         session.is_blocked = false;
         match outcome {
-            Ok(count) => session.reply().integer(*count as i64),
+            Ok(progress) => progress.reply(&mut session.reply()),
             Err(error) => {
                 session.reply().error(error);
                 self.stats.count_error(error.code());

@@ -13,12 +13,17 @@ pub struct TestAof {
     pub open: Option<String>,
     /// How safe what was appended had to be.
     pub policies: Vec<AppendFsync>,
+    /// Bytes that were ever appended.
+    pub appended_bytes: u64,
+    /// Those that are said to have reached the disk; all if nothing is said.
+    pub synced_bytes: Option<u64>,
     /// What is wrong with appending.
     pub error: Option<String>,
 }
 
 impl TestAof {
     pub(super) fn append(&mut self, bytes: &[u8], policy: AppendFsync) -> AofHealth {
+        self.appended_bytes += bytes.len() as u64;
         if self.error.is_none()
             && let Some(file) = self.open.as_ref().and_then(|name| self.files.get_mut(name))
         {
@@ -27,7 +32,8 @@ impl TestAof {
                 self.policies.push(policy);
             }
         }
-        AofHealth { error: self.error.clone(), ..AofHealth::default() }
+        let synced_bytes = self.synced_bytes.unwrap_or(self.appended_bytes);
+        AofHealth { error: self.error.clone(), synced_bytes, ..AofHealth::default() }
     }
 
     pub(super) fn open(&mut self, name: &str, is_new: bool) -> Result<u64, String> {
