@@ -6,6 +6,7 @@
 mod bits;
 mod commands;
 mod files;
+mod lists;
 mod members;
 mod numbers;
 mod pair;

@@ -13,7 +13,12 @@ pub struct Pair {
 
 impl Pair {
     pub fn new() -> Self {
-        Self { server: Server::start(&[], |_| {}), fixture: Fixture::default() }
+        Self::with_options(&[])
+    }
+
+    /// The server has these options beside those that every test's server has.
+    pub fn with_options(options: &[&str]) -> Self {
+        Self { server: Server::start(options, |_| {}), fixture: Fixture::default() }
     }
 
     /// Runs a command on both and compares. Returns the reply.

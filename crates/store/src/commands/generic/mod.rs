@@ -6,6 +6,7 @@ mod keys;
 mod object;
 mod relocate;
 pub(super) mod scan;
+mod sort;
 
 use super::Body;
 use crate::call::Call;
@@ -42,6 +43,8 @@ pub(super) const BODIES: &[(CommandId, Body)] = &[
     (CommandId::Restore, dump::restore),
     (CommandId::RestoreAsking, dump::restore),
     (CommandId::Scan, scan::scan),
+    (CommandId::Sort, sort::sort),
+    (CommandId::SortRo, sort::sort_ro),
     (CommandId::Swapdb, keys::swapdb),
     (CommandId::Touch, keys::touch),
     (CommandId::Ttl, expire::ttl),
@@ -68,5 +71,7 @@ fn is_clustered(call: &Call<'_, '_>) -> bool {
     call.database().layout() == Layout::PerSlot
 }
 
+#[cfg(test)]
+mod sort_tests;
 #[cfg(test)]
 mod tests;
