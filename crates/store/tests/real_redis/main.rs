@@ -13,3 +13,4 @@ mod pair;
 mod places;
 mod server;
 mod sorted_sets;
+mod streams;
