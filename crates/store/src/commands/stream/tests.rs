@@ -580,3 +580,59 @@ fn replicas_follow() {
         }
     }
 }
+
+/// A damaged payload is refused and changes nothing, or gives a stream that every command can work with.
+#[test]
+fn damaged_payloads_are_refused_or_harmless() {
+    let mut fixture = Fixture::default();
+    fixture.options.skip_checksum = true;
+    fixture.options.compress = false;
+    fixture.options.limits.stream_node_max_entries = 3;
+    fixture.run("XGROUP CREATE s g 0 MKSTREAM");
+    for id in 1..=7 {
+        fixture.run(&format!("XADD s {id}-{id} f {id} g{} w", id % 2));
+    }
+    for line in ["XDEL s 2-2", "XREADGROUP GROUP g c COUNT 3 STREAMS s >", "XREADGROUP GROUP g d STREAMS s >"]
+    {
+        fixture.run(line);
+    }
+    let dumped =
+        shoal_protocol::quoting::split_arguments(fixture.run("DUMP s").as_bytes()).unwrap().remove(0);
+    let mut rng = shoal_machine::Rng::new(31);
+    let mut accepted = 0;
+    for _ in 0..10_000 {
+        let mut payload = dumped.clone();
+        for _ in 0..=rng.below(2) {
+            let at = rng.index(payload.len() - 10);
+            match rng.below(8) {
+                0 => drop(payload.splice(at..at, [rng.below(4) as u8])),
+                1 => drop(payload.remove(at)),
+                2..=5 => payload[at] = rng.below(10) as u8,
+                _ => payload[at] = rng.next_u64() as u8,
+            }
+        }
+        let reply = fixture.run_words(&[b"RESTORE".as_slice(), b"r", b"0", &payload]);
+        if reply != b"+OK\r\n" {
+            fixture.check("EXISTS r", ":0");
+            continue;
+        }
+        accepted += 1;
+        for line in [
+            "XINFO STREAM r FULL COUNT 0",
+            "XREVRANGE r + -",
+            "XREADGROUP GROUP g c STREAMS r 0",
+            "XREADGROUP GROUP g c STREAMS r >",
+            "XAUTOCLAIM r g d 0 0",
+            "XADD r MAXLEN 4 * f v",
+            "XTRIM r MINID 4",
+            "XDEL r 5-5 6-6",
+            "XGROUP DELCONSUMER r g c",
+            "COPY r r2 REPLACE",
+            "MEMORY USAGE r SAMPLES 0",
+            "DEL r",
+        ] {
+            fixture.run(line);
+        }
+    }
+    assert!(accepted > 300, "some damage is only to texts: {accepted}");
+}
