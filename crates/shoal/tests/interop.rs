@@ -6,6 +6,8 @@ mod support;
 mod clients;
 #[path = "interop/exchange.rs"]
 mod exchange;
+#[path = "interop/files.rs"]
+mod files;
 #[path = "interop/migrate.rs"]
 mod migrate;
 #[path = "interop/mixed.rs"]

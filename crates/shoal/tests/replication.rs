@@ -11,6 +11,7 @@ mod scenarios;
 
 use std::time::Duration;
 
+use support::data::{change_collections, fill_collections};
 use support::{Kind, LATER, Server, Setup, eventually};
 
 /// Two servers of one kind or of both.
@@ -38,7 +39,7 @@ fn wait_until_equal(primary: &Server, replica: &Server) {
     });
 }
 
-/// Strings of all encodings, with and without expiry, in several databases.
+/// Strings of all encodings, with and without expiry, in several databases; and collections of every type.
 fn fill(server: &Server) {
     let mut connection = server.connect();
     for database in ["0", "5", "15"] {
@@ -56,11 +57,15 @@ fn fill(server: &Server) {
             assert!(!reply.starts_with("ERR"), "{words:?}: {reply}");
         }
     }
+    assert_eq!(connection.text(&["SELECT", "11"]), "OK");
+    fill_collections(&mut connection);
 }
 
 /// Changes of all kinds that go down the stream of commands.
 fn change(server: &Server) {
     let mut connection = server.connect();
+    assert_eq!(connection.text(&["SELECT", "11"]), "OK");
+    change_collections(&mut connection);
     for words in [
         &["SELECT", "5"][..],
         &["SET", "fresh", "1", "PX", "500000"],

@@ -7,6 +7,7 @@
 
 pub mod cluster;
 pub mod connection;
+pub mod data;
 pub mod ports;
 pub mod server;
 
