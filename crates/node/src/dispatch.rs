@@ -419,6 +419,7 @@ impl Node {
             from_primary: session.kind == ClientKind::Primary,
             no_touch: session.no_touch && heeds_no_touch,
             deny_blocking: self.unit.is_open || session.kind == ClientKind::Primary,
+            reply_max_bytes: self.output_limit(session).hard_bytes as usize,
         };
         self.effects.skip_propagation = !self.has_consumers();
         let mut reply = shoal_protocol::Reply::new(&mut session.output, session.is_resp3);

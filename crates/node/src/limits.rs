@@ -76,8 +76,13 @@ impl Node {
         }
     }
 
+    /// How much output may wait for a client.
+    pub(crate) fn output_limit(&self, session: &Session) -> OutputBufferLimit {
+        self.config.client_output_buffer_limit.of(ClientType::of(session).class())
+    }
+
     fn is_output_over(&mut self, session: &mut Session, now: Now) -> bool {
-        let limit = self.config.client_output_buffer_limit.of(ClientType::of(session).class());
+        let limit = self.output_limit(session);
         let waiting_bytes = session.output.len() as u64;
         is_over_limit(limit, waiting_bytes, &mut session.over_soft_limit_since, now.monotonic)
     }
@@ -141,5 +146,20 @@ mod tests {
         assert!(fixture.is_connected(fixture.first()));
         fixture.send_as(fixture.first(), &["ECHO", &text]);
         assert!(!fixture.is_connected(fixture.first()));
+    }
+
+    #[test]
+    fn a_command_stops_that_would_write_without_end() {
+        let mut fixture = Fixture::new();
+        fixture.configure(&["client-output-buffer-limit", "normal 100000 0 0"]);
+        fixture.run("HSET h field value");
+        fixture.run("SADD s member");
+        fixture.run("ZADD z 1 member");
+        for command in ["HRANDFIELD h", "SRANDMEMBER s", "ZRANDMEMBER z"] {
+            let client = fixture.connect();
+            let words: Vec<&str> = command.split(' ').chain(["-9000000000000000000"]).collect();
+            fixture.send_as(client, &words);
+            assert!(!fixture.is_connected(client), "{command}");
+        }
     }
 }

@@ -303,6 +303,11 @@ impl<'a> Reply<'a> {
         self.output
     }
 
+    /// Bytes that wait for the client.
+    pub fn waiting_bytes(&self) -> usize {
+        self.output.len()
+    }
+
     /// `+OK`.
     pub fn ok(&mut self) {
         self.output.extend(b"+OK\r\n");

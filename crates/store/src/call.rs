@@ -109,6 +109,16 @@ pub struct Access {
     /// Nobody may wait here: in a transaction, a script, or the stream of a primary. A command that would wait replies as
     /// if its time had passed.
     pub deny_blocking: bool,
+    /// The client is disconnected when more bytes than these wait for it, so that a command of huge replies need not go
+    /// on; 0 for no limit.
+    pub reply_max_bytes: usize,
+}
+
+impl Access {
+    /// Whether so much waits for the client that nothing of it will be sent.
+    pub fn gives_up(&self, reply: &Reply<'_>) -> bool {
+        self.reply_max_bytes > 0 && reply.waiting_bytes() > self.reply_max_bytes
+    }
 }
 
 /// Settings of the store that commands need.

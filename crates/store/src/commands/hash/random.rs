@@ -32,7 +32,7 @@ pub(super) fn hrandfield(call: &mut Call<'_, '_>, mut arguments: Arguments<'_>) 
             shape.begin(call.reply, usize::try_from(count).unwrap_or(usize::MAX));
             hash.draw(count, call.rng, |field, value| {
                 shape.reply_with_pair(call.reply, field, value);
-                true
+                !call.access.gives_up(call.reply)
             });
         }
         RandomCount::Distinct(count) => {
@@ -65,7 +65,7 @@ struct Shape {
 impl Shape {
     fn begin(self, reply: &mut Reply<'_>, count: usize) {
         let flat = self.with_values && !reply.is_resp3();
-        reply.array(if flat { count * 2 } else { count });
+        reply.array(if flat { count.saturating_mul(2) } else { count });
     }
 
     fn reply_with_pair(self, reply: &mut Reply<'_>, field: Element<'_>, value: Element<'_>) {

@@ -77,7 +77,7 @@ pub(super) fn srandmember(call: &mut Call<'_, '_>, mut arguments: Arguments<'_>)
             call.reply.array(usize::try_from(count).unwrap_or(usize::MAX));
             set.draw(count, call.rng, |member| {
                 reply_with_element(call.reply, member);
-                true
+                !call.access.gives_up(call.reply)
             });
         }
         RandomCount::Distinct(count) => {

@@ -30,6 +30,9 @@ pub(super) fn zrandmember(call: &mut Call<'_, '_>, mut arguments: Arguments<'_>)
         RandomCount::Repeated(count) => {
             begin_members(reply, count as usize, with_scores);
             for _ in 0..count {
+                if call.access.gives_up(reply) {
+                    break;
+                }
                 if let Some((member, score)) = set.random(|| rng.next_u64()) {
                     write_scored(reply, member, score, with_scores);
                 }
