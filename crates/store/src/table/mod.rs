@@ -41,6 +41,9 @@ pub const NO_DEADLINE: u64 = u64::MAX;
 /// The most hash bits that the directory uses; 2^32 segments are far beyond any memory.
 const MAX_DEPTH: u32 = 32;
 
+/// So many places may be unused, whatever the size of the table.
+const VACANT_MIN: usize = 8;
+
 /// Hash bits that a cursor keeps.
 const CURSOR_BITS: u32 = 48;
 
@@ -392,6 +395,30 @@ impl<T: Item> Table<T> {
         let (first, width) = self.range_in_directory(hash, depth - 1);
         self.directory[first..first + width].fill(low);
         self.shortcuts[first..first + width].fill(self.segments[low as usize].shortcut());
+        if self.vacant.len() > VACANT_MIN.max(self.segments.len() / 2) {
+            self.compact();
+        }
+    }
+
+    /// Gives back the room of unused places, and of the directory that nobody needs any more. The buckets stay where they
+    /// are.
+    fn compact(&mut self) {
+        let mut places = Vec::with_capacity(self.segments.len());
+        let mut kept = Vec::with_capacity(self.segment_count());
+        for segment in std::mem::take(&mut self.segments) {
+            places.push(kept.len() as u32);
+            if segment.capacity() > 0 {
+                kept.push(segment);
+            }
+        }
+        let depth = kept.iter().map(Segment::depth).max().unwrap_or(0);
+        let step = 1 << (self.depth - depth);
+        let directory = self.directory.iter().step_by(step);
+        self.directory = directory.map(|&place| places[place as usize]).collect();
+        self.shortcuts = self.shortcuts.iter().copied().step_by(step).collect();
+        self.segments = kept;
+        self.depth = depth;
+        self.vacant = Vec::new();
     }
 
     /// Learns the buckets of the segment that owns `hash` anew.

@@ -109,6 +109,7 @@ fn grows_and_shrinks_and_stays_full() {
     }
     assert_eq!(table.len(), 10);
     assert!(table.segment_count() <= 10, "segments merge: {}", table.segment_count());
+    assert!(table.size_bytes() < 4096, "the room is given back: {} bytes", table.size_bytes());
     assert!((MANY - 10..MANY).all(|number| find(&table, number).is_some()));
     drop(table);
     assert_eq!(LIVE.get(), 0);
@@ -267,4 +268,29 @@ fn statistics_count_every_item() {
     assert!(table.statistics(true).to_string().contains(" number of elements: 100\n"));
     let twice = table.statistics(false).plus(&table.statistics(true));
     assert!(twice.to_string().contains(" number of elements: 1100\n"));
+}
+
+/// What is left of a large table is chosen as evenly as what a small one always had.
+#[test]
+fn random_items_are_spread_after_shrinking() {
+    let mut table = Table::new();
+    let mut state = 3u64;
+    let mut random = move || {
+        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        state ^ state >> 29
+    };
+    for number in 0..MANY {
+        insert(&mut table, number);
+    }
+    let left = if cfg!(miri) { 20 } else { 500 };
+    (left..MANY).for_each(|number| assert!(remove(&mut table, number)));
+    let draws = left * if cfg!(miri) { 20 } else { 200 };
+    let mut counts = vec![0u32; left as usize];
+    for _ in 0..draws {
+        counts[table.random(false, &mut random).unwrap().0.1 as usize] += 1;
+    }
+    let expected = f64::from(draws) / f64::from(left);
+    let chi_square: f64 = counts.iter().map(|&count| (f64::from(count) - expected).powi(2) / expected).sum();
+    let freedom = f64::from(left - 1);
+    assert!(chi_square < freedom + 5.0 * (2.0 * freedom).sqrt(), "{chi_square} with {freedom} degrees");
 }
