@@ -361,6 +361,22 @@ impl RequestReader {
         self.filled - self.start + large
     }
 
+    /// Bytes that wait, as Redis counts them for `CLIENT LIST`: while a large argument arrives, the words before it are not
+    /// counted.
+    pub fn waiting_bytes(&self) -> usize {
+        match self.state {
+            State::LargeBody { .. } => self.position,
+            State::LargeEnd { .. } => {
+                let large = match self.places.last() {
+                    Some(Place::Large(bytes)) => bytes.len(),
+                    _ => 0,
+                };
+                large + self.filled.saturating_sub(self.start + self.position)
+            }
+            _ => self.buffered_bytes(),
+        }
+    }
+
     /// Memory held.
     pub fn capacity_bytes(&self) -> usize {
         self.buffer.capacity() + self.large.capacity() + self.places.capacity() * size_of::<Place>()

@@ -455,10 +455,10 @@ impl Server {
                     connection.reader.advance(count);
                     // A read that does not fill the space has emptied the socket.
                     connection.may_have_input = count == offered || connection.is_read_closed;
-                    let buffered = connection.reader.buffered_bytes();
-                    let free = connection.reader.capacity_bytes().saturating_sub(buffered);
+                    let buffered = connection.reader.waiting_bytes();
                     let now = self.host.clock.now();
-                    self.node.input_arrived(now, connection.handle, count, buffered, free);
+                    // The space is only lent.
+                    self.node.input_arrived(now, connection.handle, count, buffered, 0);
                     self.run_requests(connection);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => connection.may_have_input = false,
@@ -470,7 +470,7 @@ impl Server {
             }
         }
         connection.reader.give_back(&mut self.shared_buffer);
-        let buffered = connection.reader.buffered_bytes();
+        let buffered = connection.reader.waiting_bytes();
         let free = connection.reader.capacity_bytes().saturating_sub(buffered);
         self.node.input_left(connection.handle, buffered, free);
         if self.shared_buffer.is_empty() {

@@ -33,6 +33,20 @@ fn words(requests: &[&[&str]]) -> Vec<Vec<Vec<u8>>> {
 }
 
 #[test]
+fn a_large_argument_waits_alone() {
+    let size = 1_000_000;
+    let mut reader = RequestReader::new();
+    reader.feed(format!("*2\r\n$3\r\nSET\r\n${size}\r\n").as_bytes());
+    assert!(reader.next(&Limits::default()).unwrap().is_none());
+    reader.feed(&vec![b'v'; size / 2]);
+    assert!(reader.next(&Limits::default()).unwrap().is_none());
+    assert_eq!(reader.waiting_bytes(), size / 2);
+    reader.feed(&vec![b'v'; size / 2]);
+    assert!(reader.next(&Limits::default()).unwrap().is_none());
+    assert_eq!(reader.waiting_bytes(), size);
+}
+
+#[test]
 fn well_formed_input() {
     let cases: &[(&str, &[&[&str]])] = &[
         ("*1\r\n$4\r\nPING\r\n", &[&["PING"]]),
