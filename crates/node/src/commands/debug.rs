@@ -212,12 +212,18 @@ fn change_replication_id(call: &mut NodeCall<'_>, _: Arguments<'_>) -> Outcome {
     Ok(())
 }
 
+/// Half of the data cannot be saved, and not be loaded twice at once.
+fn refuse_while_loading(call: &NodeCall<'_>) -> Outcome {
+    if call.node.is_loading || call.session.is_internal { Err(errors::LOADING) } else { Ok(()) }
+}
+
 const RELOAD_FAILED: ErrorReply =
     ErrorReply::new("ERR Error trying to load the RDB dump, check server logs.");
 
 /// Saves the data to the snapshot file, drops it, and loads it again. NOSAVE and NOFLUSH leave out steps; with MERGE a
 /// key that is there is replaced.
 fn reload(call: &mut NodeCall<'_>, mut arguments: Arguments<'_>) -> Outcome {
+    refuse_while_loading(call)?;
     let (mut save, mut flush, mut merge) = (true, true, false);
     while let Some(option) = arguments.take_optional() {
         match option.to_ascii_lowercase().as_slice() {
@@ -253,6 +259,7 @@ fn reload(call: &mut NodeCall<'_>, mut arguments: Arguments<'_>) -> Outcome {
 
 /// Drops the data, and loads what the append-only file holds.
 fn load_aof(call: &mut NodeCall<'_>, _: Arguments<'_>) -> Outcome {
+    refuse_while_loading(call)?;
     call.node.flush_aof(call.host);
     call.node.blocking.note_all();
     call.node.keyspace.clear_all();
@@ -263,6 +270,8 @@ fn load_aof(call: &mut NodeCall<'_>, _: Arguments<'_>) -> Outcome {
         return Err(ErrorReply::new("ERR Error trying to load the AOF files, check server logs."));
     }
     call.host.log(LogLevel::Warning, "Append Only File loaded by DEBUG LOADAOF");
+    // What was carried out is in the file already.
+    call.node.effects.reset();
     call.reply().ok();
     Ok(())
 }

@@ -52,7 +52,7 @@ pub(super) fn set(call: &mut Call<'_, '_>, mut arguments: Arguments<'_>) -> Outc
     let value = ValueArgument::take(&mut arguments)?;
     let options = if arguments.is_empty() { Options::default() } else { Options::parse(&mut arguments)? };
     let is_set = set_with(call, key, value, &options, "set", Replies::OkOrNull)?;
-    let is_rewritten = options.expiry.is_some_and(|expiry| expiry.unit != ExpiryUnit::UnixMilliseconds);
+    let is_rewritten = options.expiry.is_some();
     if is_set && options.get && !is_rewritten {
         // Replicas have no use for the reply, and must not fail on a type that was there before.
         let words = arguments.request().iter().enumerate();
@@ -122,10 +122,7 @@ fn set_with(
     call.event(EventClass::String, "set", key);
     if let Some(expiry_ms) = expiry_ms {
         call.event(EventClass::Generic, "expire", key);
-        let is_exact = options.expiry.is_some_and(|expiry| expiry.unit == ExpiryUnit::UnixMilliseconds);
-        if !is_exact {
-            propagate_with_expiry(call, key, value, expiry_ms);
-        }
+        propagate_with_expiry(call, key, value, expiry_ms);
     }
     match replies {
         Replies::OneOrZero => call.reply.integer(1),

@@ -239,6 +239,7 @@ fn effects_are_the_same_everywhere() {
         ("SET k v EX 10 NX", vec![], vec![]),
         ("SET k v EX 10", vec!["SET k v PXAT 1700000010010"], vec!["set 0 k", "expire 0 k"]),
         ("SET k v PXAT 1700000010010", vec!["SET k v PXAT 1700000010010"], vec!["set 0 k", "expire 0 k"]),
+        ("SET k v GET pxat 1700000010010", vec!["SET k v PXAT 1700000010010"], vec!["set 0 k", "expire 0 k"]),
         ("SET k v get XX", vec!["SET k v XX"], vec!["set 0 k"]),
         ("SETEX k 1 v", vec!["SET k v PXAT 1700000001010"], vec!["set 0 k", "expire 0 k"]),
         ("GETEX k PX 50", vec!["PEXPIREAT k 1700000000060"], vec!["expire 0 k"]),
