@@ -43,6 +43,12 @@ fn parse_digits(digits: &[u8]) -> Option<u64> {
 ///
 /// Refused are `nan`, surrounding spaces, and finite numbers of which infinity or zero would be left.
 pub fn parse_f64(text: &[u8]) -> Option<f64> {
+    /// Integers of fewer digits are doubles as they stand.
+    const EXACT_DIGITS: usize = 15;
+    if (1..=EXACT_DIGITS).contains(&text.len()) && text.iter().all(u8::is_ascii_digit) {
+        let integer = text.iter().fold(0u64, |value, byte| value * 10 + u64::from(byte - b'0'));
+        return Some(integer as f64);
+    }
     let text = std::str::from_utf8(text).ok()?;
     let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
     let value = match unsigned.get(..2) {
@@ -366,6 +372,8 @@ mod tests {
             ("0e-400", Some(0.0)),
             ("1e-310", Some(1e-310)),
             ("1.", Some(1.0)),
+            ("000123", Some(123.0)),
+            ("999999999999999", Some(999_999_999_999_999.0)),
             (".5", Some(0.5)),
             (".", None),
             ("1e", None),
