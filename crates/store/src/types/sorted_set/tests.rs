@@ -254,6 +254,8 @@ fn large_sets_stay_in_order_and_well_filled() {
             }
             let bytes = set.size_bytes(0) / MANY;
             assert!(cfg!(miri) || bytes <= BYTES_MAX, "{bytes} bytes per member, {name}");
+            let estimated = set.size_bytes(5) / MANY;
+            assert!(cfg!(miri) || bytes.abs_diff(estimated) <= 3, "{bytes} are taken for {estimated}");
         }
     }
 }

@@ -149,7 +149,20 @@ impl Tree {
             }
         });
         let elements = (bytes as u128 * self.len() as u128).checked_div(sample as u128).unwrap_or(0);
-        size_of::<Self>() + self.table.size_bytes() + self.root.size_bytes() + elements as usize
+        let nodes = if samples == 0 { self.root.size_bytes() } else { self.estimated_node_bytes() };
+        size_of::<Self>() + self.table.size_bytes() + nodes + elements as usize
+    }
+
+    /// About the bytes of all nodes, from how well some leaves are filled.
+    fn estimated_node_bytes(&self) -> usize {
+        const LEAVES: usize = 16;
+        /// Inner nodes are about one part in so many.
+        const INNER_SHARE: usize = 24;
+        let filled = |sample: usize| self.root.leaf_at(self.len() / LEAVES * sample).0.links().len();
+        let together: usize = (0..LEAVES).map(filled).sum();
+        let leaves = (self.len() * LEAVES).checked_div(together).unwrap_or(0).max(1);
+        let leaf_bytes = leaves * size_of::<Leaf>();
+        leaf_bytes + leaf_bytes / INNER_SHARE
     }
 
     /// Looks at every node.
