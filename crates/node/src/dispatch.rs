@@ -487,9 +487,9 @@ impl Node {
         if !self.effects.events.is_empty() {
             self.publish_events(Some((handle, session)));
         }
-        if session.kind != ClientKind::Primary {
-            self.propagate_effects(session.database, command, request);
-        } else if self.aof.takes_effects() && !session.is_internal {
+        // The primary's own bytes go on to replicas; but the append-only file is fed with effects.
+        let is_fed = session.kind != ClientKind::Primary || self.aof.takes_effects();
+        if is_fed && !session.is_internal {
             self.propagate_effects(session.database, command, request);
         } else {
             self.changes_since_save += self.effects.dirty;

@@ -45,9 +45,9 @@ fn draw(rng: &mut Rng, width: usize, height: usize) -> Vec<u8> {
         let (row, column) = (rng.below(height as u64) as usize, rng.below(width as u64) as usize);
         let length = shown_length(fish);
         let is_free = column + length <= width
-            && rows[row].iter().all(|&(other, known)| {
-                column >= other + shown_length(known) + 1 || other >= column + length + 1
-            });
+            && rows[row]
+                .iter()
+                .all(|&(other, known)| column > other + shown_length(known) || other > column + length);
         if is_free {
             rows[row].push((column, fish));
         }

@@ -200,3 +200,30 @@ fn writes_during_the_synchronisation_arrive() {
         assert_eq!(count(&primary, "sync_full"), 1, "{first:?} {second:?}");
     }
 }
+
+/// What a replica is told goes into its own append-only file, which begins anew with each full synchronisation.
+#[test]
+fn replicas_keep_an_append_only_file() {
+    for (first, second) in PAIRS {
+        let primary = setup(first).start();
+        let mut replica = setup(second).conf("appendonly yes\nauto-aof-rewrite-percentage 0").start();
+        assert_eq!(replica.call(&["SET", "mine", "vanishes"]), "OK");
+        fill(&primary);
+        follow(&replica, &primary);
+        wait_until_equal(&primary, &replica);
+        for name in ["aof_rewrite_in_progress", "aof_rewrite_scheduled"] {
+            replica.wait_for_info("persistence", name, "0");
+        }
+        let size = |replica: &Server| -> u64 {
+            replica.info("persistence", "aof_current_size").unwrap().parse().unwrap()
+        };
+        let before = size(&replica);
+        change(&primary);
+        wait_until_equal(&primary, &replica);
+        assert!(size(&replica) > before, "{second:?} writes what {first:?} sends");
+        let digest = primary.call(&["DEBUG", "DIGEST"]);
+        replica.kill();
+        replica.start();
+        assert_eq!(replica.call(&["DEBUG", "DIGEST"]), digest, "{first:?} {second:?}");
+    }
+}
