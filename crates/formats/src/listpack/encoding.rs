@@ -29,6 +29,7 @@ pub(super) struct Encoded {
 }
 
 impl Encoded {
+    #[inline]
     pub(super) fn of(element: Element<'_>) -> Self {
         match element {
             Element::Integer(integer) => Self::of_integer(integer),
@@ -36,35 +37,37 @@ impl Encoded {
         }
     }
 
-    fn new(parts: &[&[u8]]) -> Self {
-        let mut encoded = Self { bytes: [0; HEAD_MAX], length: 0 };
-        for &byte in parts.iter().copied().flatten() {
-            encoded.bytes[usize::from(encoded.length)] = byte;
-            encoded.length += 1;
-        }
-        encoded
+    #[inline]
+    fn new<const LENGTH: usize>(encoding: [u8; LENGTH]) -> Self {
+        let mut bytes = [0; HEAD_MAX];
+        bytes[..LENGTH].copy_from_slice(&encoding);
+        Self { bytes, length: LENGTH as u8 }
     }
 
+    #[inline]
     fn of_integer(integer: i64) -> Self {
-        let bytes = integer.to_le_bytes();
+        let [a, b, c, d, e, f, g, h] = integer.to_le_bytes();
         match integer {
-            0..=127 => Self::new(&[&[integer as u8]]),
-            -4096..=4095 => Self::new(&[&[0xc0 | (integer >> 8) as u8 & 0x1f, integer as u8]]),
-            -0x8000..=0x7fff => Self::new(&[&[INTEGER_16], &bytes[..2]]),
-            -0x80_0000..=0x7f_ffff => Self::new(&[&[INTEGER_24], &bytes[..3]]),
-            -0x8000_0000..=0x7fff_ffff => Self::new(&[&[INTEGER_32], &bytes[..4]]),
-            _ => Self::new(&[&[INTEGER_64], &bytes]),
+            0..=127 => Self::new([a]),
+            -4096..=4095 => Self::new([0xc0 | b & 0x1f, a]),
+            -0x8000..=0x7fff => Self::new([INTEGER_16, a, b]),
+            -0x80_0000..=0x7f_ffff => Self::new([INTEGER_24, a, b, c]),
+            -0x8000_0000..=0x7fff_ffff => Self::new([INTEGER_32, a, b, c, d]),
+            _ => Self::new([INTEGER_64, a, b, c, d, e, f, g, h]),
         }
     }
 
+    #[inline]
     fn of_length(length: usize) -> Self {
+        let [a, b, c, d] = (length as u32).to_le_bytes();
         match length {
-            0..=63 => Self::new(&[&[0x80 | length as u8]]),
-            64..=4095 => Self::new(&[&[0xe0 | (length >> 8) as u8, length as u8]]),
-            _ => Self::new(&[&[STRING_32], &(length as u32).to_le_bytes()]),
+            0..=63 => Self::new([0x80 | a]),
+            64..=4095 => Self::new([0xe0 | b, a]),
+            _ => Self::new([STRING_32, a, b, c, d]),
         }
     }
 
+    #[inline]
     pub(super) fn as_slice(&self) -> &[u8] {
         &self.bytes[..usize::from(self.length)]
     }
@@ -146,6 +149,7 @@ pub(super) const fn back_length_bytes(length: usize) -> usize {
 
 /// The backward length of an element with so many bytes: groups of seven bits, the highest first; all but the first
 /// have their high bit set, so that it can be read from its end.
+#[inline]
 pub(super) fn write_back_length(length: usize, bytes: &mut [u8; BACK_LENGTH_MAX]) -> &[u8] {
     let count = back_length_bytes(length);
     for (index, byte) in bytes.iter_mut().take(count).enumerate() {

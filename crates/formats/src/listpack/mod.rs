@@ -266,20 +266,21 @@ impl Listpack {
 
     /// Appends elements in one go.
     pub fn extend<'a>(&mut self, elements: impl IntoIterator<Item = Element<'a>>) {
-        let mut bytes = Vec::new();
+        let mut bytes = Scratch::new();
         let mut added = 0usize;
         for element in elements {
             let head = Encoded::of(element);
             let content = content_of(element);
-            bytes.extend_from_slice(head.as_slice());
-            bytes.extend_from_slice(content);
+            bytes.push(head.as_slice());
+            bytes.push(content);
             let length = head.as_slice().len() + content.len();
-            bytes.extend_from_slice(write_back_length(length, &mut [0; BACK_LENGTH_MAX]));
+            bytes.push(write_back_length(length, &mut [0; BACK_LENGTH_MAX]));
             added += 1;
         }
+        let bytes = bytes.as_slice();
         let grows_to = self.byte_len() + bytes.len();
         assert!(grows_to <= MAX_BYTES, "a listpack of {grows_to} bytes");
-        self.bytes.splice(self.end(), 0, &[&bytes]);
+        self.bytes.splice(self.end(), 0, &[bytes]);
         let count = match self.stored_count() {
             UNCOUNTED => UNCOUNTED,
             count => (usize::from(count) + added).min(usize::from(UNCOUNTED)) as u16,
@@ -311,6 +312,15 @@ impl Listpack {
 
     /// Puts an element in the place of the one at `at`.
     pub fn replace_element(&mut self, at: At, element: Element<'_>) {
+        /// Integers up to this are one byte, without any mark.
+        const ONE_BYTE_MAX: u8 = 127;
+        if let Element::Integer(integer) = element
+            && let Ok(byte @ 0..=ONE_BYTE_MAX) = u8::try_from(integer)
+            && self.bytes[at.0 as usize] <= ONE_BYTE_MAX
+        {
+            self.bytes[at.0 as usize] = byte;
+            return;
+        }
         let before = size_of_entry(&self.bytes[at.0 as usize..]);
         self.put(at.0 as usize, before, element, 0);
     }
@@ -382,6 +392,42 @@ impl Listpack {
         let total = self.bytes.len() as u32;
         self.bytes[..4].copy_from_slice(&total.to_le_bytes());
         self.bytes[4..HEADER_BYTES].copy_from_slice(&count.to_le_bytes());
+    }
+}
+
+/// Elements on their way into a listpack; a few short ones take no memory from the allocator.
+struct Scratch {
+    small: [u8; SCRATCH_BYTES],
+    small_used: usize,
+    /// All of them, once they have outgrown the array.
+    large: Vec<u8>,
+}
+
+/// Elements of so many bytes are put together without the allocator.
+const SCRATCH_BYTES: usize = 256;
+
+impl Scratch {
+    #[inline]
+    fn new() -> Self {
+        Self { small: [0; SCRATCH_BYTES], small_used: 0, large: Vec::new() }
+    }
+
+    #[inline]
+    fn push(&mut self, bytes: &[u8]) {
+        let end = self.small_used + bytes.len();
+        if end <= SCRATCH_BYTES && self.large.is_empty() {
+            self.small[self.small_used..end].copy_from_slice(bytes);
+            self.small_used = end;
+            return;
+        }
+        if self.large.is_empty() {
+            self.large.extend_from_slice(&self.small[..self.small_used]);
+        }
+        self.large.extend_from_slice(bytes);
+    }
+
+    fn as_slice(&self) -> &[u8] {
+        if self.large.is_empty() { &self.small[..self.small_used] } else { &self.large }
     }
 }
 

@@ -23,6 +23,8 @@ const IDS_EXHAUSTED: ErrorReply =
     ErrorReply::new("ERR The stream has exhausted the last possible ID, unable to add more items");
 const TOO_LARGE: ErrorReply = ErrorReply::new("ERR Elements are too large to be stored");
 
+/// Fields and values that are listed without the allocator.
+const FEW_WORDS: usize = 16;
 /// Where the options begin in both commands.
 const FIRST_OPTION: usize = 2;
 
@@ -52,7 +54,11 @@ impl Options {
             let word = request.argument(position);
             let has_more = position + 1 < request.len();
             let is = |name: &str| word.eq_ignore_ascii_case(name.as_bytes());
-            if has_more && (is("MAXLEN") || is("MINID")) {
+            // No option begins as ids do.
+            if adds && matches!(word.first(), Some(b'*' | b'0'..=b'9')) {
+                options.id = Some((WantedId::parse(word)?, position));
+                break;
+            } else if has_more && (is("MAXLEN") || is("MINID")) {
                 position = options.take_strategy(request, position, is("MAXLEN"))?;
             } else if has_more && is("LIMIT") {
                 position += 1;
@@ -134,7 +140,17 @@ pub(super) fn xadd(call: &mut Call<'_, '_>, arguments: Arguments<'_>) -> Outcome
     let request = arguments.request();
     let options = Options::parse(call, request, true)?;
     let (wanted, id_position) = options.id.ok_or_else(|| errors::wrong_arity("xadd"))?;
-    let words: Vec<&[u8]> = request.iter().skip(id_position + 1).collect();
+    let (mut few, many): (_, Vec<&[u8]>);
+    let all = (id_position + 1..request.len()).map(|position| request.argument(position));
+    let words = if all.len() <= FEW_WORDS {
+        let count = all.len();
+        few = [&[][..]; FEW_WORDS];
+        few.iter_mut().zip(all).for_each(|(slot, word)| *slot = word);
+        &few[..count]
+    } else {
+        many = all.collect();
+        &many[..]
+    };
     if words.is_empty() || !words.len().is_multiple_of(2) {
         return Err(errors::wrong_arity("xadd"));
     }
@@ -150,11 +166,11 @@ pub(super) fn xadd(call: &mut Call<'_, '_>, arguments: Arguments<'_>) -> Outcome
     let (id, found) = match found {
         Some(found) => {
             let mut stream = call.keyspace.collection_mut::<Stream>(call.database_index, found);
-            (append(&mut stream, wanted, &words, call.now.unix_ms(), call.options)?, found)
+            (append(&mut stream, wanted, words, call.now.unix_ms(), call.options)?, found)
         }
         None => {
             let mut stream = Stream::default();
-            let id = append(&mut stream, wanted, &words, call.now.unix_ms(), call.options)?;
+            let id = append(&mut stream, wanted, words, call.now.unix_ms(), call.options)?;
             (id, call.insert(key, stream.into(), None))
         }
     };
