@@ -119,3 +119,59 @@ fn errors_are_clear() {
     });
     assert_eq!((stopped, sunk), (Err(Stopped), 1));
 }
+
+#[test]
+fn large_values_leave_in_pieces() {
+    let mut fixture = Fixture::default();
+    for number in 0..20_000 {
+        fixture.run(&format!("HSET hash field:{number} value:{number}"));
+        fixture.run(&format!("RPUSH list element:{number}"));
+        fixture.run(&format!("ZADD zset {number} member:{number}"));
+    }
+    let options = SnapshotOptions::new(fixture.now(), fixture.options);
+    let (mut bytes, mut longest, mut pieces) = (Vec::new(), 0, 0);
+    let written = Snapshot::new(&fixture.keyspace, &options).write_to(&mut |chunk| {
+        longest = longest.max(chunk.bytes.len());
+        pieces += 1;
+        bytes.extend_from_slice(chunk.bytes);
+        true
+    });
+    assert_eq!(written.map(|summary| (summary.keys, summary.bytes)), Ok((3, bytes.len() as u64)));
+    // A node of a list is the largest part.
+    assert!(longest <= 2 * CHUNK_BYTES && pieces > 5, "{longest} bytes in one of {pieces} pieces");
+    let (keyspace, _) = load(&bytes, 1000, load_options(fixture.now())).unwrap();
+    assert_eq!(keyspace_digest(&keyspace), keyspace_digest(&fixture.keyspace));
+    // A sink that has enough is not asked again in the middle of a value.
+    let mut asked = 0;
+    let stopped = Snapshot::new(&fixture.keyspace, &options).write_to(&mut |_| {
+        asked += 1;
+        false
+    });
+    assert_eq!((stopped, asked), (Err(Stopped), 1));
+}
+
+#[test]
+fn empty_collections_of_a_file_are_left_out() {
+    let mut bytes = Vec::new();
+    let mut writer = RdbWriter::new(10, false, true);
+    writer.select_database(0);
+    let none = EntryNotes::default();
+    writer.open(b"set", none, ValueLayout::Set, 0);
+    writer.open(b"list", none, ValueLayout::Quicklist2, 0);
+    let intset = RdbValue::Packed { layout: ValueLayout::SetIntset, bytes: &[2, 0, 0, 0, 0, 0, 0, 0] };
+    writer.entry(b"intset", none, intset);
+    writer.open(b"kept", none, ValueLayout::Set, 1);
+    writer.element(&RdbElement::Member(b"a"));
+    writer.end();
+    writer.drain(&mut |chunk| {
+        bytes.extend_from_slice(chunk);
+        true
+    });
+    let now = Fixture::default().now();
+    let (keyspace, loaded) = load(&bytes, 7, load_options(now)).unwrap();
+    assert_eq!((keyspace.len(), loaded.keys, loaded.empty), (1, 1, 3));
+    let twice = [0xfe, 0, 2, 1, b'k', 2, 1, b'a', 1, b'a', 0xff];
+    let file = [&b"REDIS0010"[..], &twice, &[0; 8]].concat();
+    let refused = load(&file, 100, load_options(now)).map(|_| ()).unwrap_err();
+    assert_eq!(refused.to_string(), "the value of 'k' in database 0 is refused: duplicate set members");
+}
