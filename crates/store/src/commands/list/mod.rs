@@ -10,8 +10,8 @@ mod relocate;
 use super::Body;
 use crate::call::Call;
 use crate::database::Found;
-use crate::types::List;
 use crate::types::list::{End, NewElement};
+use crate::types::{Collection, List};
 use shoal_protocol::{Arguments, CommandId, ErrorReply, Reply, errors};
 
 pub(super) const BODIES: &[(CommandId, Body)] = &[
@@ -132,9 +132,13 @@ fn popped(call: &mut Call<'_, '_>, found: Found, key: &[u8], end: End, count: us
 
 /// After elements were taken out: the key goes if nothing is left, else the list may become small again.
 fn tidy_up(call: &mut Call<'_, '_>, found: Found, key: &[u8]) {
-    if !call.remove_if_empty::<List>(found, key) {
-        let limits = call.options.limits;
-        call.keyspace.collection_mut::<List>(call.database_index, found).shrink(&limits);
+    let limits = &call.options.limits;
+    let mut list = call.keyspace.collection_mut::<List>(call.database_index, found);
+    if list.is_empty() {
+        drop(list);
+        call.remove_if_empty::<List>(found, key);
+    } else {
+        list.shrink(limits);
     }
 }
 

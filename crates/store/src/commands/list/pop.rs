@@ -44,11 +44,9 @@ fn pop(call: &mut Call<'_, '_>, mut arguments: Arguments<'_>, end: End, name: &s
 /// Takes one element out and replies with it.
 pub(super) fn pop_one(call: &mut Call<'_, '_>, found: Found, key: &[u8], end: End) {
     let mut list = call.keyspace.collection_mut::<List>(call.database_index, found);
-    match list.peek(end) {
-        Some(text) => text.write_to(call.reply),
-        None => call.reply.null(),
+    if list.pop(end, |text| text.write_to(call.reply)).is_none() {
+        call.reply.null();
     }
-    list.pop(end);
     drop(list);
     popped(call, found, key, end, 1);
 }

@@ -37,13 +37,14 @@ fn push(call: &mut Call<'_, '_>, mut arguments: Arguments<'_>, end: End, only_if
     let count = arguments.remaining();
     let bytes = arguments.rest().map(<[u8]>::len).sum();
     let limits = &call.options.limits;
-    let mut list = call.keyspace.collection_mut::<List>(call.database_index, found);
+    let mut entry = call.keyspace.collection_mut::<List>(call.database_index, found);
+    let list: &mut List = &mut entry;
     list.make_room(count, bytes, limits);
     while !arguments.is_empty() {
         list.push(end, take_element(&mut arguments)?, limits);
     }
     call.reply.integer(list.len() as i64);
-    drop(list);
+    drop(entry);
     call.effects.dirty += count.saturating_sub(1) as u64;
     call.changed(key);
     call.event(EventClass::List, end.push_event(), key);

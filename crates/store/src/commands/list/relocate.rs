@@ -69,11 +69,9 @@ pub(super) fn move_element(
 
 /// Takes the element at an end out: its bytes, or the block of a long one.
 fn take_out(list: &mut List, end: End) -> (Vec<u8>, Option<SharedBytes>) {
-    let taken = match list.peek(end) {
-        Some(Text::Shared(bytes)) => (Vec::new(), Some(bytes.clone())),
-        Some(text) => (text.to_vec(), None),
-        None => (Vec::new(), None),
-    };
-    list.pop(end);
-    taken
+    let taken = list.pop(end, |text| match text {
+        Text::Shared(bytes) => (Vec::new(), Some(bytes.clone())),
+        text => (text.to_vec(), None),
+    });
+    taken.unwrap_or_default()
 }

@@ -118,19 +118,11 @@ impl List {
         }
     }
 
-    /// The element at an end.
-    pub fn peek(&self, end: End) -> Option<Text<'_>> {
+    /// Takes the element at an end out and gives it to `use_text`; `None` if there is none.
+    pub fn pop<R>(&mut self, end: End, use_text: impl FnOnce(Text<'_>) -> R) -> Option<R> {
         match self {
-            Self::Packed(listpack) => packed::peek(listpack, end),
-            Self::Quick(quicklist) => quicklist.peek(end),
-        }
-    }
-
-    /// Takes the element at an end out, if there is one.
-    pub fn pop(&mut self, end: End) {
-        match self {
-            Self::Packed(listpack) => packed::pop(listpack, end),
-            Self::Quick(quicklist) => quicklist.pop(end),
+            Self::Packed(listpack) => packed::pop(listpack, end, use_text),
+            Self::Quick(quicklist) => quicklist.pop(end, use_text),
         }
     }
 

@@ -30,27 +30,19 @@ impl<'a> Needle<'a> {
     }
 }
 
-/// The place at an end.
-fn end_of(listpack: &Listpack, end: End) -> Option<At> {
-    match end {
-        End::Head => listpack.first(),
-        End::Tail => listpack.last(),
-    }
-}
-
 /// The place of the element with this index.
 fn seek(listpack: &Listpack, index: usize) -> Option<At> {
     listpack.seek(i64::try_from(index).ok()?)
 }
 
-pub(super) fn peek(listpack: &Listpack, end: End) -> Option<Text<'_>> {
-    end_of(listpack, end).map(|at| listpack.get(at).into())
-}
-
-pub(super) fn pop(listpack: &mut Listpack, end: End) {
-    if let Some(at) = end_of(listpack, end) {
-        listpack.remove(at, 1);
-    }
+pub(super) fn pop<R>(listpack: &mut Listpack, end: End, use_text: impl FnOnce(Text<'_>) -> R) -> Option<R> {
+    let at = match end {
+        End::Head => listpack.first(),
+        End::Tail => listpack.last(),
+    }?;
+    let result = use_text(listpack.get(at).into());
+    listpack.remove(at, 1);
+    Some(result)
 }
 
 pub(super) fn walk(

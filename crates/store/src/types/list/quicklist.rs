@@ -156,36 +156,27 @@ impl Quicklist {
         }
     }
 
-    /// The element at an end.
-    pub fn peek(&self, end: End) -> Option<Text<'_>> {
-        let node = match end {
-            End::Head => self.nodes.front(),
-            End::Tail => self.nodes.back(),
-        };
-        match node? {
-            Node::Packed { listpack, .. } => packed::peek(listpack, end),
-            Node::Plain(bytes) => Some(Text::Shared(bytes)),
+    /// Takes the element at an end out and gives it to `use_text`; `None` if there is none.
+    pub fn pop<R>(&mut self, end: End, use_text: impl FnOnce(Text<'_>) -> R) -> Option<R> {
+        if let Some(Node::Packed { count, listpack }) = self.end_node_mut(end)
+            && *count > 1
+        {
+            *count -= 1;
+            let result = packed::pop(listpack, end, use_text);
+            self.count -= 1;
+            return result;
+        }
+        let mut node = match end {
+            End::Head => self.nodes.pop_front(),
+            End::Tail => self.nodes.pop_back(),
+        }?;
+        self.count -= 1;
+        self.settle(0);
+        match &mut node {
+            Node::Packed { listpack, .. } => packed::pop(listpack, end, use_text),
+            Node::Plain(bytes) => Some(use_text(Text::Shared(bytes))),
             Node::Compressed { .. } => unreachable!("the first and the last node are not compressed"),
         }
-    }
-
-    /// Takes the element at an end out.
-    pub fn pop(&mut self, end: End) {
-        match self.end_node_mut(end) {
-            None => return,
-            Some(Node::Packed { count, listpack }) if *count > 1 => {
-                packed::pop(listpack, end);
-                *count -= 1;
-            }
-            Some(_) => {
-                match end {
-                    End::Head => self.nodes.pop_front(),
-                    End::Tail => self.nodes.pop_back(),
-                };
-                self.settle(0);
-            }
-        }
-        self.count -= 1;
     }
 
     /// The node that holds the element at `index`, which is below the length, and the element's index in it.
