@@ -73,7 +73,7 @@ const VERBS: &[Verb] = &[
     },
     Verb {
         name: "diff",
-        usage: "diff [--seed S] [--ops N] [--keep-going] [--binary PATH]",
+        usage: "diff [--seed S] [--ops N] [--group G,G] [--cluster] [--keep-going] [--binary PATH]",
         help: "random commands must get the replies of an installed redis-server; a failure is shrunk",
         run: diff::run,
     },

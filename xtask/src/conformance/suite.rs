@@ -18,8 +18,11 @@ const PROGRAMS: &[&str] =
 const INSTALLED: &str = "/usr/bin";
 /// Directives that our server gets in addition.
 const DIRECTIVES: &str = "conformance/directives.conf";
+/// Files in which the suite does not look at encodings when it runs against ours. 7.0 knows one encoding of lists, and
+/// 7.2 keeps small ones as a listpack, which no directive can turn off.
+const WITHOUT_ENCODINGS: &[&str] = &["unit/type/list", "unit/type/list-2", "unit/type/list-3", "unit/sort"];
 /// Without any progress for so long the suite gives up by itself.
-const PROGRESS_LIMIT_S: u64 = 180;
+const PROGRESS_LIMIT_S: u64 = 120;
 /// Ports of one run, and the ranges that runs share out by process. Buses listen 10000 above, still below the ports that
 /// systems give to clients.
 const PORTS: u32 = 200;
@@ -82,6 +85,9 @@ impl Suite {
         command.args(["--single", file, "--clients", "1", "--durable", "--skipfile"]).arg(&skips);
         command.args(["--timeout", &PROGRESS_LIMIT_S.to_string(), "--baseport", &first_port.to_string()]);
         command.args(["--portcount", &(PORTS - 32).to_string()]);
+        if matches!(server, Server::Ours(_)) && WITHOUT_ENCODINGS.contains(&file) {
+            command.arg("--ignore-encoding");
+        }
         let began = Instant::now();
         let finished = process::caught(&mut command, limit)?;
         Ok(Results::parse(&finished.output, began.elapsed()))

@@ -1,10 +1,14 @@
 //! When two replies count as equal: rules by name, each with its reason. `docs/differences.md` lists the same names.
 
 use super::peer::Answer;
+use shoal_protocol::command::Command;
 use shoal_protocol::value::Value;
 
 /// Milliseconds by which two clocks may be apart: the same command runs on one server after the other.
 const CLOCK_SLACK_MS: i64 = 1500;
+
+/// Numbers in replies about streams are counts or Unix times; counts are far below.
+const SMALLEST_TIME_MS: i64 = 1_000_000_000;
 
 /// A way in which replies may differ.
 pub struct Rule {
@@ -18,9 +22,16 @@ pub struct Rule {
 
 /// All rules; the first that accepts counts.
 pub const RULES: &[Rule] = &[
-    Rule { name: "order", commands: &["keys", "scan", "config"], accepts: same_elements },
+    Rule { name: "order", commands: &[], accepts: same_elements },
     Rule { name: "cursor", commands: &["scan"], accepts: both_pages },
-    Rule { name: "random", commands: &["randomkey"], accepts: both_keys },
+    Rule {
+        name: "random",
+        commands: &["randomkey", "spop", "srandmember", "hrandfield", "zrandmember"],
+        accepts: same_shape,
+    },
+    Rule { name: "list-encoding", commands: &["object"], accepts: both_list_encodings },
+    Rule { name: "payload", commands: &["dump"], accepts: both_collections },
+    Rule { name: "idle", commands: &["xpending", "xinfo"], accepts: same_but_idle_times },
     Rule {
         name: "clock",
         commands: &["ttl", "pttl", "expiretime", "pexpiretime", "time", "lastsave"],
@@ -87,27 +98,42 @@ fn compare_values(words: &[Vec<u8>], ours: &Value, theirs: &Value) -> Verdict {
     RULES.iter().find(applies).map_or(Verdict::Different, |rule| Verdict::Accepted(rule.name))
 }
 
-/// The same elements in any order; for SCAN, whose cursor must have come to its end on both sides; for CONFIG GET, as
-/// pairs.
+/// The same elements in any order, where the table says that the order means nothing, and for KEYS and CONFIG GET and SORT
+/// without an order; for scans, the cursor must have come to its end on both sides.
 fn same_elements(words: &[Vec<u8>], ours: &Value, theirs: &Value) -> bool {
-    let elements = |value: &Value| {
-        if let Value::Map(pairs) = value {
-            let mut shown: Vec<String> = pairs.iter().map(|pair| format!("{pair:?}")).collect();
-            shown.sort();
-            return Some(shown);
-        }
-        let Value::Array(elements) = value else { return None };
-        let elements = match elements.as_slice() {
-            [cursor, Value::Array(page)] if cursor.as_bytes() == Some(b"0") => page,
-            [_, Value::Array(_)] => return None,
-            all => all,
-        };
-        let unit = if is_named(words, "config") { 2 } else { 1 };
-        let mut shown: Vec<String> = elements.chunks(unit).map(|unit| format!("{unit:?}")).collect();
-        shown.sort();
-        Some(shown)
+    let name = words.first().map(|name| name.to_ascii_lowercase()).unwrap_or_default();
+    let row = Command::lookup(&name);
+    let is_unordered = row.is_some_and(|row| row.tips.contains(&"nondeterministic_output_order"));
+    let unit = match name.as_slice() {
+        b"config" | b"hgetall" | b"hscan" | b"zscan" => 2,
+        b"keys" | b"scan" | b"sscan" | b"sort" | b"sort_ro" | b"pubsub" => 1,
+        _ if is_unordered => 1,
+        _ => return false,
     };
-    elements(ours).is_some_and(|shown| Some(shown) == elements(theirs))
+    // SORT that has an order has one result only.
+    let is_sorted = name.starts_with(b"sort")
+        && !words.windows(2).any(|pair| {
+            matches!(pair, [word, pattern] if word.eq_ignore_ascii_case(b"by") && !pattern.contains(&b'*'))
+        });
+    !is_sorted && elements(ours, unit).is_some_and(|shown| Some(shown) == elements(theirs, unit))
+}
+
+/// The elements of a reply, `unit` by `unit`, as sorted text; nothing for a page that is not the last.
+fn elements(value: &Value, unit: usize) -> Option<Vec<String>> {
+    let mut shown: Vec<String> = match value {
+        Value::Map(pairs) => pairs.iter().map(|pair| format!("{pair:?}")).collect(),
+        Value::Array(all) | Value::Set(all) => {
+            let page = match all.as_slice() {
+                [cursor, Value::Array(page)] if cursor.as_bytes() == Some(b"0") => page,
+                [_, Value::Array(_)] => return None,
+                all => all,
+            };
+            page.chunks(unit).map(|unit| format!("{unit:?}")).collect()
+        }
+        _ => return None,
+    };
+    shown.sort();
+    Some(shown)
 }
 
 /// Pages of SCAN that are not the whole: the cursors have nothing in common.
@@ -120,8 +146,102 @@ fn both_pages(words: &[Vec<u8>], ours: &Value, theirs: &Value) -> bool {
     is_page(ours) && is_page(theirs) && !is_whole
 }
 
-fn both_keys(_: &[Vec<u8>], ours: &Value, theirs: &Value) -> bool {
-    matches!((ours, theirs), (Value::Bulk(_), Value::Bulk(_)))
+/// As many elements of the same kinds.
+fn same_shape(words: &[Vec<u8>], ours: &Value, theirs: &Value) -> bool {
+    match (ours, theirs) {
+        (Value::Array(ours), Value::Array(theirs)) | (Value::Set(ours), Value::Set(theirs)) => {
+            ours.len() == theirs.len()
+                && ours.iter().zip(theirs).all(|(ours, theirs)| same_shape(words, ours, theirs))
+        }
+        (Value::Error(_), _) | (_, Value::Error(_)) => false,
+        _ => std::mem::discriminant(ours) == std::mem::discriminant(theirs),
+    }
+}
+
+/// 7.2 keeps small lists as a listpack, 7.0 all as a quicklist.
+fn both_list_encodings(words: &[Vec<u8>], ours: &Value, theirs: &Value) -> bool {
+    let is_encoding = words.get(1).is_some_and(|name| name.eq_ignore_ascii_case(b"encoding"));
+    is_encoding && ours.as_bytes() == Some(b"listpack") && theirs.as_bytes() == Some(b"quicklist")
+}
+
+/// Payloads of collections: the order in hash tables and the bounds of nodes are each server's own. Strings must be equal.
+fn both_collections(_: &[Vec<u8>], ours: &Value, theirs: &Value) -> bool {
+    let (Value::Bulk(ours), Value::Bulk(theirs)) = (ours, theirs) else { return false };
+    ours.first() == theirs.first() && ours.first().is_some_and(|kind| *kind != 0)
+}
+
+/// Replies about streams: how long ago something was, and fields that only 7.2 or the memory layout has.
+fn same_but_idle_times(words: &[Vec<u8>], ours: &Value, theirs: &Value) -> bool {
+    match is_named(words, "xpending") {
+        true => same_pending(ours, theirs),
+        false => same_information(ours, theirs),
+    }
+}
+
+/// XPENDING with a range: entries of identifier, consumer, idle time and count.
+fn same_pending(ours: &Value, theirs: &Value) -> bool {
+    let (Value::Array(ours), Value::Array(theirs)) = (ours, theirs) else { return false };
+    ours.len() == theirs.len()
+        && ours.iter().zip(theirs).all(|pair| match pair {
+            (Value::Array(ours), Value::Array(theirs)) => match (ours.as_slice(), theirs.as_slice()) {
+                ([id, consumer, idle, count], [other_id, other_consumer, other_idle, other_count]) => {
+                    id == other_id
+                        && consumer == other_consumer
+                        && count == other_count
+                        && close(idle, other_idle)
+                }
+                _ => false,
+            },
+            _ => false,
+        })
+}
+
+/// Fields of XINFO that are times, or each server's own.
+const OWN_FIELDS: &[&[u8]] = &[b"idle", b"inactive", b"seen-time", b"active-time", b"radix-tree-nodes"];
+
+fn same_information(ours: &Value, theirs: &Value) -> bool {
+    match (ours, theirs) {
+        (Value::Map(ours), Value::Map(theirs)) => {
+            let flat = |pairs: &[(Value, Value)]| {
+                Value::Array(pairs.iter().flat_map(|(name, value)| [name.clone(), value.clone()]).collect())
+            };
+            same_information(&flat(ours), &flat(theirs))
+        }
+        (Value::Array(ours), Value::Array(theirs)) => {
+            let (ours, theirs) = (without_own_fields(ours), without_own_fields(theirs));
+            ours.len() == theirs.len()
+                && ours.iter().zip(theirs).all(|(ours, theirs)| same_information(ours, theirs))
+        }
+        // An entry that waits says when it was delivered.
+        (Value::Integer(time), Value::Integer(_)) => {
+            ours == theirs || *time > SMALLEST_TIME_MS && close(ours, theirs)
+        }
+        _ => ours == theirs,
+    }
+}
+
+/// Elements without the names and values of fields that cannot be compared.
+fn without_own_fields(elements: &[Value]) -> Vec<&Value> {
+    let mut kept = Vec::new();
+    let mut rest = elements.iter();
+    while let Some(element) = rest.next() {
+        if element.as_bytes().is_some_and(|name| OWN_FIELDS.contains(&name)) {
+            rest.next();
+        } else {
+            kept.push(element);
+        }
+    }
+    kept
+}
+
+/// Times that differ by what lies between the two calls.
+fn close(ours: &Value, theirs: &Value) -> bool {
+    match (ours, theirs) {
+        (Value::Integer(ours), Value::Integer(theirs)) => {
+            ours.abs_diff(*theirs) <= CLOCK_SLACK_MS.unsigned_abs()
+        }
+        _ => false,
+    }
 }
 
 /// Times that differ by what lies between the two calls.
@@ -190,6 +310,18 @@ mod tests {
             ("TTL a", Value::Integer(100), Value::Integer(99), Some("clock")),
             ("TTL a", Value::Integer(-1), Value::Integer(0), None),
             ("RANDOMKEY", bulk("a"), bulk("b"), Some("random")),
+            ("SPOP a 2", array(&["a", "b"]), array(&["c", "b"]), Some("random")),
+            ("SPOP a 2", array(&["a", "b"]), array(&["c"]), None),
+            ("SMEMBERS a", array(&["a", "b"]), array(&["b", "a"]), Some("order")),
+            ("LRANGE a 0 9", array(&["a", "b"]), array(&["b", "a"]), None),
+            ("HGETALL a", array(&["a", "1", "b", "2"]), array(&["b", "2", "a", "1"]), Some("order")),
+            ("HGETALL a", array(&["a", "1", "b", "2"]), array(&["b", "1", "a", "2"]), None),
+            ("SORT a", array(&["a", "b"]), array(&["b", "a"]), None),
+            ("SORT a BY nosort", array(&["a", "b"]), array(&["b", "a"]), Some("order")),
+            ("OBJECT ENCODING a", bulk("listpack"), bulk("quicklist"), Some("list-encoding")),
+            ("OBJECT ENCODING a", bulk("listpack"), bulk("hashtable"), None),
+            ("DUMP a", bulk("\u{4}ab"), bulk("\u{4}ba"), Some("payload")),
+            ("DUMP a", bulk("\0ab"), bulk("\0ba"), None),
             ("HELLO 3", Value::Error(b"ERR".to_vec()), Value::Map(Vec::new()), None),
         ];
         for (text, ours, theirs, expected) in cases {

@@ -11,10 +11,13 @@ mod compare;
 mod generate;
 mod pair;
 mod peer;
+mod shown;
 mod shrink;
+mod waiter;
 
 use crate::arguments::Arguments;
 use crate::{Outcome, workspace};
+pub use generate::Choice;
 use generate::Generator;
 use pair::{Pair, Problem};
 use std::path::Path;
@@ -24,6 +27,8 @@ use std::time::Instant;
 const DEFAULT_OPERATIONS: usize = 100_000;
 /// After so many commands the data is compared as a whole.
 const DIGEST_EVERY: usize = 1000;
+/// After so many both load their data anew before.
+const RELOAD_EVERY: usize = 5000;
 /// Differences that do not come again when the same commands run again: an expiry fell between two replies.
 const RACES_MAX: usize = 3;
 
@@ -32,39 +37,50 @@ pub fn run(mut arguments: Arguments) -> Outcome<()> {
     let seed = arguments.parsed("--seed")?.unwrap_or(1);
     let operations = arguments.parsed("--ops")?.unwrap_or(DEFAULT_OPERATIONS);
     let keep_going = arguments.flag("--keep-going");
+    let choice = Choice { groups: arguments.list("--group")?, is_cluster: arguments.flag("--cluster") };
     let binary: Option<String> = arguments.value("--binary")?;
     arguments.end()?;
+    if let Some(name) = choice.groups.iter().find(|name| !Generator::knows_group(name)) {
+        return Err(format!("no such group: {name}"));
+    }
     let binary = match binary {
         Some(path) => path.into(),
         None => workspace::program(false)?,
     };
-    println!("{}", differential(seed, operations, &binary, keep_going)?);
+    println!("{}", differential(seed, operations, &binary, &choice, keep_going)?);
     Ok(())
 }
 
 /// Runs commands; the text sums up, the error shows the shortest sequence that fails. With `keep_going` every failure is
 /// shown and the rest runs from empty servers.
-pub fn differential(seed: u64, operations: usize, binary: &Path, keep_going: bool) -> Outcome<String> {
+pub fn differential(
+    seed: u64,
+    operations: usize,
+    binary: &Path,
+    choice: &Choice,
+    keep_going: bool,
+) -> Outcome<String> {
     let began = Instant::now();
-    let mut pair = Pair::start(&binary.to_string_lossy())?;
-    let mut generator = Generator::new(seed);
+    let mut pair = Pair::start(&binary.to_string_lossy(), choice)?;
+    let mut generator = Generator::new(seed, choice.clone());
     let mut history = Vec::new();
     let (mut races, mut failures) = (0, 0);
     for index in 1..=operations {
         let operation = generator.next();
         let outcome = pair.run(&operation);
         history.push(operation);
-        if let Ok(Some(payload)) = &outcome {
+        for payload in outcome.iter().flatten() {
             generator.remember_payload(payload);
         }
+        let with_reload = index % RELOAD_EVERY == 0;
         let outcome =
             outcome.map(drop).and_then(|()| match index % DIGEST_EVERY == 0 || index == operations {
-                true => pair.compare_digests(),
+                true => pair.compare_all(with_reload),
                 false => Ok(()),
             });
         let Err(problem) = outcome else { continue };
         let Problem::Different(text) = problem else { return Err(problem.to_string()) };
-        match shrink::shrink(&mut pair, &history)? {
+        match shrink::shrink(&mut pair, &history, with_reload)? {
             Some(shortest) => {
                 let log = pair.log_of_a_crash();
                 let report = format!("seed {seed}, command {index}, the shortest sequence:\n{shortest}{log}");

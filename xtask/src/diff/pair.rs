@@ -1,19 +1,38 @@
 //! Shoal and a real server side by side, and what they have been told.
 
 use super::compare::{Verdict, compare, is_named};
-use super::generate::{Operation, all_keys};
-use super::peer::{Answer, CLIENTS, Peer};
+use super::generate::{Choice, Operation, WAITER, all_keys};
+use super::peer::{Answer, CLIENTS, LIMIT, Peer};
+use super::shown::{short, shown};
+use super::waiter::Waiter;
 use crate::Outcome;
 use shoal_protocol::value::Value;
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+/// The connection that hears of events.
+const LISTENER: usize = 3;
+/// The connection of our own questions.
+const CONTROL: usize = 4;
+/// Words that make a server a node of a cluster.
+const CLUSTER: &[&str] = &["--cluster-enabled", "yes"];
 
 /// Longer than the shortest time to live, one millisecond, on both servers.
 const EXPIRY_PAUSE: Duration = Duration::from_millis(4);
 /// Directives that commands may have changed, and what they are set to at the start of every sequence.
 const SETTINGS: &[(&str, &str)] = &[
+    ("list-max-listpack-size", "-2"),
+    ("list-compress-depth", "0"),
+    ("hash-max-listpack-entries", "128"),
+    ("hash-max-listpack-value", "64"),
+    ("zset-max-listpack-entries", "128"),
+    ("zset-max-listpack-value", "64"),
+    ("set-max-intset-entries", "512"),
+    ("stream-node-max-entries", "100"),
+    ("stream-node-max-bytes", "4096"),
+    ("hll-sparse-max-bytes", "3000"),
     ("maxmemory-policy", "noeviction"),
-    ("notify-keyspace-events", ""),
+    ("notify-keyspace-events", "KEA"),
     ("slowlog-max-len", "128"),
     ("hz", "10"),
     ("lazyfree-lazy-user-del", "no"),
@@ -34,24 +53,40 @@ pub enum Problem {
 
 /// The two servers.
 pub struct Pair {
-    ours: Peer,
-    theirs: Peer,
+    /// Ours and theirs.
+    peers: [Peer; 2],
+    tag: &'static str,
     /// Commands queued on each connection since MULTI.
     queued: [Option<Vec<Vec<Vec<u8>>>>; CLIENTS],
+    waiter: Waiter,
     /// Replies that were errors, on both sides.
     pub errors: u64,
     /// How often each rule was needed.
     accepted: BTreeMap<&'static str, u64>,
+    /// Events that were equal.
+    events: u64,
 }
 
 impl Pair {
-    /// Starts both.
-    pub fn start(binary: &str) -> Outcome<Self> {
-        // What leaves the node shall be as the other one writes it.
-        let ours = Peer::start("shoal", &[binary, "server", "--rdb-version-compat", "10"])?;
-        let theirs = Peer::start("redis", &["redis-server"])?;
-        let mut pair =
-            Self { ours, theirs, queued: Default::default(), errors: 0, accepted: BTreeMap::new() };
+    /// Starts both; as clusters of one node, if that is the choice.
+    pub fn start(binary: &str, choice: &Choice) -> Outcome<Self> {
+        let cluster = if choice.is_cluster { CLUSTER } else { &[] };
+        // What leaves the node shall be as the other one writes it, and small sets as 7.0 keeps them.
+        let ours = [binary, "server", "--rdb-version-compat", "10", "--set-max-listpack-entries", "0"];
+        let ours = Peer::start("shoal", &[&ours[..], cluster].concat())?;
+        let theirs = Peer::start("redis", &[&["redis-server"][..], cluster].concat())?;
+        let mut pair = Self {
+            peers: [ours, theirs],
+            tag: choice.tag(),
+            queued: Default::default(),
+            waiter: Waiter::default(),
+            errors: 0,
+            accepted: BTreeMap::new(),
+            events: 0,
+        };
+        if choice.is_cluster {
+            pair.form_clusters()?;
+        }
         pair.reset().map_err(|problem| problem.to_string())?;
         Ok(pair)
     }
@@ -62,32 +97,49 @@ impl Pair {
         let mut commands = vec![vec!["FLUSHALL"], vec!["DEBUG", "SET-ACTIVE-EXPIRE", "0"]];
         commands.extend(SETTINGS.iter().map(|&(name, value)| vec!["CONFIG", "SET", name, value]));
         for command in commands {
-            let words: Vec<Vec<u8>> = command.iter().map(|word| word.as_bytes().to_vec()).collect();
-            for peer in [&mut self.ours, &mut self.theirs] {
-                let answer = peer.call(0, &words);
+            for peer in &mut self.peers {
+                let answer = peer.call(0, &words(&command));
                 if answer != Answer::Value(Value::Simple(b"OK".to_vec())) {
                     return Err(Problem::Broken(format!("{}: {answer:?}", command.join(" "))));
                 }
             }
         }
+        self.hear_events();
         Ok(())
     }
 
-    /// Runs a command on both. Gives the payload if it was a DUMP.
-    pub fn run(&mut self, operation: &Operation) -> Result<Option<Vec<u8>>, Problem> {
+    /// Runs a command on both. Gives the payloads if it was a DUMP.
+    pub fn run(&mut self, operation: &Operation) -> Result<Vec<Vec<u8>>, Problem> {
         let Operation { client, words } = operation;
-        if is_named(words, "randomkey") && !self.delete_expired(*client) {
-            return Ok(None);
+        if *client == WAITER {
+            self.waiter.begin(&mut self.peers, operation)?;
+            return Ok(Vec::new());
         }
-        let ours = self.ours.call(*client, words);
-        let theirs = self.theirs.call(*client, words);
+        let is_queued = self.queued.get(*client).is_some_and(Option::is_some);
+        // Once queued, what it will take away cannot be made up for.
+        if is_named(words, "spop") && is_queued {
+            return Ok(Vec::new());
+        }
+        if is_named(words, "randomkey") && !self.delete_expired(*client) {
+            return Ok(Vec::new());
+        }
+        let sent = self.peers.each_mut().map(|peer| peer.send(*client, words));
+        let [ours, theirs] = &mut self.peers;
+        let answer =
+            |peer: &mut Peer, sent| if sent { peer.answer(*client, LIMIT) } else { Answer::Closed };
+        let (ours, theirs) = (answer(ours, sent[0]), answer(theirs, sent[1]));
         let queued = match self.queued.get_mut(*client) {
             Some(queued) => follow(queued, words, &theirs),
             None => Vec::new(),
         };
         match compare(words, &queued, &ours, &theirs) {
             Verdict::Equal => {}
-            Verdict::Accepted(rule) => *self.accepted.entry(rule).or_default() += 1,
+            Verdict::Accepted(rule) => {
+                *self.accepted.entry(rule).or_default() += 1;
+                if is_named(words, "spop") {
+                    self.make_equal(*client, words, &ours, &theirs);
+                }
+            }
             Verdict::Different => {
                 let text =
                     format!("{}\n  shoal: {}\n  redis: {}", shown(operation), short(&ours), short(&theirs));
@@ -96,41 +148,51 @@ impl Pair {
         }
         if theirs == Answer::Closed || is_named(words, "quit") {
             self.connect()?;
+            self.hear_events();
         }
+        self.waiter.after_command(&mut self.peers)?;
         if has_shortest_expiry(words) {
             std::thread::sleep(EXPIRY_PAUSE);
         }
         self.errors += u64::from(matches!(&theirs, Answer::Value(value) if value.is_error()));
-        match theirs {
-            Answer::Value(Value::Bulk(payload)) if is_named(words, "dump") => Ok(Some(payload)),
-            _ => Ok(None),
-        }
+        let payload = |answer| match answer {
+            Answer::Value(Value::Bulk(payload)) if is_named(words, "dump") => Some(payload),
+            _ => None,
+        };
+        Ok([payload(ours), payload(theirs)].into_iter().flatten().collect())
     }
 
-    /// Compares all data.
-    pub fn compare_digests(&mut self) -> Result<(), Problem> {
-        // In a transaction the command would only be queued.
-        let Some(client) = self.queued.iter().position(Option::is_none) else { return Ok(()) };
-        let words = [b"DEBUG".to_vec(), b"DIGEST".to_vec()];
-        let (ours, theirs) = (self.ours.call(client, &words), self.theirs.call(client, &words));
-        match ours == theirs {
-            true => Ok(()),
-            false => {
-                Err(Problem::Different(format!("the data differs: {} and {}", short(&ours), short(&theirs))))
-            }
+    /// Compares all data, the encodings of all keys, and the events since the last time. Sometimes both load their data
+    /// anew before.
+    pub fn compare_all(&mut self, with_reload: bool) -> Result<(), Problem> {
+        self.waiter.call_back(&mut self.peers)?;
+        self.compare_events()?;
+        if with_reload {
+            self.own_command(&["DEBUG", "RELOAD"])?;
         }
+        if let Err(Problem::Different(text)) = self.own_command(&["DEBUG", "DIGEST"]) {
+            let keys = self.different_keys();
+            return Err(Problem::Different(format!("the data differs: {text}{keys}")));
+        }
+        for key in all_keys(self.tag) {
+            self.own_words(&[b"OBJECT".to_vec(), b"ENCODING".to_vec(), key])?;
+        }
+        // Loading makes events of its own kind, and those of the checks are of no interest.
+        self.skip_events();
+        Ok(())
     }
 
     /// How often rules were needed, as text.
     pub fn accepted(&self) -> String {
         let counts: Vec<String> =
             self.accepted.iter().map(|(rule, count)| format!("{rule} {count}")).collect();
-        format!("accepted differences: {}", counts.join(", "))
+        format!("{} equal events; accepted differences: {}", self.events, counts.join(", "))
     }
 
     /// What our server logged, if it died.
     pub fn log_of_a_crash(&mut self) -> String {
-        if self.ours.is_dead() { format!("\n\nshoal died:\n{}", self.ours.log()) } else { String::new() }
+        let [ours, _] = &mut self.peers;
+        if ours.is_dead() { format!("\n\nshoal died:\n{}", ours.log()) } else { String::new() }
     }
 
     /// RANDOMKEY deletes the expired keys it meets, which are others on each server: here all of them are met first. In a
@@ -138,16 +200,151 @@ impl Pair {
     fn delete_expired(&mut self, client: usize) -> bool {
         let can = self.queued.get(client).is_some_and(Option::is_none);
         if can {
-            let words: Vec<Vec<u8>> = std::iter::once(b"EXISTS".to_vec()).chain(all_keys()).collect();
-            self.ours.call(client, &words);
-            self.theirs.call(client, &words);
+            let words: Vec<Vec<u8>> = std::iter::once(b"EXISTS".to_vec()).chain(all_keys(self.tag)).collect();
+            for peer in &mut self.peers {
+                peer.call(client, &words);
+            }
         }
         can
     }
 
+    /// After SPOP took different members: ours gets back what only it lost, and loses what only the other lost. Nobody
+    /// hears of it.
+    fn make_equal(&mut self, client: usize, words: &[Vec<u8>], ours: &Answer, theirs: &Answer) {
+        let Some(key) = words.get(1) else { return };
+        let (ours, theirs) = (members(ours), members(theirs));
+        let only = |one: &[Vec<u8>], other: &[Vec<u8>]| {
+            one.iter().filter(|member| !other.contains(member)).cloned().collect::<Vec<_>>()
+        };
+        let [peer, _] = &mut self.peers;
+        let events = match peer.call(CONTROL, &self::words(&["CONFIG", "GET", "notify-keyspace-events"])) {
+            Answer::Value(Value::Array(pair)) => {
+                pair.last().and_then(Value::as_bytes).unwrap_or_default().to_vec()
+            }
+            _ => Vec::new(),
+        };
+        let notify =
+            |events: &[u8]| [&b"CONFIG"[..], b"SET", b"notify-keyspace-events", events].map(<[u8]>::to_vec);
+        peer.call(CONTROL, &notify(b""));
+        for (name, members) in [("SADD", only(&ours, &theirs)), ("SREM", only(&theirs, &ours))] {
+            if !members.is_empty() {
+                let words: Vec<Vec<u8>> =
+                    [name.as_bytes().to_vec(), key.clone()].into_iter().chain(members).collect();
+                peer.call(client, &words);
+            }
+        }
+        peer.call(CONTROL, &notify(&events));
+    }
+
+    /// The same command of our own on both, with equal answers.
+    fn own_command(&mut self, command: &[&str]) -> Result<(), Problem> {
+        self.own_words(&words(command))
+    }
+
+    fn own_words(&mut self, words: &[Vec<u8>]) -> Result<(), Problem> {
+        let [ours, theirs] = self.peers.each_mut().map(|peer| peer.call(CONTROL, words));
+        match compare(words, &[], &ours, &theirs) {
+            Verdict::Different => {
+                let operation = Operation { client: CONTROL, words: words.to_vec() };
+                let text =
+                    format!("{}\n  shoal: {}\n  redis: {}", shown(&operation), short(&ours), short(&theirs));
+                Err(Problem::Different(text))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The keys of the first database whose values differ.
+    fn different_keys(&mut self) -> String {
+        let mut text = String::new();
+        for key in all_keys(self.tag) {
+            let words = [b"DEBUG".to_vec(), b"DIGEST-VALUE".to_vec(), key.clone()];
+            let answers = self.peers.each_mut().map(|peer| peer.call(CONTROL, &words));
+            let times = [b"PEXPIRETIME".to_vec(), key.clone()];
+            let times = self.peers.each_mut().map(|peer| peer.call(CONTROL, &times));
+            if answers[0] != answers[1] || times[0] != times[1] {
+                let [ours, theirs] = &times;
+                let key = key.escape_ascii();
+                text.push_str(&format!("\n  key {key}, ends at {} and {}", short(ours), short(theirs)));
+            }
+        }
+        text
+    }
+
+    /// Subscribes to everything.
+    fn hear_events(&mut self) {
+        for peer in &mut self.peers {
+            peer.call(LISTENER, &words(&["PSUBSCRIBE", "*"]));
+        }
+    }
+
+    /// Compares what was published since the last time.
+    fn compare_events(&mut self) -> Result<(), Problem> {
+        let [ours, theirs] = self.peers.each_mut().map(|peer| peer.messages(LISTENER));
+        let equal = ours.iter().zip(&theirs).take_while(|(ours, theirs)| ours == theirs).count();
+        self.events += equal as u64;
+        if ours.len() == equal && theirs.len() == equal {
+            return Ok(());
+        }
+        let shown = |messages: &[Value]| match messages.get(equal) {
+            Some(message) => short(&Answer::Value(message.clone())),
+            None => "(none)".to_owned(),
+        };
+        let text = format!(
+            "events differ after {equal} equal ones\n  shoal: {}\n  redis: {}",
+            shown(&ours),
+            shown(&theirs)
+        );
+        Err(Problem::Different(text))
+    }
+
+    fn skip_events(&mut self) {
+        for peer in &mut self.peers {
+            peer.messages(LISTENER);
+        }
+    }
+
+    /// Gives all slots to each node, and waits until it serves them.
+    fn form_clusters(&mut self) -> Outcome<()> {
+        for peer in &mut self.peers {
+            peer.call(CONTROL, &words(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]));
+            let began = Instant::now();
+            loop {
+                let answer = peer.call(CONTROL, &words(&["CLUSTER", "INFO"]));
+                if let Answer::Value(Value::Bulk(text)) | Answer::Value(Value::Verbatim { text, .. }) =
+                    &answer
+                    && String::from_utf8_lossy(text).contains("cluster_state:ok")
+                {
+                    break;
+                }
+                if began.elapsed() > LIMIT {
+                    return Err(format!("a cluster of one node does not form: {}", short(&answer)));
+                }
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        }
+        Ok(())
+    }
+
     fn connect(&mut self) -> Result<(), Problem> {
         self.queued = Default::default();
-        self.ours.connect().and_then(|()| self.theirs.connect()).map_err(Problem::Broken)
+        self.waiter.forget();
+        self.peers.iter_mut().try_for_each(Peer::connect).map_err(Problem::Broken)
+    }
+}
+
+fn words(command: &[&str]) -> Vec<Vec<u8>> {
+    command.iter().map(|word| word.as_bytes().to_vec()).collect()
+}
+
+/// The members in an answer to SPOP.
+fn members(answer: &Answer) -> Vec<Vec<u8>> {
+    match answer {
+        Answer::Value(Value::Array(all) | Value::Set(all)) => {
+            all.iter().filter_map(|value| value.as_bytes().map(<[u8]>::to_vec)).collect()
+        }
+        Answer::Value(Value::Bulk(member)) => vec![member.clone()],
+        _ => Vec::new(),
     }
 }
 
@@ -156,45 +353,6 @@ impl std::fmt::Display for Problem {
         match self {
             Self::Different(text) | Self::Broken(text) => formatter.write_str(text),
         }
-    }
-}
-
-/// A command as one would type it, with its connection.
-pub fn shown(operation: &Operation) -> String {
-    let words: Vec<String> = operation.words.iter().map(|word| quoted(word)).collect();
-    format!("client {}: {}", operation.client, words.join(" "))
-}
-
-fn quoted(word: &[u8]) -> String {
-    let is_plain =
-        !word.is_empty() && word.iter().all(|byte| byte.is_ascii_graphic() && !b"\"'\\".contains(byte));
-    match is_plain {
-        true => String::from_utf8_lossy(word).into_owned(),
-        false => format!("\"{}\"", word.escape_ascii()),
-    }
-}
-
-fn short(answer: &Answer) -> String {
-    let text = match answer {
-        Answer::Value(value) => shown_value(value),
-        other => format!("{other:?}"),
-    };
-    text.chars().take(600).collect()
-}
-
-fn shown_value(value: &Value) -> String {
-    let list = |values: &[Value]| values.iter().map(shown_value).collect::<Vec<_>>().join(", ");
-    match value {
-        Value::Simple(text) => String::from_utf8_lossy(text).into_owned(),
-        Value::Error(text) => format!("(error) {}", String::from_utf8_lossy(text)),
-        Value::Bulk(text) => format!("\"{}\"", text.escape_ascii()),
-        Value::Array(values) => format!("[{}]", list(values)),
-        Value::Map(pairs) => {
-            let pairs =
-                pairs.iter().map(|(name, value)| format!("{}: {}", shown_value(name), shown_value(value)));
-            format!("{{{}}}", pairs.collect::<Vec<_>>().join(", "))
-        }
-        other => format!("{other:?}"),
     }
 }
 

@@ -1,4 +1,4 @@
-//! A server process of our own with two connections to it.
+//! A server process of our own with connections to it.
 
 use crate::Outcome;
 use shoal_protocol::value::{Decoder, Value, encode_request};
@@ -9,9 +9,9 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// How long a server may take to start or to answer.
-const LIMIT: Duration = Duration::from_secs(20);
-/// Connections to each server.
-pub const CLIENTS: usize = 2;
+pub const LIMIT: Duration = Duration::from_secs(20);
+/// Connections to each server: two that work, one that may wait, one that hears of events, one for ourselves.
+pub const CLIENTS: usize = 5;
 
 /// What came back.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,6 +38,10 @@ pub struct Peer {
 struct Connection {
     stream: TcpStream,
     decoder: Decoder,
+    /// The limit that is set on the socket.
+    limit: Duration,
+    /// What the server calls it.
+    id: i64,
 }
 
 impl Peer {
@@ -57,7 +61,56 @@ impl Peer {
 
     /// Sends a command and waits for its answer.
     pub fn call(&mut self, client: usize, words: &[Vec<u8>]) -> Answer {
-        self.clients.get_mut(client).map_or(Answer::Closed, |connection| connection.call(words))
+        match self.send(client, words) {
+            true => self.answer(client, LIMIT),
+            false => Answer::Closed,
+        }
+    }
+
+    /// Sends a command; false if the connection is closed.
+    pub fn send(&mut self, client: usize, words: &[Vec<u8>]) -> bool {
+        let mut bytes = Vec::new();
+        encode_request(words, &mut bytes);
+        self.clients.get_mut(client).is_some_and(|connection| connection.stream.write_all(&bytes).is_ok())
+    }
+
+    /// The next answer, if it comes in time.
+    pub fn answer(&mut self, client: usize, limit: Duration) -> Answer {
+        self.clients.get_mut(client).map_or(Answer::Closed, |connection| connection.answer(limit))
+    }
+
+    /// What was published to a connection until now.
+    pub fn messages(&mut self, client: usize) -> Vec<Value> {
+        let mut messages = Vec::new();
+        if !self.send(client, &[b"PING".to_vec()]) {
+            return messages;
+        }
+        loop {
+            match self.answer(client, LIMIT) {
+                Answer::Value(Value::Array(parts))
+                    if parts.first().and_then(Value::as_bytes) == Some(b"pong") =>
+                {
+                    return messages;
+                }
+                Answer::Value(message) => messages.push(message),
+                Answer::Closed | Answer::Silent => return messages,
+            }
+        }
+    }
+
+    /// Whether a client waits in a blocking command.
+    pub fn has_waiting_client(&mut self) -> bool {
+        let answer = self.call(CLIENTS - 1, &[b"INFO".to_vec(), b"clients".to_vec()]);
+        let Answer::Value(Value::Bulk(text) | Value::Verbatim { text, .. }) = answer else { return false };
+        String::from_utf8_lossy(&text)
+            .lines()
+            .any(|line| line.trim_end().strip_prefix("blocked_clients:").is_some_and(|count| count != "0"))
+    }
+
+    /// Calls a connection back that waits in a blocking command.
+    pub fn unblock(&mut self, client: usize) {
+        let id = self.clients.get(client).map_or(0, |connection| connection.id);
+        self.call(CLIENTS - 1, &[b"CLIENT".to_vec(), b"UNBLOCK".to_vec(), id.to_string().into_bytes()]);
     }
 
     /// New connections instead of the old ones; a server that has died is started again.
@@ -71,13 +124,21 @@ impl Peer {
             match TcpStream::connect(("127.0.0.1", self.port)) {
                 Ok(stream) => {
                     stream.set_nodelay(true).map_err(|error| error.to_string())?;
-                    stream.set_read_timeout(Some(LIMIT)).map_err(|error| error.to_string())?;
-                    self.clients.push(Connection { stream, decoder: Decoder::new() });
+                    let (decoder, limit) = (Decoder::new(), Duration::ZERO);
+                    self.clients.push(Connection { stream, decoder, limit, id: 0 });
                 }
                 Err(error) if began.elapsed() > LIMIT => {
                     return Err(format!("{} does not start: {error}\n{}", self.name, self.log()));
                 }
                 Err(_) => std::thread::sleep(Duration::from_millis(5)),
+            }
+        }
+        for client in 0..CLIENTS {
+            let answer = self.call(client, &[b"CLIENT".to_vec(), b"ID".to_vec()]);
+            if let (Answer::Value(Value::Integer(id)), Some(connection)) =
+                (answer, self.clients.get_mut(client))
+            {
+                connection.id = id;
             }
         }
         Ok(())
@@ -106,13 +167,16 @@ impl Drop for Peer {
 }
 
 impl Connection {
-    fn call(&mut self, words: &[Vec<u8>]) -> Answer {
-        let mut bytes = Vec::new();
-        encode_request(words, &mut bytes);
-        if self.stream.write_all(&bytes).is_err() {
-            return Answer::Closed;
-        }
+    fn answer(&mut self, limit: Duration) -> Answer {
         let mut chunk = [0; 16384];
+        // Zero would mean to wait forever.
+        let limit = limit.max(Duration::from_micros(1));
+        if limit != self.limit {
+            if self.stream.set_read_timeout(Some(limit)).is_err() {
+                return Answer::Closed;
+            }
+            self.limit = limit;
+        }
         loop {
             match self.decoder.next_value() {
                 Ok(Some(value)) => return Answer::Value(value),

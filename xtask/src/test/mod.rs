@@ -80,7 +80,8 @@ const STEPS: &[Step] = &[
         run: |context| {
             let tests = context.run(Kind::Differential)?;
             let shoal = context.programs()?.shoal.clone();
-            let commands = diff::differential(1, DIFFERENTIAL_OPERATIONS, &shoal, false)?;
+            let commands =
+                diff::differential(1, DIFFERENTIAL_OPERATIONS, &shoal, &diff::Choice::default(), false)?;
             Ok(format!("{tests}, {commands}"))
         },
     },
