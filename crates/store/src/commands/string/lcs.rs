@@ -3,6 +3,8 @@
 use crate::call::{Call, Outcome};
 use shoal_protocol::{Arguments, ErrorReply, errors};
 
+/// LCS has words of its own for a key of another type.
+const NOT_STRINGS: ErrorReply = ErrorReply::new("ERR The specified keys must contain string values");
 const LENGTH_OR_INDEX: ErrorReply =
     ErrorReply::new("ERR If you want both the length and indexes, please just use IDX.");
 const TABLE_TOO_LARGE: ErrorReply =
@@ -39,8 +41,9 @@ impl Options {
 }
 
 pub(super) fn lcs(call: &mut Call<'_, '_>, mut arguments: Arguments<'_>) -> Outcome {
-    let first = string_of(call, arguments.take()?)?;
-    let second = string_of(call, arguments.take()?)?;
+    // Both keys are looked up, and both misses told, before the types are looked at.
+    let (first, second) = (string_of(call, arguments.take()?), string_of(call, arguments.take()?));
+    let (Some(first), Some(second)) = (first, second) else { return Err(NOT_STRINGS) };
     let options = Options::parse(&mut arguments)?;
     let table = Table::fill(&first, &second, call.options.max_string_bytes)?;
     let length = table.at(first.len(), second.len());
@@ -57,10 +60,11 @@ pub(super) fn lcs(call: &mut Call<'_, '_>, mut arguments: Arguments<'_>) -> Outc
     Ok(())
 }
 
-fn string_of(call: &mut Call<'_, '_>, key: &[u8]) -> Result<Vec<u8>, ErrorReply> {
+/// The text of a key, empty if there is none; nothing for a key of another type.
+fn string_of(call: &mut Call<'_, '_>, key: &[u8]) -> Option<Vec<u8>> {
     match call.find_for_read(key) {
-        Some(found) => Ok(call.string(found)?.text().to_vec()),
-        None => Ok(Vec::new()),
+        Some(found) => Some(call.string(found).ok()?.text().to_vec()),
+        None => Some(Vec::new()),
     }
 }
 
