@@ -61,7 +61,7 @@ const VERBS: &[Verb] = &[
     },
     Verb {
         name: "bench",
-        usage: "bench [--quick] [--json] [--only speed,memory,latency,idle] [--binary PATH]",
+        usage: "bench [--quick] [--json] [--only speed,types,elements,memory,latency,idle] [--binary PATH]",
         help: "measure against an installed redis-server; the full run writes docs/benchmarks.md",
         run: bench::run,
     },
@@ -73,7 +73,7 @@ const VERBS: &[Verb] = &[
     },
     Verb {
         name: "diff",
-        usage: "diff [--seed S] [--ops N] [--group G,G] [--cluster] [--keep-going] [--binary PATH]",
+        usage: "diff [--seed S] [--ops N] [--group G,G] [--without C,C] [--cluster] [--keep-going] [--binary PATH]",
         help: "random commands must get the replies of an installed redis-server; a failure is shrunk",
         run: diff::run,
     },

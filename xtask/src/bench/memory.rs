@@ -1,19 +1,14 @@
 //! Resident bytes per key.
 
-use super::Size;
 use super::report::Row;
 use super::server::{Kind, Server};
+use super::{Size, loader};
 use crate::Outcome;
-use std::io::{Read, Write};
-use std::net::TcpStream;
 
 /// Most resident bytes per key with a value of 64 bytes.
 const STRING_LIMIT: f64 = 115.0;
 /// Most resident bytes per key with a number as its value.
 const INTEGER_LIMIT: f64 = 46.0;
-/// Requests that are under way while keys are loaded.
-const PIPELINE: u64 = 64;
-
 /// Keys that are loaded, and left, before the measurement begins.
 const WARM_KEYS: u64 = 1000;
 
@@ -54,29 +49,9 @@ fn bytes_per_key(kind: Kind, binary: &str, values: Values, keys: u64) -> Outcome
 
 /// Sets so many keys, in pipelines.
 pub fn load(port: u16, values: Values, keys: u64) -> std::io::Result<()> {
-    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
-    stream.set_nodelay(true)?;
     let text = "x".repeat(64);
-    let mut requests = Vec::new();
-    let mut replies = vec![0; PIPELINE as usize * b"+OK\r\n".len()];
-    let mut next = 0;
-    while next < keys {
-        requests.clear();
-        let end = (next + PIPELINE).min(keys);
-        for number in next..end {
-            let value =
-                if values == Values::Strings { text.clone() } else { (1_000_000 + number).to_string() };
-            let length = value.len();
-            write!(requests, "*3\r\n$3\r\nSET\r\n$16\r\nkey:{number:012}\r\n${length}\r\n{value}\r\n")?;
-        }
-        stream.write_all(&requests)?;
-        let expected = (end - next) as usize * b"+OK\r\n".len();
-        let replies = replies.get_mut(..expected).unwrap_or_default();
-        stream.read_exact(replies)?;
-        if !replies.chunks(5).all(|reply| reply == b"+OK\r\n") {
-            return Err(std::io::Error::other(String::from_utf8_lossy(replies).into_owned()));
-        }
-        next = end;
-    }
-    Ok(())
+    loader::load(port, 0..keys, |number| {
+        let value = if values == Values::Strings { text.clone() } else { (1_000_000 + number).to_string() };
+        vec!["SET".to_owned(), format!("key:{number:012}"), value]
+    })
 }

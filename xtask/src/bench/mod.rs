@@ -3,12 +3,15 @@
 //! Absolute times say more about the machine than about the program: what counts is the ratio. Rounds alternate between
 //! the two servers, medians are compared, the load comes from one core and the servers run on another.
 
+mod elements;
 mod idle;
 mod latency;
+mod loader;
 mod memory;
 mod report;
 mod server;
 mod speed;
+mod types;
 
 use crate::arguments::Arguments;
 use crate::{Outcome, process, workspace};
@@ -24,6 +27,8 @@ pub struct Size {
     pub requests: u64,
     /// Keys in memory.
     pub keys: &'static [u64],
+    /// Elements of one key in memory, and of the sorted set that is measured.
+    pub elements: u64,
     /// Keys loaded while latency is measured.
     pub load: u64,
     /// Seconds of idleness.
@@ -34,17 +39,26 @@ const FULL: Size = Size {
     rounds: 7,
     requests: 300_000,
     keys: &[700_000, 1_000_000, 1_400_000],
+    elements: 1_000_000,
     load: 10_000_000,
     idle_seconds: 60,
 };
-const QUICK: Size =
-    Size { rounds: 3, requests: 100_000, keys: &[700_000], load: 1_000_000, idle_seconds: 10 };
+const QUICK: Size = Size {
+    rounds: 3,
+    requests: 100_000,
+    keys: &[700_000],
+    elements: 200_000,
+    load: 1_000_000,
+    idle_seconds: 10,
+};
 
 /// A measurement by name.
 type Part = (&'static str, fn(&str, Size) -> Outcome<Vec<Row>>);
 
 const PARTS: &[Part] = &[
     ("speed", speed::measure),
+    ("types", types::measure),
+    ("elements", elements::measure),
     ("memory", memory::measure),
     ("latency", latency::measure),
     ("idle", idle::measure),

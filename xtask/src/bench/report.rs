@@ -25,6 +25,8 @@ enum Limit {
     Ratio(f64),
     /// At most this.
     Value(f64),
+    /// At most this, and no more than the other's.
+    Both(f64),
     /// Nothing.
     None,
 }
@@ -38,6 +40,12 @@ impl Row {
     /// A figure that may be at most `limit`, beside the other's.
     pub fn below(name: String, unit: &'static str, ours: f64, theirs: f64, limit: f64) -> Self {
         Self { name, unit, ours, theirs: Some(theirs), limit: Limit::Value(limit) }
+    }
+
+    /// A figure that may be at most `limit`, if there is one, and in any case no more than the other's.
+    pub fn below_both(name: String, unit: &'static str, ours: f64, theirs: f64, limit: Option<f64>) -> Self {
+        let limit = limit.map_or(Limit::Ratio(1.0), Limit::Both);
+        Self { name, unit, ours, theirs: Some(theirs), limit }
     }
 
     /// A figure only we have.
@@ -55,6 +63,7 @@ impl Row {
         match self.limit {
             Limit::Ratio(ratio) => self.theirs.is_some_and(|theirs| self.ours <= theirs * ratio),
             Limit::Value(value) => self.ours <= value,
+            Limit::Both(value) => self.ours <= value && self.theirs.is_some_and(|theirs| self.ours <= theirs),
             Limit::None => true,
         }
     }
@@ -74,6 +83,9 @@ pub fn table(rows: &[Row]) -> String {
         let ratio = row.ratio().map_or("—".to_owned(), |ratio| format!("{ratio:.2}"));
         let (limit, verdict) = match row.limit {
             Limit::Ratio(ratio) => (format!("{ratio} ×"), if row.is_met() { "kept" } else { "**missed**" }),
+            Limit::Both(value) => {
+                (format!("{}, 1 ×", number(value)), if row.is_met() { "kept" } else { "**missed**" })
+            }
             Limit::Value(value) => (number(value), if row.is_met() { "kept" } else { "**missed**" }),
             Limit::None => (String::new(), ""),
         };
@@ -132,9 +144,13 @@ mod tests {
             Row::below("c".to_owned(), "bytes", 115.0, 150.0, 115.0),
             Row::alone("d".to_owned(), "%", 2.1, 2.0),
             Row::shown("e".to_owned(), "1/s", 1.0, 2.0),
+            Row::below_both("f".to_owned(), "bytes", 30.0, 40.0, Some(36.0)),
+            Row::below_both("g".to_owned(), "bytes", 35.0, 34.0, Some(36.0)),
+            Row::below_both("h".to_owned(), "bytes", 37.0, 50.0, Some(36.0)),
+            Row::below_both("i".to_owned(), "bytes", 37.0, 36.0, None),
         ];
         let met: Vec<bool> = rows.iter().map(Row::is_met).collect();
-        assert_eq!(met, [true, false, true, false, true]);
+        assert_eq!(met, [true, false, true, false, true, true, false, false, false]);
         assert!(table(&rows).contains("| a | µs | 9.00 | 10.00 | 0.90 | 0.95 × | kept |"));
     }
 }

@@ -29,7 +29,11 @@ pub const RULES: &[Rule] = &[
         commands: &["randomkey", "spop", "srandmember", "hrandfield", "zrandmember"],
         accepts: same_shape,
     },
+    Rule { name: "equal-distance", commands: GEOGRAPHIC, accepts: same_in_any_order },
     Rule { name: "list-encoding", commands: &["object"], accepts: both_list_encodings },
+    Rule { name: "size-hint", commands: &["object"], accepts: ours_is_larger },
+    Rule { name: "doubles", commands: &[], accepts: same_doubles },
+    Rule { name: "newer-errors", commands: &[], accepts: newer_error },
     Rule { name: "payload", commands: &["dump"], accepts: both_collections },
     Rule { name: "idle", commands: &["xpending", "xinfo"], accepts: same_but_idle_times },
     Rule {
@@ -43,6 +47,10 @@ pub const RULES: &[Rule] = &[
     Rule { name: "zero-byte", commands: &[], accepts: cut_at_zero },
     Rule { name: "help", commands: &["object"], accepts: both_help },
 ];
+
+/// Commands that order places by their distance.
+const GEOGRAPHIC: &[&str] =
+    &["geosearch", "georadius", "georadius_ro", "georadiusbymember", "georadiusbymember_ro"];
 
 /// Whether two answers are equal, and if only by a rule, by which.
 pub enum Verdict {
@@ -146,6 +154,11 @@ fn both_pages(words: &[Vec<u8>], ours: &Value, theirs: &Value) -> bool {
     is_page(ours) && is_page(theirs) && !is_whole
 }
 
+/// Places at one distance come in the order of a sort that is not stable.
+fn same_in_any_order(_: &[Vec<u8>], ours: &Value, theirs: &Value) -> bool {
+    elements(ours, 1).is_some_and(|shown| Some(shown) == elements(theirs, 1))
+}
+
 /// As many elements of the same kinds.
 fn same_shape(words: &[Vec<u8>], ours: &Value, theirs: &Value) -> bool {
     match (ours, theirs) {
@@ -164,10 +177,54 @@ fn both_list_encodings(words: &[Vec<u8>], ours: &Value, theirs: &Value) -> bool 
     is_encoding && ours.as_bytes() == Some(b"listpack") && theirs.as_bytes() == Some(b"quicklist")
 }
 
-/// Payloads of collections: the order in hash tables and the bounds of nodes are each server's own. Strings must be equal.
+/// 7.2 makes a new collection for as many elements as the command has, also if some are the same.
+fn ours_is_larger(words: &[Vec<u8>], ours: &Value, theirs: &Value) -> bool {
+    let is_encoding = words.get(1).is_some_and(|name| name.eq_ignore_ascii_case(b"encoding"));
+    let pair = (ours.as_bytes().unwrap_or_default(), theirs.as_bytes().unwrap_or_default());
+    is_encoding && matches!(pair, (b"skiplist" | b"hashtable", b"listpack") | (b"hashtable", b"intset"))
+}
+
+/// Scores and coordinates: 7.2 prints the shortest digits that give the number, 7.0 seventeen.
+fn same_doubles(words: &[Vec<u8>], ours: &Value, theirs: &Value) -> bool {
+    let group = words.first().and_then(|name| Command::lookup(name)).map_or("", |row| row.group);
+    ["sorted-set", "geo"].contains(&group) && same_numbers(ours, theirs)
+}
+
+fn same_numbers(ours: &Value, theirs: &Value) -> bool {
+    match (ours, theirs) {
+        (Value::Array(ours), Value::Array(theirs)) => {
+            ours.len() == theirs.len()
+                && ours.iter().zip(theirs).all(|(ours, theirs)| same_numbers(ours, theirs))
+        }
+        (Value::Bulk(_), Value::Bulk(_)) | (Value::Double(_), Value::Double(_)) if ours != theirs => {
+            let number = |value: &Value| value.as_text().and_then(|text| text.parse::<f64>().ok());
+            // Seventeen digits: what is equal so far is the same number.
+            let has_seventeen = theirs.as_bytes().is_some_and(|text| text.len() > 16);
+            has_seventeen && number(ours).is_some() && number(ours) == number(theirs)
+        }
+        _ => ours == theirs,
+    }
+}
+
+/// Errors that 7.2 gives in other words, or where 7.0 gives none.
+fn newer_error(words: &[Vec<u8>], ours: &Value, theirs: &Value) -> bool {
+    let Value::Error(ours) = ours else { return false };
+    let begins = |text: &str| ours.starts_with(text.as_bytes());
+    match words.first().map(|name| name.to_ascii_lowercase()).unwrap_or_default().as_slice() {
+        b"bitcount" | b"bitpos" => matches!(theirs, Value::Integer(-1 | 0)),
+        b"xread" | b"xreadgroup" => begins("ERR Unbalanced 'xread") && theirs.is_error(),
+        b"lpos" => begins("ERR value is out of range, value must between -9223372036854775807"),
+        _ => false,
+    }
+}
+
+/// Payloads of collections: the order in hash tables, the bounds of nodes and the encoding are each server's own. Strings
+/// must be equal.
 fn both_collections(_: &[Vec<u8>], ours: &Value, theirs: &Value) -> bool {
     let (Value::Bulk(ours), Value::Bulk(theirs)) = (ours, theirs) else { return false };
-    ours.first() == theirs.first() && ours.first().is_some_and(|kind| *kind != 0)
+    let kinds = (ours.first().copied().unwrap_or(0), theirs.first().copied().unwrap_or(0));
+    // The larger encodings are those of sets, hashes and sorted sets, beside their small ones.
+    kinds.0 != 0 && (kinds.0 == kinds.1 || matches!(kinds, (2, 11) | (4, 16) | (5, 17)))
 }
 
 /// Replies about streams: how long ago something was, and fields that only 7.2 or the memory layout has.
@@ -322,6 +379,17 @@ mod tests {
             ("OBJECT ENCODING a", bulk("listpack"), bulk("hashtable"), None),
             ("DUMP a", bulk("\u{4}ab"), bulk("\u{4}ba"), Some("payload")),
             ("DUMP a", bulk("\0ab"), bulk("\0ba"), None),
+            ("DUMP a", bulk("\u{4}ab"), bulk("\u{5}ba"), None),
+            ("ZSCORE a b", bulk("1e-20"), bulk("9.9999999999999995e-21"), Some("doubles")),
+            ("ZSCORE a b", bulk("1"), bulk("2"), None),
+            ("GET a", bulk("1e-20"), bulk("9.9999999999999995e-21"), None),
+            (
+                "BITCOUNT a x",
+                Value::Error(b"ERR syntax error".to_vec()),
+                Value::Integer(0),
+                Some("newer-errors"),
+            ),
+            ("LPOS a x", Value::Error(b"ERR syntax error".to_vec()), Value::Integer(0), None),
             ("HELLO 3", Value::Error(b"ERR".to_vec()), Value::Map(Vec::new()), None),
         ];
         for (text, ours, theirs, expected) in cases {

@@ -37,7 +37,11 @@ pub fn run(mut arguments: Arguments) -> Outcome<()> {
     let seed = arguments.parsed("--seed")?.unwrap_or(1);
     let operations = arguments.parsed("--ops")?.unwrap_or(DEFAULT_OPERATIONS);
     let keep_going = arguments.flag("--keep-going");
-    let choice = Choice { groups: arguments.list("--group")?, is_cluster: arguments.flag("--cluster") };
+    let choice = Choice {
+        groups: arguments.list("--group")?,
+        without: arguments.list("--without")?,
+        is_cluster: arguments.flag("--cluster"),
+    };
     let binary: Option<String> = arguments.value("--binary")?;
     arguments.end()?;
     if let Some(name) = choice.groups.iter().find(|name| !Generator::knows_group(name)) {

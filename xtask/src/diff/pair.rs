@@ -125,8 +125,7 @@ impl Pair {
         }
         let sent = self.peers.each_mut().map(|peer| peer.send(*client, words));
         let [ours, theirs] = &mut self.peers;
-        let answer =
-            |peer: &mut Peer, sent| if sent { peer.answer(*client, LIMIT) } else { Answer::Closed };
+        let answer = |peer: &mut Peer, sent| if sent { peer.answer(*client, LIMIT) } else { Answer::Closed };
         let (ours, theirs) = (answer(ours, sent[0]), answer(theirs, sent[1]));
         let queued = match self.queued.get_mut(*client) {
             Some(queued) => follow(queued, words, &theirs),

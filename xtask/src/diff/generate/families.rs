@@ -120,7 +120,6 @@ const SERVER: &[(u64, &str)] = &[
     (1, "info"),
     (1, "lastsave"),
     (1, "slowlog|reset"),
-    (1, "slowlog|len"),
 ];
 const CONNECTION: &[(u64, &str)] = &[
     (4, "select"),

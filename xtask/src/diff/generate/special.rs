@@ -230,6 +230,12 @@ impl Generator {
 
     pub(super) fn geo_value(&mut self, name: &str) -> Vec<u8> {
         match name {
+            // Few meet: what lies at the same distance comes in no order that could be compared.
+            "longitude" | "latitude" if self.rng.chance(9, 10) => {
+                let range = if name == "longitude" { 180 } else { 85 };
+                let degrees = self.rng.below(range * 20_000) as f64 / 10_000.0 - range as f64;
+                format!("{degrees:.4}").into_bytes()
+            }
             "longitude" => self.pick(values::LONGITUDES),
             "latitude" => self.pick(values::LATITUDES),
             "radius" | "width" | "height" => self.pick(values::RADIUSES),

@@ -244,7 +244,7 @@ pub const SETTINGS: &[(&str, &[&str])] = &[
     ("stream-node-max-bytes", &["4096", "64", "0"]),
     ("hll-sparse-max-bytes", &["3000", "100", "0"]),
     ("maxmemory-policy", &["allkeys-lfu", "noeviction", "volatile-lru", "ALLKEYS-LRU", "none"]),
-    ("notify-keyspace-events", &["KEA", "KEA", "KEAmn", "gxE$", "Q"]),
+    ("notify-keyspace-events", &["KEA", "KEA", "KEAm", "gxE$", "Q"]),
     ("slowlog-max-len", &["128", "0", "-1", "x", "1k"]),
     ("hz", &["10", "50", "x", "-3"]),
     ("lazyfree-lazy-user-del", &["yes", "no", "maybe"]),
