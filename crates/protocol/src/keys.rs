@@ -52,7 +52,10 @@ pub fn for_each<'a>(command: &Command, request: &Request<'a>, mut visit: impl Fn
         return;
     }
     let mut positions = Vec::new();
-    find(command, request, &mut positions);
+    // Arguments that do not fit name no keys: the command itself will say what is wrong with them.
+    if !find(command, request, &mut positions) {
+        return;
+    }
     for position in positions {
         visit(request.argument(position.index));
     }
@@ -201,7 +204,9 @@ mod tests {
         let command = container.subcommand(request.argument(1)).unwrap_or(container);
         let text = |key: &[u8]| String::from_utf8_lossy(key).into_owned();
         let mut positions = Vec::new();
-        find(command, &request, &mut positions);
+        if !find(command, &request, &mut positions) {
+            positions.clear();
+        }
         let found: Vec<String> =
             positions.iter().map(|position| text(request.argument(position.index))).collect();
         let mut visited = Vec::new();
@@ -228,6 +233,7 @@ mod tests {
             ("SORT a BY x GET y STORE d", vec!["a", "d"]),
             ("GEORADIUS g 1 1 1 m STORE d", vec!["g", "d"]),
             ("SINTERCARD 2 a b LIMIT 1", vec!["a", "b"]),
+            ("ZDIFF 5 a b WITHSCORES", vec![]),
             ("BITOP AND d a b", vec!["d", "a", "b"]),
             ("MEMORY USAGE a", vec!["a"]),
             ("PUBLISH c m", vec![]),

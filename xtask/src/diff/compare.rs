@@ -31,9 +31,14 @@ pub const RULES: &[Rule] = &[
     },
     Rule { name: "equal-distance", commands: GEOGRAPHIC, accepts: same_in_any_order },
     Rule { name: "list-encoding", commands: &["object"], accepts: both_list_encodings },
-    Rule { name: "size-hint", commands: &["object"], accepts: ours_is_larger },
+    Rule { name: "size-hint", commands: &["object"], accepts: other_size },
     Rule { name: "doubles", commands: &[], accepts: same_doubles },
     Rule { name: "newer-errors", commands: &[], accepts: newer_error },
+    Rule {
+        name: "damaged-hyperloglog",
+        commands: &["pfadd", "pfcount", "pfmerge", "pfdebug"],
+        accepts: only_ours_sees_damage,
+    },
     Rule { name: "payload", commands: &["dump"], accepts: both_collections },
     Rule { name: "idle", commands: &["xpending", "xinfo"], accepts: same_but_idle_times },
     Rule {
@@ -118,11 +123,12 @@ fn same_elements(words: &[Vec<u8>], ours: &Value, theirs: &Value) -> bool {
         _ if is_unordered => 1,
         _ => return false,
     };
-    // SORT that has an order has one result only.
-    let is_sorted = name.starts_with(b"sort")
-        && !words.windows(2).any(|pair| {
-            matches!(pair, [word, pattern] if word.eq_ignore_ascii_case(b"by") && !pattern.contains(&b'*'))
-        });
+    // SORT that has an order has one result only; texts that are equal leave it open.
+    let has = |text: &[u8]| words.iter().any(|word| word.eq_ignore_ascii_case(text));
+    let is_open = words.windows(2).any(|pair| {
+        matches!(pair, [word, pattern] if word.eq_ignore_ascii_case(b"by") && !pattern.contains(&b'*'))
+    }) || has(b"by") && has(b"alpha");
+    let is_sorted = name.starts_with(b"sort") && !is_open;
     !is_sorted && elements(ours, unit).is_some_and(|shown| Some(shown) == elements(theirs, unit))
 }
 
@@ -177,11 +183,16 @@ fn both_list_encodings(words: &[Vec<u8>], ours: &Value, theirs: &Value) -> bool 
     is_encoding && ours.as_bytes() == Some(b"listpack") && theirs.as_bytes() == Some(b"quicklist")
 }
 
-/// 7.2 makes a new collection for as many elements as the command has, also if some are the same.
-fn ours_is_larger(words: &[Vec<u8>], ours: &Value, theirs: &Value) -> bool {
+/// 7.2 makes a new collection for as many elements as the command has, also if some are the same. And SORT turns a sorted
+/// set that it reads into the larger encoding, which Shoal has no need to do.
+fn other_size(words: &[Vec<u8>], ours: &Value, theirs: &Value) -> bool {
     let is_encoding = words.get(1).is_some_and(|name| name.eq_ignore_ascii_case(b"encoding"));
     let pair = (ours.as_bytes().unwrap_or_default(), theirs.as_bytes().unwrap_or_default());
-    is_encoding && matches!(pair, (b"skiplist" | b"hashtable", b"listpack") | (b"hashtable", b"intset"))
+    let is_known = matches!(
+        pair,
+        (b"skiplist" | b"hashtable", b"listpack") | (b"hashtable", b"intset") | (b"listpack", b"skiplist")
+    );
+    is_encoding && is_known
 }
 
 /// Scores and coordinates: 7.2 prints the shortest digits that give the number, 7.0 seventeen.
@@ -211,11 +222,16 @@ fn newer_error(words: &[Vec<u8>], ours: &Value, theirs: &Value) -> bool {
     let Value::Error(ours) = ours else { return false };
     let begins = |text: &str| ours.starts_with(text.as_bytes());
     match words.first().map(|name| name.to_ascii_lowercase()).unwrap_or_default().as_slice() {
-        b"bitcount" | b"bitpos" => matches!(theirs, Value::Integer(-1 | 0)),
+        b"bitcount" | b"bitpos" => matches!(theirs, Value::Integer(-1 | 0) | Value::Error(_)),
         b"xread" | b"xreadgroup" => begins("ERR Unbalanced 'xread") && theirs.is_error(),
         b"lpos" => begins("ERR value is out of range, value must between -9223372036854775807"),
         _ => false,
     }
+}
+
+/// Ours looks at all registers before it changes one; Redis sees damage only where it happens to look.
+fn only_ours_sees_damage(_: &[Vec<u8>], ours: &Value, theirs: &Value) -> bool {
+    matches!(ours, Value::Error(text) if text.starts_with(b"INVALIDOBJ")) && !theirs.is_error()
 }
 
 /// Payloads of collections: the order in hash tables, the bounds of nodes and the encoding are each server's own. Strings
@@ -224,7 +240,7 @@ fn both_collections(_: &[Vec<u8>], ours: &Value, theirs: &Value) -> bool {
     let (Value::Bulk(ours), Value::Bulk(theirs)) = (ours, theirs) else { return false };
     let kinds = (ours.first().copied().unwrap_or(0), theirs.first().copied().unwrap_or(0));
     // The larger encodings are those of sets, hashes and sorted sets, beside their small ones.
-    kinds.0 != 0 && (kinds.0 == kinds.1 || matches!(kinds, (2, 11) | (4, 16) | (5, 17)))
+    kinds.0 != 0 && (kinds.0 == kinds.1 || matches!(kinds, (2, 11) | (4, 16) | (5, 17) | (17, 5)))
 }
 
 /// Replies about streams: how long ago something was, and fields that only 7.2 or the memory layout has.

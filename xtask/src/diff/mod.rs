@@ -71,6 +71,8 @@ pub fn differential(
     let (mut races, mut failures) = (0, 0);
     for index in 1..=operations {
         let operation = generator.next();
+        // One thousand with events, one thousand with keys that have ended and are still there.
+        pair.hears_events = (index - 1) / DIGEST_EVERY % 2 == 0;
         let outcome = pair.run(&operation);
         history.push(operation);
         for payload in outcome.iter().flatten() {

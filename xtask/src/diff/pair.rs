@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 const LISTENER: usize = 3;
 /// The connection of our own questions.
 const CONTROL: usize = 4;
+/// Databases that commands select besides the first.
+const DATABASES: &[&str] = &["1", "2", "15"];
 /// Words that make a server a node of a cluster.
 const CLUSTER: &[&str] = &["--cluster-enabled", "yes"];
 
@@ -61,6 +63,9 @@ pub struct Pair {
     waiter: Waiter,
     /// Replies that were errors, on both sides.
     pub errors: u64,
+    /// Whether events are compared. Then keys that end are deleted at once, on both sides: when they are met otherwise,
+    /// and whether as expired, is each server's own affair.
+    pub hears_events: bool,
     /// How often each rule was needed.
     accepted: BTreeMap<&'static str, u64>,
     /// Events that were equal.
@@ -81,6 +86,7 @@ impl Pair {
             queued: Default::default(),
             waiter: Waiter::default(),
             errors: 0,
+            hears_events: true,
             accepted: BTreeMap::new(),
             events: 0,
         };
@@ -111,13 +117,18 @@ impl Pair {
     /// Runs a command on both. Gives the payloads if it was a DUMP.
     pub fn run(&mut self, operation: &Operation) -> Result<Vec<Vec<u8>>, Problem> {
         let Operation { client, words } = operation;
+        let creates_consumers =
+            ["xreadgroup", "xclaim", "xautoclaim"].iter().any(|name| is_named(words, name));
+        if creates_consumers {
+            self.create_consumers(*client, words);
+        }
         if *client == WAITER {
             self.waiter.begin(&mut self.peers, operation)?;
             return Ok(Vec::new());
         }
         let is_queued = self.queued.get(*client).is_some_and(Option::is_some);
-        // Once queued, what it will take away cannot be made up for.
-        if is_named(words, "spop") && is_queued {
+        // Once queued, what it will take away or create cannot be made up for.
+        if (is_named(words, "spop") || creates_consumers) && is_queued {
             return Ok(Vec::new());
         }
         if is_named(words, "randomkey") && !self.delete_expired(*client) {
@@ -138,6 +149,9 @@ impl Pair {
                 if is_named(words, "spop") {
                     self.make_equal(*client, words, &ours, &theirs);
                 }
+                if rule == "damaged-hyperloglog" {
+                    self.delete_damaged(words, &queued);
+                }
             }
             Verdict::Different => {
                 let text =
@@ -146,12 +160,14 @@ impl Pair {
             }
         }
         if theirs == Answer::Closed || is_named(words, "quit") {
+            self.compare_events()?;
             self.connect()?;
             self.hear_events();
         }
         self.waiter.after_command(&mut self.peers)?;
         if has_shortest_expiry(words) {
             std::thread::sleep(EXPIRY_PAUSE);
+            self.delete_what_ended();
         }
         self.errors += u64::from(matches!(&theirs, Answer::Value(value) if value.is_error()));
         let payload = |answer| match answer {
@@ -207,6 +223,23 @@ impl Pair {
         can
     }
 
+    /// Meets all keys, also those in other databases.
+    fn delete_what_ended(&mut self) {
+        if !self.hears_events {
+            return;
+        }
+        let words: Vec<Vec<u8>> = std::iter::once(b"EXISTS".to_vec()).chain(all_keys(self.tag)).collect();
+        let databases = if self.tag.is_empty() { DATABASES } else { &[] };
+        for peer in &mut self.peers {
+            for database in databases {
+                peer.call(CONTROL, &[b"SELECT".to_vec(), database.as_bytes().to_vec()]);
+                peer.call(CONTROL, &words);
+            }
+            peer.call(CONTROL, &[b"SELECT".to_vec(), b"0".to_vec()]);
+            peer.call(CONTROL, &words);
+        }
+    }
+
     /// After SPOP took different members: ours gets back what only it lost, and loses what only the other lost. Nobody
     /// hears of it.
     fn make_equal(&mut self, client: usize, words: &[Vec<u8>], ours: &Answer, theirs: &Answer) {
@@ -233,6 +266,52 @@ impl Pair {
             }
         }
         peer.call(CONTROL, &notify(&events));
+    }
+
+    /// 7.2 creates the consumer that a command names in any case, 7.0 only if there is something for it: here it is there
+    /// before.
+    fn create_consumers(&mut self, client: usize, words: &[Vec<u8>]) {
+        if self.queued.get(client).is_some_and(Option::is_some) {
+            return;
+        }
+        // The connection that may wait is in the first database, as ours is.
+        let client = if client == WAITER { CONTROL } else { client };
+        let (keys, group, consumer) = match words {
+            [_, key, group, consumer, ..] if !is_named(words, "xreadgroup") => {
+                (std::slice::from_ref(key), group, consumer)
+            }
+            [_, _, group, consumer, ..] => {
+                let streams = words.iter().position(|word| word.eq_ignore_ascii_case(b"streams"));
+                let first = streams.map_or(words.len(), |at| at + 1);
+                (words.get(first..).unwrap_or_default(), group, consumer)
+            }
+            _ => return,
+        };
+        for key in keys {
+            let words = [
+                b"XGROUP".to_vec(),
+                b"CREATECONSUMER".to_vec(),
+                key.clone(),
+                group.clone(),
+                consumer.clone(),
+            ];
+            for peer in &mut self.peers {
+                peer.call(client, &words);
+            }
+        }
+    }
+
+    /// After only ours saw that a HyperLogLog is damaged, neither keeps it.
+    fn delete_damaged(&mut self, words: &[Vec<u8>], queued: &[Vec<Vec<u8>>]) {
+        for words in queued.iter().map(Vec::as_slice).chain([words]) {
+            if words.first().is_some_and(|name| name.to_ascii_lowercase().starts_with(b"pf")) {
+                let words: Vec<Vec<u8>> =
+                    std::iter::once(b"DEL".to_vec()).chain(words.iter().skip(1).cloned()).collect();
+                for peer in &mut self.peers {
+                    peer.call(0, &words);
+                }
+            }
+        }
     }
 
     /// The same command of our own on both, with equal answers.
@@ -279,7 +358,10 @@ impl Pair {
 
     /// Compares what was published since the last time.
     fn compare_events(&mut self) -> Result<(), Problem> {
-        let [ours, theirs] = self.peers.each_mut().map(|peer| peer.messages(LISTENER));
+        let [ours, theirs] = self.peers.each_mut().map(|peer| with_sorted_expiries(peer.messages(LISTENER)));
+        if !self.hears_events {
+            return Ok(());
+        }
         let equal = ours.iter().zip(&theirs).take_while(|(ours, theirs)| ours == theirs).count();
         self.events += equal as u64;
         if ours.len() == equal && theirs.len() == equal {
@@ -330,6 +412,18 @@ impl Pair {
         self.waiter.forget();
         self.peers.iter_mut().try_for_each(Peer::connect).map_err(Problem::Broken)
     }
+}
+
+/// Keys that end at the same time are found in the order of a hash table: events about them stand together, sorted.
+fn with_sorted_expiries(mut messages: Vec<Value>) -> Vec<Value> {
+    let is_expiry = |message: &Value| {
+        let parts = message.as_elements().unwrap_or_default();
+        parts.iter().any(|part| part.as_bytes().is_some_and(|text| text.ends_with(b"expired")))
+    };
+    for run in messages.chunk_by_mut(|one, next| is_expiry(one) && is_expiry(next)) {
+        run.sort_by_cached_key(|message| format!("{message:?}"));
+    }
+    messages
 }
 
 fn words(command: &[&str]) -> Vec<Vec<u8>> {

@@ -35,9 +35,10 @@ pub fn all_keys(tag: &str) -> Vec<Vec<u8>> {
     let families = families::families(&[]);
     let own =
         families.iter().flat_map(|family| (0..values::OWN_KEYS).map(|number| own_key(family.name, number)));
+    let lexical = (0..values::OWN_KEYS).map(|number| format!("{}{number}", special::LEXICAL_KEY));
     let fresh = (0..values::FRESH_KEYS).map(|number| format!("fresh:{number}"));
     let fixed = values::COMMON_KEYS.iter().chain(values::ODD_KEYS).map(|&key| key.to_owned());
-    fixed.chain(own).chain(fresh).map(|key| (tag.to_owned() + &key).into_bytes()).collect()
+    fixed.chain(own).chain(lexical).chain(fresh).map(|key| (tag.to_owned() + &key).into_bytes()).collect()
 }
 
 /// A key of one family.
@@ -139,7 +140,8 @@ impl Generator {
             _ if self.special(name, &mut words) => true,
             _ => {
                 self.syntax(name, &mut words);
-                BLOCKING.contains(&name)
+                // A fourth word would be an option that 7.0 does not know.
+                BLOCKING.contains(&name) || matches!(name, "zrank" | "zrevrank")
             }
         };
         if self.rng.chance(1, 12) && !keeps_its_form {
@@ -191,6 +193,10 @@ impl Generator {
     fn argument(&mut self, command: &str, argument: &Argument, words: &mut Vec<Vec<u8>>) {
         // The peer is a 7.0, which does not know what came with 7.2.
         if argument.optional && self.rng.chance(3, 5) || argument.token == Some("WITHSCORE") {
+            return;
+        }
+        // A node of ours has one database, and finds any other out of range.
+        if self.choice.is_cluster && argument.token == Some("DB") {
             return;
         }
         for repeat in 0..self.repeats(command, argument) {
@@ -349,6 +355,10 @@ impl Generator {
             }
         };
         [self.choice.tag().as_bytes(), &key].concat()
+    }
+
+    fn tagged(&self, key: &str) -> Vec<u8> {
+        (self.choice.tag().to_owned() + key).into_bytes()
     }
 
     fn database(&mut self) -> Vec<u8> {

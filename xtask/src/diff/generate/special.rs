@@ -3,6 +3,9 @@
 
 use super::{Generator, decimal, values};
 
+/// What keys begin with whose members all have one score.
+pub const LEXICAL_KEY: &str = "names:";
+
 /// Whether a command is about databases other than the first, which a cluster does not have.
 pub fn is_for_one_database(name: &str) -> bool {
     matches!(name, "select" | "swapdb" | "move" | "spublish")
@@ -25,6 +28,14 @@ impl Generator {
             "sort" | "sort_ro" => self.sort(name, words),
             "xread" | "xreadgroup" => self.xread(name, words),
             "zrange" | "zrangestore" => self.zrange(name, words),
+            "zlexcount" | "zrangebylex" | "zrevrangebylex" | "zremrangebylex" => self.by_name(name, words),
+            // Fills what those look at.
+            "zadd" if self.rng.chance(1, 6) => {
+                words.push(self.lexical_key());
+                for _ in 0..=self.rng.below(12) {
+                    words.extend([b"0".to_vec(), self.element()]);
+                }
+            }
             _ => return false,
         }
         true
@@ -99,10 +110,11 @@ impl Generator {
     fn sort(&mut self, name: &str, words: &mut Vec<Vec<u8>>) {
         words.push(self.key());
         let patterns = if self.choice.is_cluster { 20 } else { 2 };
-        let mut is_ordered = true;
+        let (by_text, mut is_ordered) = (self.rng.chance(1, 2), true);
         if self.rng.chance(1, patterns) {
             let pattern = self.pick(values::SORT_PATTERNS);
-            is_ordered = pattern.contains(&b'*');
+            // Numbers that are equal are ordered by their elements, texts that are equal are not.
+            is_ordered = pattern.contains(&b'*') && !by_text;
             words.extend([b"BY".to_vec(), pattern]);
         }
         if is_ordered && self.rng.chance(1, 3) {
@@ -116,7 +128,7 @@ impl Generator {
         if self.rng.chance(1, 3) {
             words.push(self.pick(&["ASC", "DESC", "desc"]));
         }
-        if self.rng.chance(1, 2) {
+        if by_text {
             words.push(b"ALPHA".to_vec());
         }
         if is_ordered && name == "sort" && self.rng.chance(1, 4) {
@@ -150,13 +162,27 @@ impl Generator {
         }
     }
 
+    /// Ranges of names mean something only where all scores are equal: in keys that nothing else changes.
+    fn lexical_key(&mut self) -> Vec<u8> {
+        let number = self.rng.below(values::OWN_KEYS);
+        self.tagged(&format!("{LEXICAL_KEY}{number}"))
+    }
+
+    /// A command about a range of names.
+    fn by_name(&mut self, name: &str, words: &mut Vec<Vec<u8>>) {
+        words.extend([self.lexical_key(), self.pick(values::LEX_BOUNDS), self.pick(values::LEX_BOUNDS)]);
+        if name.contains("range") && !name.contains("rem") && self.rng.chance(1, 3) {
+            words.extend([b"LIMIT".to_vec(), self.integer(), self.integer()]);
+        }
+    }
+
     /// Bounds of the kind that the rest of the command says.
     fn zrange(&mut self, name: &str, words: &mut Vec<Vec<u8>>) {
         if name == "zrangestore" {
             words.push(self.key());
         }
-        words.push(self.key());
         let kind = self.rng.below(4);
+        words.push(if kind == 1 { self.lexical_key() } else { self.key() });
         for _ in 0..2 {
             words.push(match kind {
                 0 => self.pick(values::SCORE_BOUNDS),
