@@ -166,11 +166,11 @@ fn same_in_any_order(_: &[Vec<u8>], ours: &Value, theirs: &Value) -> bool {
 }
 
 /// As many elements of the same kinds.
-fn same_shape(words: &[Vec<u8>], ours: &Value, theirs: &Value) -> bool {
+fn same_shape(_: &[Vec<u8>], ours: &Value, theirs: &Value) -> bool {
     match (ours, theirs) {
         (Value::Array(ours), Value::Array(theirs)) | (Value::Set(ours), Value::Set(theirs)) => {
             ours.len() == theirs.len()
-                && ours.iter().zip(theirs).all(|(ours, theirs)| same_shape(words, ours, theirs))
+                && ours.iter().zip(theirs).all(|(ours, theirs)| same_shape(&[], ours, theirs))
         }
         (Value::Error(_), _) | (_, Value::Error(_)) => false,
         _ => std::mem::discriminant(ours) == std::mem::discriminant(theirs),
@@ -223,6 +223,9 @@ fn newer_error(words: &[Vec<u8>], ours: &Value, theirs: &Value) -> bool {
     let begins = |text: &str| ours.starts_with(text.as_bytes());
     match words.first().map(|name| name.to_ascii_lowercase()).unwrap_or_default().as_slice() {
         b"bitcount" | b"bitpos" => matches!(theirs, Value::Integer(-1 | 0) | Value::Error(_)),
+        b"xreadgroup" if theirs.as_bytes().is_some_and(|text| text.starts_with(b"UNBLOCKED")) => {
+            begins("NOGROUP") || begins("WRONGTYPE")
+        }
         b"xread" | b"xreadgroup" => begins("ERR Unbalanced 'xread") && theirs.is_error(),
         b"lpos" => begins("ERR value is out of range, value must between -9223372036854775807"),
         _ => false,

@@ -72,7 +72,7 @@ pub fn differential(
     for index in 1..=operations {
         let operation = generator.next();
         // One thousand with events, one thousand with keys that have ended and are still there.
-        pair.hears_events = (index - 1) / DIGEST_EVERY % 2 == 0;
+        pair.hears_events = ((index - 1) / DIGEST_EVERY).is_multiple_of(2);
         let outcome = pair.run(&operation);
         history.push(operation);
         for payload in outcome.iter().flatten() {

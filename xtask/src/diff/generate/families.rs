@@ -152,15 +152,14 @@ const PUBSUB: &[(u64, &str)] = &[
 pub fn families(only: &[String]) -> Vec<Family> {
     let tables =
         TABLE_GROUPS.iter().map(|&(name, weight)| Family { name, weight, commands: of_the_table(name) });
-    let lists: [(&str, u64, &[(u64, &str)]); 5] = [
-        ("generic", 14, GENERIC),
-        ("transactions", 5, TRANSACTIONS),
-        ("server", 3, SERVER),
-        ("connection", 2, CONNECTION),
-        ("pubsub", 1, PUBSUB),
+    let list = |name, weight, commands: &[_]| Family { name, weight, commands: commands.to_vec() };
+    let lists = [
+        list("generic", 14, GENERIC),
+        list("transactions", 5, TRANSACTIONS),
+        list("server", 3, SERVER),
+        list("connection", 2, CONNECTION),
+        list("pubsub", 1, PUBSUB),
     ];
-    let lists =
-        lists.into_iter().map(|(name, weight, list)| Family { name, weight, commands: list.to_vec() });
     tables
         .chain(lists)
         .filter(|family| only.is_empty() || only.iter().any(|name| name == family.name))

@@ -251,7 +251,8 @@ impl Generator {
             ArgumentKind::Pattern => self.pick(values::PATTERNS),
             _ if name == "numkeys" => {
                 self.key_count = 1 + self.rng.below(3);
-                if self.rng.chance(1, 20) {
+                // In a cluster keys are looked for before the number is checked.
+                if !self.choice.is_cluster && self.rng.chance(1, 20) {
                     self.pick(values::INTEGERS)
                 } else {
                     decimal(self.key_count as i64)
@@ -422,7 +423,7 @@ fn decimal(number: i64) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Choice, Generator, WAITER};
+    use super::{Choice, Generator, Operation, WAITER};
     use shoal_protocol::command::Command;
 
     #[test]
@@ -443,19 +444,21 @@ mod tests {
     fn keys_of_a_cluster_share_a_tag_and_only_one_connection_waits() {
         let choice = Choice { groups: vec!["list".to_owned()], is_cluster: true, ..Choice::default() };
         let mut generator = Generator::new(3, choice);
-        let mut waiting = 0;
+        let (mut waiting, mut keys, mut tagged) = (0, 0, 0);
         for _ in 0..3000 {
             let Operation { client, words } = generator.next();
-            if words.first().is_some_and(|name| name == b"llen") && words.len() == 2 {
-                assert!(words.get(1).is_some_and(|key| key.starts_with(b"{t}")), "{words:?}");
-            }
-            let is_endless = words.first().is_some_and(|name| name == b"blpop")
-                && words.last().is_some_and(|last| last == b"0");
-            assert!(!is_endless || client == WAITER, "{words:?}");
+            let (name, last) = (words.first().cloned().unwrap_or_default(), words.last().cloned());
+            assert!(
+                client == WAITER || name != b"blpop" || last.is_none_or(|last| last != b"0"),
+                "{words:?}"
+            );
             waiting += u64::from(client == WAITER);
+            if let (b"llen", [_, key]) = (name.as_slice(), words.as_slice()) {
+                keys += 1;
+                tagged += u64::from(key.starts_with(b"{t}"));
+            }
         }
-        assert!(waiting > 0);
+        // A spoilt command has some other word in the place of its key.
+        assert!(waiting > 0 && keys > 20 && tagged * 10 > keys * 9, "{waiting} {keys} {tagged}");
     }
-
-    use super::Operation;
 }
