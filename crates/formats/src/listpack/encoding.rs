@@ -108,6 +108,19 @@ pub(super) fn size_of_entry(bytes: &[u8]) -> usize {
     head + content + back_length_bytes(head + content)
 }
 
+/// The string that begins here, if it is one of up to 63 bytes, and the bytes that the element takes.
+#[inline]
+pub(super) fn short_string(bytes: &[u8]) -> Option<(&[u8], usize)> {
+    match bytes {
+        [first @ 0x80..=0xbf, rest @ ..] => {
+            let length = usize::from(first & 0x3f);
+            // Behind the string stands its backward length, which takes one byte.
+            rest.get(..length).map(|text| (text, length + 2))
+        }
+        _ => None,
+    }
+}
+
 /// The well-formed element that begins here.
 #[inline]
 pub(super) fn read(bytes: &[u8]) -> Element<'_> {

@@ -241,15 +241,21 @@ impl Listpack {
 
     /// As [`Listpack::find`], for an element as [`Element::of`] gives it.
     pub fn find_element(&self, at: Option<At>, wanted: Element<'_>, skip: usize) -> Option<At> {
-        let mut here = at;
-        while let Some(at) = here {
-            if self.get(at) == wanted {
-                return Some(at);
+        let bytes = &self.bytes[..self.end()];
+        let mut at = at?.0 as usize;
+        let mut passes = 0;
+        while at < bytes.len() {
+            let here = &bytes[at..];
+            let (found, size) = match encoding::short_string(here) {
+                // By far the most elements are short strings, and most of them are another one.
+                Some((text, size)) => (passes == 0 && is_text(wanted, text), size),
+                None => (passes == 0 && encoding::read(here) == wanted, size_of_entry(here)),
+            };
+            if found {
+                return Some(At(at as u32));
             }
-            here = self.next(at);
-            for _ in 0..skip {
-                here = here.and_then(|at| self.next(at));
-            }
+            at += size;
+            passes = if passes == 0 { skip } else { passes - 1 };
         }
         None
     }
@@ -437,6 +443,16 @@ fn content_of(element: Element<'_>) -> &[u8] {
         Element::Integer(_) => &[],
         Element::Bytes(bytes) => bytes,
     }
+}
+
+/// Whether an element is this string. Strings of one collection often begin alike, so their ends are compared first.
+#[inline]
+fn is_text(element: Element<'_>, text: &[u8]) -> bool {
+    const END_BYTES: usize = 8;
+    let Element::Bytes(bytes) = element else { return false };
+    bytes.len() == text.len()
+        && bytes.last_chunk::<END_BYTES>() == text.last_chunk::<END_BYTES>()
+        && bytes == text
 }
 
 impl fmt::Debug for Listpack {

@@ -170,6 +170,22 @@ proptest! {
         prop_assert!(validate(listpack.as_bytes()).is_ok());
     }
 
+    /// Few letters, so that strings often share their length, their beginning and their end.
+    #[test]
+    fn elements_are_found_where_a_list_has_them(
+        model in prop::collection::vec("a{0,7}[bc]{0,2}a{0,9}|[0-9]{1,3}|a{60,70}", 0..40),
+        wanted in "a{0,7}[bc]{0,2}a{0,9}|[0-9]{1,3}|a{60,70}",
+        start in 0..4usize,
+        skip in 0..3usize,
+    ) {
+        let listpack: Listpack = model.iter().map(String::as_bytes).collect();
+        for wanted in model.iter().take(5).chain([&wanted]) {
+            let expected = (start..model.len()).step_by(skip + 1).find(|index| model[*index] == *wanted);
+            let found = listpack.find(listpack.seek(start as i64), wanted.as_bytes(), skip);
+            prop_assert_eq!(found, expected.and_then(|index| listpack.seek(index as i64)));
+        }
+    }
+
     #[test]
     fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..60)) {
         fuzz_listpack(&bytes);
