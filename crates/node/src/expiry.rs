@@ -23,6 +23,11 @@ pub(crate) struct OwnKeys {
 }
 
 impl OwnKeys {
+    /// How many keys there are.
+    pub fn len(&self) -> usize {
+        self.keys.len()
+    }
+
     /// Forgets all keys: the server has become a primary, or has got all data anew.
     pub fn clear(&mut self) {
         *self = Self::default();

@@ -26,6 +26,8 @@ pub struct ProcessFacts {
     pub allocator_resident_bytes: u64,
     /// The allocator and its version: `jemalloc-5.3.0`.
     pub allocator: String,
+    /// Connections that exchanges with other servers have left open.
+    pub exchange_connections: usize,
     /// Bytes of memory that the process occupies.
     pub resident_bytes: u64,
     /// Bytes of memory that the machine has.

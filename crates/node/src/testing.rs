@@ -109,6 +109,7 @@ impl Default for TestHost {
                 allocator_active_bytes: 3 << 20,
                 allocator_resident_bytes: 4 << 20,
                 allocator: "jemalloc-5.3.0".to_owned(),
+                exchange_connections: 0,
                 resident_bytes: 6 << 20,
                 system_memory_bytes: 8 << 30,
                 system_cpu_us: [1_500_000, 0, 1_250_000],

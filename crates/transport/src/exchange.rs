@@ -79,6 +79,11 @@ impl Exchanges {
         self.connections.remove(&(host.to_owned(), port));
     }
 
+    /// How many connections there are.
+    pub fn count(&self) -> usize {
+        self.connections.len()
+    }
+
     /// Ends the connections that nobody has used for long.
     pub fn close_idle(&mut self, now: Monotonic) {
         self.connections.retain(|_, connection| now.ms_since(connection.last_used_at) <= IDLE_MAX_MS);

@@ -16,6 +16,7 @@ pub fn read() -> ProcessFacts {
         allocator_active_bytes: active,
         allocator_resident_bytes: resident,
         allocator: allocator_name(),
+        exchange_connections: 0,
         resident_bytes,
         system_memory_bytes: system_memory(),
         system_cpu_us: [process.0, children.0, thread.0],

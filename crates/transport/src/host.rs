@@ -251,7 +251,8 @@ impl Host for ShellHost {
         let counted_bytes = (self.used_memory)();
         let used_memory_bytes = if counted_bytes > 0 { counted_bytes } else { facts.used_memory_bytes };
         let pending_objects = self.freeing.pending() as u64;
-        ProcessFacts { used_memory_bytes, cluster_link_bytes, pending_objects, ..facts }
+        let exchange_connections = self.exchanges.count();
+        ProcessFacts { used_memory_bytes, cluster_link_bytes, pending_objects, exchange_connections, ..facts }
     }
 
     fn used_memory_bytes(&mut self) -> u64 {

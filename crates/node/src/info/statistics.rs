@@ -87,9 +87,9 @@ pub(super) fn stats(facts: &mut Facts<'_>, lines: &mut Lines) {
     lines.field("pubsubshard_channels", node.subscribers.name_count(Channel::Shard));
     lines.field("latest_fork_usec", stats.last_fork_us);
     lines.field("total_forks", stats.forks);
+    lines.field("migrate_cached_sockets", facts.host.facts().exchange_connections);
+    lines.field("slave_expires_tracked_keys", node.own_keys.len());
     for name in [
-        "migrate_cached_sockets",
-        "slave_expires_tracked_keys",
         "active_defrag_hits",
         "active_defrag_misses",
         "active_defrag_key_hits",
