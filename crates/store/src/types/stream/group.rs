@@ -2,9 +2,10 @@
 //!
 //! An entry that is pending is in the group's list, which knows its consumer, and in that consumer's list.
 
+use super::id_map::IdMap;
 use super::log::Log;
 use shoal_formats::stream_id::StreamId;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// A group of consumers that share a stream's entries.
 #[derive(Clone, Debug, Default)]
@@ -13,7 +14,7 @@ pub struct Group {
     pub last_id: StreamId,
     /// Entries of the stream up to `last_id`, if that is known.
     pub entries_read: Option<i64>,
-    pending: BTreeMap<StreamId, Pending>,
+    pending: IdMap<Pending>,
     names: BTreeMap<Box<[u8]>, ConsumerId>,
     /// By id; those that are gone leave a gap, which the next one takes.
     consumers: Vec<Option<Consumer>>,
@@ -43,7 +44,7 @@ pub struct Consumer {
     pub seen_ms: i64,
     /// When it was given something last, if ever.
     pub active_ms: Option<i64>,
-    pending: BTreeSet<StreamId>,
+    pending: IdMap<()>,
 }
 
 impl Consumer {
@@ -59,7 +60,7 @@ impl Consumer {
 
     /// The ids of its pending entries from `start` on, in order.
     pub fn pending_from(&self, start: StreamId) -> impl Iterator<Item = StreamId> + use<'_> {
-        self.pending.range(start..).copied()
+        self.pending.from(start).map(|(id, ())| id)
     }
 }
 
@@ -115,7 +116,7 @@ impl Group {
         if self.names.contains_key(name) {
             return None;
         }
-        let consumer = Consumer { name: name.into(), seen_ms, active_ms: None, pending: BTreeSet::new() };
+        let consumer = Consumer { name: name.into(), seen_ms, active_ms: None, pending: IdMap::default() };
         let id = match self.gaps.pop() {
             Some(id) => id,
             None => {
@@ -133,7 +134,7 @@ impl Group {
         let id = self.names.remove(name)?;
         let consumer = self.consumers[id.0 as usize].take()?;
         self.gaps.push(id);
-        for entry in &consumer.pending {
+        for entry in consumer.pending_from(StreamId::MIN) {
             self.pending.remove(entry);
         }
         Some(consumer.pending.len())
@@ -146,19 +147,17 @@ impl Group {
 
     /// The pending entry with this id.
     pub fn pending(&self, id: StreamId) -> Option<Pending> {
-        self.pending.get(&id).copied()
+        self.pending.get(id).copied()
     }
 
     /// The first and the last pending entry's ids.
     pub fn pending_ends(&self) -> Option<(StreamId, StreamId)> {
-        let (first, _) = self.pending.first_key_value()?;
-        let (last, _) = self.pending.last_key_value()?;
-        Some((*first, *last))
+        Some((self.pending.first()?, self.pending.last()?))
     }
 
     /// The pending entries from `start` on, in order.
     pub fn pending_from(&self, start: StreamId) -> impl Iterator<Item = (StreamId, Pending)> + use<'_> {
-        self.pending.range(start..).map(|(id, pending)| (*id, *pending))
+        self.pending.from(start).map(|(id, pending)| (id, *pending))
     }
 
     /// Makes an entry pending, or changes who has it, since when and how often.
@@ -167,17 +166,17 @@ impl Group {
         if let Some(before) = before
             && before.consumer != pending.consumer
         {
-            self.consumer_mut(before.consumer).pending.remove(&id);
+            self.consumer_mut(before.consumer).pending.remove(id);
         }
         if before.is_none_or(|before| before.consumer != pending.consumer) {
-            self.consumer_mut(pending.consumer).pending.insert(id);
+            self.consumer_mut(pending.consumer).pending.insert(id, ());
         }
     }
 
     /// Takes an entry out of the pending ones. False if it is not among them.
     pub fn release(&mut self, id: StreamId) -> bool {
-        let Some(pending) = self.pending.remove(&id) else { return false };
-        self.consumer_mut(pending.consumer).pending.remove(&id);
+        let Some(pending) = self.pending.remove(id) else { return false };
+        self.consumer_mut(pending.consumer).pending.remove(id);
         true
     }
 
@@ -185,12 +184,12 @@ impl Group {
     pub(super) fn size_bytes(&self) -> usize {
         /// What a tree keeps for an item besides it: nodes are a little more than half full.
         const SHARE: usize = 2;
-        let names: usize = self.consumers().map(|consumer| 2 * consumer.name.len()).sum();
-        let in_lists = size_of::<(StreamId, Pending)>() + size_of::<StreamId>();
-        names
+        let consumers =
+            self.consumers().map(|consumer| 2 * consumer.name.len() + consumer.pending.size_bytes());
+        consumers.sum::<usize>()
             + self.consumers.capacity() * size_of::<Option<Consumer>>()
             + self.names.len() * size_of::<(Box<[u8]>, ConsumerId)>() * SHARE
-            + self.pending.len() * in_lists * SHARE
+            + self.pending.size_bytes()
     }
 }
 

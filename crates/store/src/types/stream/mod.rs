@@ -6,6 +6,7 @@
 //! ```
 
 mod group;
+mod id_map;
 mod log;
 mod node;
 mod tree;
