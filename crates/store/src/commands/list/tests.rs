@@ -439,3 +439,46 @@ fn lists_go_out_and_come_back() {
         }
     }
 }
+
+/// The payload of a value without a checksum; the fixture does not look at it.
+fn payload(value: &[u8]) -> Vec<u8> {
+    [value, &[10, 0], &[0; 8]].concat()
+}
+
+#[test]
+fn lists_of_old_files_become_what_they_are_today() {
+    // A ziplist of the string `a` and the integer 5: bytes, offset of the last, count, elements, end.
+    const ZIPLIST: &[u8] = b"\x10\0\0\0\x0d\0\0\0\x02\0\0\x01a\x03\xf6\xff";
+    let node = [&[ZIPLIST.len() as u8], ZIPLIST].concat();
+    let mut fixture = Fixture::default();
+    fixture.options.skip_checksum = true;
+    let cases: [(&str, Vec<u8>, &str); 6] = [
+        ("type 1: strings", b"\x01\x03\x01a\xc0\x05\x01b".to_vec(), "[\"a\" \"5\" \"b\"]"),
+        ("type 10: a ziplist", [b"\x0a", &node[..]].concat(), "[\"a\" \"5\"]"),
+        ("type 14: ziplists", [b"\x0e\x02", &node[..], &node].concat(), "[\"a\" \"5\" \"a\" \"5\"]"),
+        (
+            "type 18: a listpack and a plain node",
+            b"\x12\x02\x02\x0a\x0a\0\0\0\x01\0\x81a\x02\xff\x01\x03xyz".to_vec(),
+            "[\"a\" \"xyz\"]",
+        ),
+        ("a damaged ziplist", b"\x0a\x05hello".to_vec(), ""),
+        ("a damaged listpack", b"\x12\x01\x02\x05hello".to_vec(), ""),
+    ];
+    for (name, value, expected) in cases {
+        fixture.run("DEL l");
+        let reply = fixture.run_words(&[&b"RESTORE"[..], b"l", b"0", &payload(&value)]);
+        if expected.is_empty() {
+            assert_eq!(reply, b"-ERR Bad data format\r\n", "{name}");
+            fixture.check("EXISTS l", ":0");
+            continue;
+        }
+        assert_eq!(reply, b"+OK\r\n", "{name}");
+        fixture.check("LRANGE l 0 -1", expected);
+        let encoding = if name.starts_with("type 1:") || name.starts_with("type 10") {
+            "\"listpack\""
+        } else {
+            "\"quicklist\""
+        };
+        fixture.check("OBJECT ENCODING l", encoding);
+    }
+}
