@@ -17,7 +17,7 @@ use programs::{Kind, Programs};
 use std::time::{Duration, Instant};
 
 /// Random commands that are compared; `cargo xtask diff` runs more.
-const DIFFERENTIAL_OPERATIONS: usize = 20_000;
+const DIFFERENTIAL_OPERATIONS: usize = 200_000;
 
 /// A step by name, what it does, and how it is repeated by hand.
 struct Step {
@@ -76,7 +76,7 @@ const STEPS: &[Step] = &[
     Step {
         name: "differential",
         help: "against what an installed redis-server answers",
-        repeat: "cargo test -p shoal-store -p shoal-config --test '*'; cargo xtask diff --ops 20000",
+        repeat: "cargo test -p shoal-store -p shoal-config --test '*'; cargo xtask diff --ops 200000",
         run: |context| {
             let tests = context.run(Kind::Differential)?;
             let shoal = context.programs()?.shoal.clone();
