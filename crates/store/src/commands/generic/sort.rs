@@ -313,8 +313,10 @@ impl Elements {
     }
 }
 
-/// The score in a text, read as `strtod` reads it: spaces before it do not matter, nothing is zero.
+/// The score in a text, read as `strtod` reads it: it ends at a zero byte, spaces before it do not matter, nothing is
+/// zero.
 fn score_of(text: &[u8]) -> Option<f64> {
+    let text = text.split(|byte| *byte == 0).next().unwrap_or_default();
     if text.is_empty() {
         return Some(0.0);
     }

@@ -46,6 +46,8 @@ fn orders_and_limits() {
         ("SORT words ALPHA", "[\"a\" \"b\"]"),
         ("RPUSH spaces \"1 \"", ":1"),
         ("SORT spaces", "-ERR One or more scores can't be converted into double"),
+        ("RPUSH bytes \"3\\x00x\" \"\\x008\" 2", ":3"),
+        ("SORT bytes", "[\"\\x008\" \"2\" \"3\\x00x\"]"),
         ("RPUSH nan nan", ":1"),
         ("SORT nan", "-ERR One or more scores can't be converted into double"),
     ]);

@@ -13,6 +13,9 @@ pub(super) fn pfdebug(call: &mut Call<'_, '_>, mut arguments: Arguments<'_>) -> 
     let key = arguments.take()?;
     let found = call.find_for_write(key).ok_or(NO_KEY)?;
     let encoding = encoding_of(call, found)?;
+    // Whatever is asked: Redis takes the string out of the block that it shares with its header.
+    edit_vec(call, Some(found), key, |_| Ok::<(), Corrupted>(()))?;
+    let found = call.find(key).ok_or(NO_KEY)?;
     let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
     if is("GETREG") {
         registers(call, found, key, encoding)
