@@ -60,6 +60,8 @@ pub struct Pair {
     tag: &'static str,
     /// Commands queued on each connection since MULTI.
     queued: [Option<Vec<Vec<Vec<u8>>>>; CLIENTS],
+    /// Connections that watch keys.
+    watching: [bool; CLIENTS],
     waiter: Waiter,
     /// Replies that were errors, on both sides.
     pub errors: u64,
@@ -84,6 +86,7 @@ impl Pair {
             peers: [ours, theirs],
             tag: choice.tag(),
             queued: Default::default(),
+            watching: Default::default(),
             waiter: Waiter::default(),
             errors: 0,
             hears_events: true,
@@ -134,6 +137,11 @@ impl Pair {
         if self.hears_events && grows_in_silence(words) {
             return Ok(Vec::new());
         }
+        // Redis does not tell those who watch the key, Shoal does.
+        let is_destroy = words.get(1).is_some_and(|word| word.eq_ignore_ascii_case(b"destroy"));
+        if is_destroy && (is_queued || self.watching.contains(&true)) {
+            return Ok(Vec::new());
+        }
         if is_named(words, "randomkey") && !self.delete_expired(*client) {
             return Ok(Vec::new());
         }
@@ -145,6 +153,10 @@ impl Pair {
             Some(queued) => follow(queued, words, &theirs),
             None => Vec::new(),
         };
+        if let Some(watching) = self.watching.get_mut(*client) {
+            let ends = ["exec", "discard", "unwatch", "reset"].iter().any(|name| is_named(words, name));
+            *watching = is_named(words, "watch") || *watching && !ends;
+        }
         match compare(words, &queued, &ours, &theirs) {
             Verdict::Equal => {}
             Verdict::Accepted(rule) => {
@@ -309,7 +321,7 @@ impl Pair {
         for words in queued.iter().map(Vec::as_slice).chain([words]) {
             let is_concerned = words.first().is_some_and(|name| {
                 let name = name.to_ascii_lowercase();
-                name.starts_with(b"pf") || name == b"xsetid"
+                name.starts_with(b"pf") || name == b"xsetid" || name == b"sort"
             });
             // One by one: in a cluster words that are no keys are in slots of their own.
             for word in words.iter().skip(1).filter(|_| is_concerned) {
@@ -416,6 +428,7 @@ impl Pair {
 
     fn connect(&mut self) -> Result<(), Problem> {
         self.queued = Default::default();
+        self.watching = Default::default();
         self.waiter.forget();
         self.peers.iter_mut().try_for_each(Peer::connect).map_err(Problem::Broken)
     }

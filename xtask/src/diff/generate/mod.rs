@@ -72,6 +72,8 @@ pub struct Generator {
     payloads: VecDeque<Vec<u8>>,
     /// The family of the command that is being drawn.
     family: &'static str,
+    /// Whether a number of keys must be right.
+    is_exact: bool,
     /// How many keys the command has said it has, for as many weights and identifiers.
     key_count: u64,
     /// The greatest first part of an identifier that was added to a stream.
@@ -88,6 +90,7 @@ impl Generator {
         Self {
             rng: Rng::new(seed),
             families,
+            is_exact: choice.is_cluster,
             choice,
             payloads: VecDeque::new(),
             family: "string",
@@ -130,7 +133,9 @@ impl Generator {
                 // Without a source 7.0 cannot name the keys of PFMERGE.
                 let inner = Some(self.name()).filter(|name| *name != "pfmerge").unwrap_or("get");
                 words.extend(inner.split('|').map(|word| word.as_bytes().to_vec()));
+                self.is_exact = true;
                 self.syntax(inner, &mut words);
+                self.is_exact = self.choice.is_cluster;
                 if words.len() < 4 {
                     // 7.0 wants at least one argument after the name.
                     words.push(b"a".to_vec());
@@ -251,8 +256,8 @@ impl Generator {
             ArgumentKind::Pattern => self.pick(values::PATTERNS),
             _ if name == "numkeys" => {
                 self.key_count = 1 + self.rng.below(3);
-                // In a cluster keys are looked for before the number is checked.
-                if !self.choice.is_cluster && self.rng.chance(1, 20) {
+                // Whoever only looks for the keys takes any number in any form.
+                if !self.is_exact && self.rng.chance(1, 20) {
                     self.pick(values::INTEGERS)
                 } else {
                     decimal(self.key_count as i64)

@@ -63,10 +63,18 @@ impl Generator {
             words.extend([self.key(), self.pick(last)]);
             return Some(words);
         }
-        self.syntax(name, &mut words);
-        // The timeout is the last word, or the first after the name.
-        let place = if name.ends_with("mpop") { words.get_mut(1) } else { words.last_mut() };
-        *place? = b"0".to_vec();
+        // One key: 7.2 looks at all keys anew when one is ready, 7.0 at this one only.
+        let (key, end) = (self.key(), self.pick(&["LEFT", "RIGHT"]));
+        match name {
+            "blmove" => words.extend([key, self.key(), end, self.pick(&["LEFT", "RIGHT"])]),
+            "blmpop" => return Some([words, vec![b"0".to_vec(), b"1".to_vec(), key, end]].concat()),
+            "bzmpop" => {
+                let end = self.pick(&["MIN", "MAX"]);
+                return Some([words, vec![b"0".to_vec(), b"1".to_vec(), key, end]].concat());
+            }
+            _ => words.push(key),
+        }
+        words.push(b"0".to_vec());
         Some(words)
     }
 
