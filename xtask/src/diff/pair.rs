@@ -129,17 +129,7 @@ impl Pair {
             self.waiter.begin(&mut self.peers, operation)?;
             return Ok(Vec::new());
         }
-        let is_queued = self.queued.get(*client).is_some_and(Option::is_some);
-        // Once queued, what it will take away or create cannot be made up for.
-        if (is_named(words, "spop") || creates_consumers) && is_queued {
-            return Ok(Vec::new());
-        }
-        if self.hears_events && grows_in_silence(words) {
-            return Ok(Vec::new());
-        }
-        // Redis does not tell those who watch the key, Shoal does.
-        let is_destroy = words.get(1).is_some_and(|word| word.eq_ignore_ascii_case(b"destroy"));
-        if is_destroy && (is_queued || self.watching.contains(&true)) {
+        if self.is_left_out(*client, words, creates_consumers) {
             return Ok(Vec::new());
         }
         if is_named(words, "randomkey") && !self.delete_expired(*client) {
@@ -190,6 +180,21 @@ impl Pair {
             _ => None,
         };
         Ok([payload(ours), payload(theirs)].into_iter().flatten().collect())
+    }
+
+    /// Whether the two would differ after a command, in a way that is known and cannot be made up for.
+    fn is_left_out(&self, client: usize, words: &[Vec<u8>], creates_consumers: bool) -> bool {
+        let is_queued = self.queued.get(client).is_some_and(Option::is_some);
+        // Once queued, what it will take away or create cannot be made up for.
+        if (is_named(words, "spop") || creates_consumers) && is_queued {
+            return true;
+        }
+        if self.hears_events && grows_in_silence(words) {
+            return true;
+        }
+        // Redis does not tell those who watch the key, Shoal does.
+        let is_destroy = words.get(1).is_some_and(|word| word.eq_ignore_ascii_case(b"destroy"));
+        is_destroy && (is_queued || self.watching.contains(&true))
     }
 
     /// Compares all data, the encodings of all keys, and the events since the last time. Sometimes both load their data
