@@ -219,6 +219,14 @@ impl Node {
                 config.maxmemory_policy,
                 MaxmemoryPolicy::AllkeysLfu | MaxmemoryPolicy::VolatileLfu
             ),
+            own_integers: config.maxmemory_bytes > 0
+                && matches!(
+                    config.maxmemory_policy,
+                    MaxmemoryPolicy::AllkeysLru
+                        | MaxmemoryPolicy::AllkeysLfu
+                        | MaxmemoryPolicy::VolatileLru
+                        | MaxmemoryPolicy::VolatileLfu
+                ),
             lfu_log_factor: config.lfu_log_factor,
             lfu_decay_minutes: config.lfu_decay_time_minutes,
             max_string_bytes: size(config.proto_max_bulk_len_bytes),

@@ -3,7 +3,7 @@
 //! The language is that of Redis (`stringmatchlen` of 7.0): `*` any bytes, `?` one byte, `[abc]`, `[a-z]`, `[^a]`
 //! one byte of (or outside) a class, `\x` the byte `x`. A class that is not closed reaches to the end of the
 //! pattern. All but `*` match exactly one byte, so going back to the last `*` is enough and the cost is at
-//! most the product of both lengths, whatever the pattern.
+//! most the product of both lengths, whatever the pattern. Redis gives up at a thousand stars, and so do we.
 
 /// Whether letters of ASCII match in either case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,6 +14,9 @@ pub enum Case {
     Insensitive,
 }
 
+/// A pattern with more stars in a match, those at its end not counted, matches nothing.
+const STARS_MAX: usize = 1000;
+
 /// Whether the whole of `text` matches `pattern`.
 pub fn matches(pattern: &[u8], text: &[u8], case: Case) -> bool {
     // Not even `*` matches an empty text in Redis; KEYS and SCAN know that pattern by themselves.
@@ -23,9 +26,14 @@ pub fn matches(pattern: &[u8], text: &[u8], case: Case) -> bool {
     let (mut pattern_at, mut text_at) = (0, 0);
     // Where to go on when something after the last star fails: behind the star, one byte of text later.
     let mut retry: Option<(usize, usize)> = None;
+    let mut stars = 0;
     loop {
         let rest = pattern.get(pattern_at..).unwrap_or_default();
-        if let [b'*', ..] = rest {
+        if let [b'*', behind @ ..] = rest {
+            stars += usize::from(behind.first().is_some_and(|&byte| byte != b'*'));
+            if stars > STARS_MAX {
+                return false;
+            }
             retry = Some((pattern_at + 1, text_at));
             pattern_at += 1;
             continue;
@@ -117,6 +125,14 @@ fn fold(byte: u8, case: Case) -> u8 {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn too_many_stars_match_nothing() {
+        let matches_stars =
+            |count| matches("*?".repeat(count).as_bytes(), "a".repeat(count).as_bytes(), Case::Sensitive);
+        assert!(matches_stars(1000) && !matches_stars(1001));
+        assert!(matches("*".repeat(5000).as_bytes(), b"", Case::Sensitive));
+    }
 
     #[test]
     fn matches_as_redis_does() {

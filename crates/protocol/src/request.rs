@@ -237,6 +237,10 @@ pub struct RequestReader {
     /// The request that `next` returned last still occupies the buffer.
     complete: bool,
     inline: Vec<u8>,
+    /// Bytes of the words of the current request that are complete.
+    word_bytes: usize,
+    /// The buffer is one that [`RequestReader::lend`] brought.
+    is_lent: bool,
 }
 
 impl Default for RequestReader {
@@ -258,6 +262,8 @@ impl RequestReader {
             large: Vec::new(),
             complete: false,
             inline: Vec::new(),
+            word_bytes: 0,
+            is_lent: false,
         }
     }
 
@@ -361,20 +367,21 @@ impl RequestReader {
         self.filled - self.start + large
     }
 
-    /// Bytes that wait, as Redis counts them for `CLIENT LIST`: while a large argument arrives, the words before it are not
-    /// counted.
+    /// Bytes of words that have arrived, and of what has not been looked at yet: lengths of words that are complete do not
+    /// count.
     pub fn waiting_bytes(&self) -> usize {
-        match self.state {
+        let unread = match self.state {
+            // The buffer holds only what stands before the word.
             State::LargeBody { .. } => self.position,
-            State::LargeEnd { .. } => {
-                let large = match self.places.last() {
-                    Some(Place::Large(bytes)) => bytes.len(),
-                    _ => 0,
-                };
-                large + self.filled.saturating_sub(self.start + self.position)
-            }
-            _ => self.buffered_bytes(),
-        }
+            _ => self.filled - self.start - self.position,
+        };
+        self.word_bytes + unread
+    }
+
+    /// Space held for more bytes, but for a lent buffer.
+    pub fn free_bytes(&self) -> usize {
+        let buffer = if self.is_lent { 0 } else { self.buffer.len() - self.filled };
+        buffer + self.large.len().saturating_sub(self.position)
     }
 
     /// Memory held.
@@ -388,26 +395,42 @@ impl RequestReader {
             && (self.filled == self.start || self.complete && self.start + self.position == self.filled)
     }
 
-    /// Lends a buffer to a reader that holds nothing, so that idle connections need none of their own.
+    /// Lends a buffer to a reader that holds little, so that connections need none of their own while they wait. The
+    /// request that was returned last is gone.
     pub fn lend(&mut self, buffer: &mut Vec<u8>) {
-        if self.buffer.is_empty() {
-            std::mem::swap(&mut self.buffer, buffer);
-            self.filled = 0;
-            self.start = 0;
-        }
-    }
-
-    /// Gives the lent buffer back. What is left of an unfinished request moves to a buffer of its own size.
-    pub fn give_back(&mut self, buffer: &mut Vec<u8>) {
         self.release();
-        if !buffer.is_empty() {
+        let rest = self.start..self.filled;
+        if buffer.is_empty() || rest.len() > buffer.len() / 4 {
             return;
         }
-        let rest = self.buffer[self.start..self.filled].to_vec();
-        std::mem::swap(&mut self.buffer, buffer);
+        buffer[..rest.len()].copy_from_slice(&self.buffer[rest.clone()]);
+        self.buffer = std::mem::take(buffer);
         self.filled = rest.len();
         self.start = 0;
-        self.buffer = rest;
+        self.is_lent = true;
+    }
+
+    /// Whether a large argument is on its way: further reads go straight to its place.
+    pub fn is_in_large_argument(&self) -> bool {
+        matches!(self.state, State::LargeBody { .. })
+    }
+
+    /// Gives the lent buffer back. What is left of an unfinished request moves to a buffer of its own size; a buffer of the
+    /// reader's own in which nothing is left goes.
+    pub fn give_back(&mut self, buffer: &mut Vec<u8>) {
+        self.release();
+        if self.is_lent && buffer.is_empty() {
+            self.is_lent = false;
+            let rest = self.buffer[self.start..self.filled].to_vec();
+            std::mem::swap(&mut self.buffer, buffer);
+            self.filled = rest.len();
+            self.start = 0;
+            self.buffer = rest;
+        } else if self.start == self.filled && self.state == State::Idle {
+            self.filled = 0;
+            self.start = 0;
+            self.buffer = Vec::new();
+        }
         if self.state == State::Idle && self.places.capacity() > RESERVED_ARGUMENTS {
             self.places = Vec::new();
         }
@@ -454,6 +477,7 @@ impl RequestReader {
                         return self.check_buffered(limits);
                     }
                     self.places.push(Place::Range { start: self.position, end });
+                    self.word_bytes += length;
                     self.position = end + 2;
                     self.state = State::Arguments { remaining: remaining - 1 };
                 }
@@ -488,6 +512,7 @@ impl RequestReader {
             self.complete = false;
             self.start += self.position;
             self.position = 0;
+            self.word_bytes = 0;
             self.places.clear();
             if self.start == self.filled {
                 self.start = 0;
@@ -562,6 +587,7 @@ impl RequestReader {
         self.filled -= arrived;
         self.large = block;
         if arrived == length {
+            self.word_bytes += length;
             self.places.push(Place::Large(Arc::new(std::mem::take(&mut self.large))));
             self.state = State::LargeEnd { remaining };
         } else {
@@ -574,6 +600,7 @@ impl RequestReader {
     fn finish_large(&mut self) {
         let State::LargeBody { remaining, length } = self.state else { return };
         self.large.truncate(length);
+        self.word_bytes += length;
         let mut block = std::mem::take(&mut self.large);
         block.shrink_to_fit();
         if let Some(place) = self.places.last_mut() {

@@ -126,6 +126,8 @@ impl Access {
 pub struct StoreOptions {
     /// `maxmemory-policy` is one of the LFU policies: the access clock counts.
     pub lfu: bool,
+    /// `maxmemory` is in force with an LRU or LFU policy: Redis shares no integers then, as each has a clock of its own.
+    pub own_integers: bool,
     /// `lfu-log-factor`.
     pub lfu_log_factor: u32,
     /// `lfu-decay-time` in minutes.
@@ -233,6 +235,7 @@ impl Default for StoreOptions {
     fn default() -> Self {
         Self {
             lfu: false,
+            own_integers: false,
             lfu_log_factor: 10,
             lfu_decay_minutes: 1,
             max_string_bytes: 512 * 1024 * 1024,

@@ -41,6 +41,8 @@ const ACCEPTS_PER_TURN: usize = 1000;
 const COMMANDS_PER_TURN: usize = 10_000;
 /// Reads from one connection in one turn.
 const READS_PER_TURN: usize = 1;
+/// Reads in one turn from a connection that is in the middle of a large argument, which needs no copying.
+const LARGE_READS_PER_TURN: usize = 4;
 /// Slices of one vectored write.
 const SLICES_PER_WRITE: usize = 64;
 /// Bytes written to one connection in one turn.
@@ -440,8 +442,9 @@ impl Server {
         if connection.may_have_requests {
             self.run_requests(connection);
         }
-        for _ in 0..READS_PER_TURN {
-            if !connection.may_have_input || self.node.is_waiting(connection.handle) {
+        for number in 0..LARGE_READS_PER_TURN {
+            let has_had_enough = number >= READS_PER_TURN && !connection.reader.is_in_large_argument();
+            if has_had_enough || !connection.may_have_input || self.node.is_waiting(connection.handle) {
                 break;
             }
             let space = connection.reader.space();
@@ -455,10 +458,10 @@ impl Server {
                     connection.reader.advance(count);
                     // A read that does not fill the space has emptied the socket.
                     connection.may_have_input = count == offered || connection.is_read_closed;
-                    let buffered = connection.reader.waiting_bytes();
+                    let waiting = connection.reader.waiting_bytes();
+                    let free = connection.reader.free_bytes();
                     let now = self.host.clock.now();
-                    // The space is only lent.
-                    self.node.input_arrived(now, connection.handle, count, buffered, 0);
+                    self.node.input_arrived(now, connection.handle, count, waiting, free);
                     self.run_requests(connection);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => connection.may_have_input = false,
@@ -470,9 +473,9 @@ impl Server {
             }
         }
         connection.reader.give_back(&mut self.shared_buffer);
-        let buffered = connection.reader.waiting_bytes();
-        let free = connection.reader.capacity_bytes().saturating_sub(buffered);
-        self.node.input_left(connection.handle, buffered, free);
+        let waiting = connection.reader.waiting_bytes();
+        let free = connection.reader.free_bytes();
+        self.node.input_left(connection.handle, waiting, free);
         if self.shared_buffer.is_empty() {
             self.shared_buffer = vec![0; SHARED_BUFFER_BYTES];
         }

@@ -44,7 +44,9 @@ impl Node {
     pub(crate) fn memory_use(&mut self, host: &mut dyn Host, own: &Session) -> MemoryUse {
         let process = host.facts();
         self.note_memory(process.used_memory_bytes);
-        let replica_output_bytes = self.replica_output_bytes();
+        // What is kept for nobody any more goes soon.
+        let has_replicas = !self.replication.peers.online().is_empty();
+        let replica_output_bytes = if has_replicas { self.replica_output_bytes() } else { 0 };
         let mut found = MemoryUse {
             peak_bytes: self.memory_peak_bytes,
             startup_bytes: self.memory_at_start_bytes.unwrap_or(0),

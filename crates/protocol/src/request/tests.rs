@@ -163,8 +163,12 @@ fn a_lent_buffer_comes_back() {
     reader.give_back(&mut lent);
     assert_eq!(lent.len(), 64 * 1024);
     assert_eq!(reader.capacity_bytes() - reader.places.capacity() * size_of::<Place>(), 4);
+    reader.lend(&mut lent);
+    assert!(lent.is_empty(), "the rest fits into the lent buffer");
     reader.feed(b"x\r\n");
     assert_eq!(reader.next(&Limits::default()).unwrap().unwrap().argument(1), b"x");
+    reader.give_back(&mut lent);
+    assert_eq!((lent.len(), reader.free_bytes()), (64 * 1024, 0));
 }
 
 fn any_input() -> impl Strategy<Value = Vec<u8>> {
@@ -199,4 +203,28 @@ proptest! {
             prop_assert_eq!(&read(&input, &[1], &Limits::default()), &whole);
         }
     }
+}
+
+#[test]
+fn what_waits_is_counted_without_its_frame() {
+    let mut reader = RequestReader::new();
+    let large = vec![b'v'; 2 * LARGE_ARGUMENT_BYTES];
+    let begin = format!("*4\r\n$3\r\nSET\r\n${}\r\n", large.len());
+    reader.feed(begin.as_bytes());
+    assert_eq!(reader.waiting_bytes(), begin.len(), "nothing has been looked at");
+    for (bytes, expected) in [
+        (&b""[..], 3),
+        (&large[..100], 103),
+        (&large[100..], 3 + large.len()),
+        (b"\r\n$4\r\nwo", 3 + large.len() + 2),
+        (b"rd\r\n$1", 3 + large.len() + 4 + 2),
+    ] {
+        reader.feed(bytes);
+        assert!(reader.next(&Limits::default()).unwrap().is_none());
+        assert_eq!(reader.waiting_bytes(), expected);
+    }
+    reader.feed(b"\r\nx\r\nPING\r\n");
+    assert!(reader.next(&Limits::default()).unwrap().is_some());
+    reader.release();
+    assert_eq!(reader.waiting_bytes(), 6);
 }

@@ -43,7 +43,11 @@ pub(super) fn encoding(call: &mut Call<'_, '_>, arguments: Arguments<'_>) -> Out
 pub(super) fn refcount(call: &mut Call<'_, '_>, arguments: Arguments<'_>) -> Outcome {
     if let Some(found) = inspect(call, arguments)? {
         let references = match call.database().entry(found).value() {
-            Value::String(Text::Integer(integer)) if SHARED_INTEGERS.contains(&integer) => SHARED_REFERENCES,
+            Value::String(Text::Integer(integer))
+                if SHARED_INTEGERS.contains(&integer) && !call.options.own_integers =>
+            {
+                SHARED_REFERENCES
+            }
             _ => 1,
         };
         call.reply.integer(references);

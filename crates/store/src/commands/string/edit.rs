@@ -24,9 +24,11 @@ fn grown_length(call: &Call<'_, '_>, before: usize, more: usize) -> Result<usize
     Ok(total)
 }
 
-/// Makes room for a string to grow, with a reserve that saves copies when it goes on growing.
+/// Makes room for a string to grow, with a reserve that saves copies when it goes on growing. A new one gets none.
 fn reserve(bytes: &mut Vec<u8>, total: usize) {
-    if total > bytes.capacity() {
+    if bytes.is_empty() {
+        bytes.reserve_exact(total);
+    } else if total > bytes.capacity() {
         bytes.reserve_exact(total - bytes.len() + total.min(GROWTH_MAX_BYTES));
     }
 }
