@@ -5,7 +5,7 @@ use crate::host::Host;
 use crate::node::Node;
 use shoal_machine::Now;
 use shoal_protocol::{Arguments, Command, ErrorReply, Reply};
-use shoal_session::Session;
+use shoal_session::{Close, Session};
 use shoal_store::{Call, Outcome};
 
 /// One running command.
@@ -43,9 +43,11 @@ impl NodeCall<'_> {
         if handle == self.handle { Some(self.session) } else { self.node.clients.session_mut(handle) }
     }
 
-    /// Every client, this one included, in the order of their ids.
+    /// Every client, this one included, in the order of their ids; but for those whose connections end with this turn of
+    /// the loop.
     pub fn clients(&self) -> Vec<(Handle, &Session)> {
-        let mut clients: Vec<(Handle, &Session)> = self.node.clients.iter().collect();
+        let others = self.node.clients.iter().filter(|(_, session)| session.close != Close::Now);
+        let mut clients: Vec<(Handle, &Session)> = others.collect();
         clients.push((self.handle, self.session));
         clients.sort_by_key(|(_, session)| session.id);
         clients

@@ -3,6 +3,7 @@
 use shoal_config::ClientClass;
 use shoal_machine::Now;
 use shoal_protocol::Command;
+use shoal_protocol::reply::KEPT_BYTES;
 use shoal_session::{Channel, ClientKind, Session};
 use std::fmt::Write as _;
 
@@ -54,8 +55,13 @@ impl ClientType {
 /// Memory of a session beside its buffers.
 const SESSION_BYTES: usize = size_of::<Session>();
 
-/// Memory that a client costs.
+/// Memory that a client may cost at any time: [`held_bytes`], and what a buffer of its size may hold on to.
 pub(crate) fn memory_bytes(session: &Session) -> usize {
+    held_bytes(session) + KEPT_BYTES.saturating_sub(session.output.capacity_bytes())
+}
+
+/// Memory that a client costs now.
+pub(crate) fn held_bytes(session: &Session) -> usize {
     let queued = session.transaction.as_ref().map_or(0, |transaction| transaction.size_bytes);
     SESSION_BYTES
         + session.output.capacity_bytes()

@@ -68,7 +68,7 @@ impl Node {
     ) {
         let limit = self.config.maxmemory_clients.bytes(self.config.maxmemory_bytes).max(LIMIT_MIN_BYTES);
         let is_in_vain = self.client_memory.in_vain_until.is_some_and(|until| now.monotonic < until);
-        let is_fine = self.client_memory.total_bytes < limit && !self.client_memory.is_outdated;
+        let is_fine = self.client_memory.total_bytes <= limit && !self.client_memory.is_outdated;
         if is_fine || is_in_vain {
             return;
         }
@@ -76,7 +76,7 @@ impl Node {
         let mut largest =
             self.count_all_clients(own.as_mut().map(|(handle, session)| (*handle, &mut **session)));
         largest.sort_unstable();
-        while self.client_memory.total_bytes >= limit {
+        while self.client_memory.total_bytes > limit {
             let Some((_, handle)) = largest.pop() else {
                 host.log(LogLevel::Warning, "Over client maxmemory after evicting all evictable clients");
                 self.client_memory.in_vain_until = Some(now.monotonic.plus_ms(RETRY_MS));

@@ -18,8 +18,8 @@ use std::io::IoSlice;
 const BLOCK_BYTES: usize = 64 * 1024;
 /// A shared value of at least this size is referred to, a smaller one copied.
 pub const SHARE_FROM_BYTES: usize = 32 * 1024;
-/// Capacity that an emptied tail keeps.
-const KEPT_BYTES: usize = 4 * 1024;
+/// Capacity that an emptied buffer keeps.
+pub const KEPT_BYTES: usize = 4 * 1024;
 
 #[derive(Clone, Debug)]
 enum Block {

@@ -1,7 +1,7 @@
 //! The section Memory, and the same facts for MEMORY STATS.
 
 use super::{Facts, Lines, human, percent};
-use crate::client_line::{ClientType, memory_bytes};
+use crate::client_line::{ClientType, held_bytes};
 use crate::host::{Host, ProcessFacts};
 use crate::node::Node;
 use shoal_session::Session;
@@ -58,7 +58,7 @@ impl Node {
             ..MemoryUse::default()
         };
         for session in self.clients.iter().map(|(_, session)| session).chain(std::iter::once(own)) {
-            let bytes = memory_bytes(session) as u64;
+            let bytes = held_bytes(session) as u64;
             if ClientType::of(session) == ClientType::Replica {
                 found.replica_client_bytes += bytes;
             } else {

@@ -36,7 +36,7 @@ fn words(requests: &[&[&str]]) -> Vec<Vec<Vec<u8>>> {
 fn a_large_argument_waits_alone() {
     let size = 1_000_000;
     let mut reader = RequestReader::new();
-    reader.feed(format!("*2\r\n$3\r\nSET\r\n${size}\r\n").as_bytes());
+    reader.feed(format!("*2\r\n${size}\r\n").as_bytes());
     assert!(reader.next(&Limits::default()).unwrap().is_none());
     reader.feed(&vec![b'v'; size / 2]);
     assert!(reader.next(&Limits::default()).unwrap().is_none());
