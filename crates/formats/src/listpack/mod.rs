@@ -129,6 +129,17 @@ impl Listpack {
         self.bytes.size_bytes()
     }
 
+    /// Makes space for changes at the ends: they move fewer bytes then and allocate less often. A quarter of the memory may be
+    /// unused, until [`Listpack::compact`].
+    pub fn make_roomy(&mut self) {
+        self.bytes.make_roomy();
+    }
+
+    /// Gives up the space that [`Listpack::make_roomy`] made.
+    pub fn compact(&mut self) {
+        self.bytes.compact();
+    }
+
     /// Whether `count` more elements with `bytes` bytes together surely fit.
     pub fn fits(&self, count: usize, bytes: usize) -> bool {
         bytes <= MAX_BYTES && self.byte_len() + bytes + count * ELEMENT_OVERHEAD_MAX_BYTES <= MAX_BYTES

@@ -6,6 +6,8 @@
 //!   ╰ compress_depth nodes at each end are never compressed ╯
 //! ```
 //!
+//! The listpacks at both ends are roomy once something was pushed or popped there, all others are not.
+//!
 //! Nodes are 16 bytes in a ring buffer, so that pushes and pops at both ends are cheap and a look for an index passes
 //! over a few nodes per cache line. No node is empty. With a compress depth, nodes nearer to an end than that are not
 //! compressed: [`Quicklist::settle`] sees to it after every change of the row.
@@ -116,6 +118,7 @@ impl Quicklist {
             Some(Node::Packed { count, listpack })
                 if is_only && !fill.is_exceeded(listpack.byte_len(), *count as usize) =>
             {
+                listpack.compact();
                 Some(std::mem::take(listpack))
             }
             _ => None,
@@ -131,6 +134,9 @@ impl Quicklist {
 
     fn push_node(&mut self, end: End, node: Node) {
         self.count += node.len();
+        if let Some(Node::Packed { listpack, .. }) = self.end_node_mut(end) {
+            listpack.compact();
+        }
         match end {
             End::Head => self.nodes.push_front(node),
             End::Tail => self.nodes.push_back(node),
@@ -145,6 +151,7 @@ impl Quicklist {
         match self.end_node_mut(end) {
             Some(node) if !is_large && node.takes(&shape, element.bytes.len()) => {
                 let Node::Packed { count, listpack } = node else { return };
+                listpack.make_roomy();
                 match end {
                     End::Head => listpack.push_front(element.bytes),
                     End::Tail => listpack.push(element.bytes),
@@ -162,6 +169,7 @@ impl Quicklist {
             && *count > 1
         {
             *count -= 1;
+            listpack.make_roomy();
             let result = packed::pop(listpack, end, use_text);
             self.count -= 1;
             return result;
@@ -278,6 +286,7 @@ impl Quicklist {
             && let Some(at) = listpack.seek(offset as i64)
         {
             let second = listpack.split_off(at);
+            listpack.compact();
             let moved = *count - offset as u32;
             *count = offset as u32;
             self.nodes.insert(position + 1, Node::Packed { count: moved, listpack: second });
