@@ -81,9 +81,12 @@ pub struct SnapshotContext {
 pub struct AofHealth {
     /// What went wrong with what was written last, as a text; it is tried again.
     pub error: Option<String>,
+    /// The file's bytes could not be brought to the disk. This stays so until the file is closed or another one is opened,
+    /// whatever later syncs say: nothing more is written to it.
+    pub sync_error: Option<String>,
     /// Bytes that wait to be written.
     pub queued_bytes: u64,
-    /// What was written has not reached the disk.
+    /// Bytes are on their way to the disk at this moment.
     pub is_sync_pending: bool,
     /// How often a write had to wait for the disk.
     pub delayed_syncs: u64,

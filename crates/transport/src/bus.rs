@@ -10,6 +10,7 @@
 
 use crate::clock::Clock;
 use crate::connection::connect_from;
+use crate::disk::SharedDisk;
 use crate::listener::Listeners;
 use crate::saver::Saver;
 use crate::server::Log;
@@ -58,6 +59,8 @@ pub struct BusSettings {
     pub listeners: Listeners,
     /// Where nodes.conf is.
     pub nodes_conf: PathBuf,
+    /// The disk that it is saved on.
+    pub disk: SharedDisk,
     /// What it said at start-up; `None` for a new node.
     pub saved: Option<NodesConf>,
     /// The seed of the machine's random numbers.
@@ -135,7 +138,7 @@ impl BusHandle {
                 }
             }
         };
-        let saver = Saver::start(settings.nodes_conf.clone(), report)?;
+        let saver = Saver::start(settings.disk.clone(), settings.nodes_conf.clone(), report)?;
         let mut bus = Bus::new(
             settings,
             clock,

@@ -3,12 +3,13 @@
 use crate::aof::{self, AofFiles};
 use crate::bus::BusHandle;
 use crate::clock::Clock;
+use crate::disk::{self, SharedDisk};
 use crate::exchange::Exchanges;
+use crate::facts;
 use crate::freeing::Freeing;
 use crate::listener::Listeners;
 use crate::server::Log;
 use crate::snapshot::SnapshotWriter;
-use crate::{facts, files};
 use mio::{Interest, Registry, Token};
 use shoal_cluster::interface::LinkId;
 use shoal_cluster::{ClusterCommand, NodeMessage};
@@ -36,6 +37,7 @@ pub const FIRST_CONNECTION: usize = 64;
 pub struct ShellHost {
     pub clock: Clock,
     pub log: Arc<dyn Log>,
+    pub disk: SharedDisk,
     pub used_memory: fn() -> u64,
     pub freeing: Freeing,
     pub snapshots: SnapshotWriter,
@@ -166,7 +168,7 @@ impl Host for ShellHost {
         name: &str,
     ) -> Result<u64, String> {
         let path = self.aof.prepare(name)?;
-        crate::snapshot::write_file(keyspace, context, &files::temporary_beside(&path), &path)
+        crate::snapshot::write_file(&*self.disk, keyspace, context, &disk::temporary_beside(&path), &path)
     }
 
     fn adopt_aof_base(&mut self, process_id: u32, name: &str) -> Result<u64, String> {
@@ -174,7 +176,7 @@ impl Host for ShellHost {
     }
 
     fn discard_aof_base(&mut self, process_id: u32) {
-        let _ = std::fs::remove_file(aof::child_file(process_id));
+        let _ = self.disk.remove(&aof::child_file(process_id));
     }
 
     fn read_aof_file(&mut self, name: &str) -> Result<Option<Vec<u8>>, String> {
@@ -206,7 +208,7 @@ impl Host for ShellHost {
     }
 
     fn has_old_aof_file(&mut self, name: &str) -> bool {
-        Path::new(name).is_file()
+        self.disk.size(Path::new(name)).is_ok()
     }
 
     fn move_old_aof_file(&mut self, name: &str) -> Result<(), String> {
@@ -234,7 +236,7 @@ impl Host for ShellHost {
     }
 
     fn read_configuration(&mut self, path: &str) -> Result<Option<Vec<u8>>, String> {
-        match std::fs::read(path) {
+        match self.disk.read(Path::new(path)) {
             Ok(text) => Ok(Some(text)),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error.to_string()),
@@ -242,7 +244,7 @@ impl Host for ShellHost {
     }
 
     fn write_configuration(&mut self, path: &str, text: &[u8]) -> Result<(), String> {
-        files::replace(Path::new(path), text).map_err(|error| error.to_string())
+        disk::replace(&*self.disk, Path::new(path), text).map_err(|error| error.to_string())
     }
 
     fn facts(&mut self) -> ProcessFacts {

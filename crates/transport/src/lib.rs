@@ -15,9 +15,9 @@ mod aof;
 mod bus;
 mod clock;
 mod connection;
+pub mod disk;
 mod exchange;
 mod facts;
-mod files;
 mod freeing;
 mod host;
 mod listener;
@@ -27,6 +27,7 @@ mod snapshot;
 
 pub use bus::BusSettings;
 pub use clock::Clock;
+pub use disk::{Disk, DiskFile, SharedDisk, SystemDisk};
 pub use facts::allocator_name;
 pub use host::ApplyConfiguration;
 pub use listener::{ListenError, Listeners};

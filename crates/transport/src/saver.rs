@@ -2,7 +2,7 @@
 //!
 //! The machine waits with what must not be said before it is saved, so "saved, then answered" holds here, too.
 
-use crate::files;
+use crate::disk::{self, SharedDisk};
 use shoal_cluster::Input;
 use std::io;
 use std::path::PathBuf;
@@ -21,11 +21,15 @@ impl Saver {
     ///
     /// # Errors
     /// The system's.
-    pub fn start(path: PathBuf, report: impl Fn(Input) + Send + 'static) -> io::Result<Self> {
+    pub fn start(
+        disk: SharedDisk,
+        path: PathBuf,
+        report: impl Fn(Input) + Send + 'static,
+    ) -> io::Result<Self> {
         let (jobs, waiting) = channel();
         let thread = std::thread::Builder::new()
             .name("nodes-conf".to_owned())
-            .spawn(move || save_all(&path, &waiting, report))?;
+            .spawn(move || save_all(&disk, &path, &waiting, report))?;
         Ok(Self { jobs: Some(jobs), thread: Some(thread) })
     }
 
@@ -47,9 +51,14 @@ impl Drop for Saver {
     }
 }
 
-fn save_all(path: &std::path::Path, waiting: &Receiver<(u64, String)>, report: impl Fn(Input)) {
+fn save_all(
+    disk: &SharedDisk,
+    path: &std::path::Path,
+    waiting: &Receiver<(u64, String)>,
+    report: impl Fn(Input),
+) {
     for (ticket, text) in waiting {
-        report(match files::replace(path, text.as_bytes()) {
+        report(match disk::replace(&**disk, path, text.as_bytes()) {
             Ok(()) => Input::Persisted { ticket },
             Err(error) => Input::PersistFailed { ticket, reason: error.to_string() },
         });
@@ -59,6 +68,8 @@ fn save_all(path: &std::path::Path, waiting: &Receiver<(u64, String)>, report: i
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::disk::SystemDisk;
+    use std::sync::Arc;
 
     #[test]
     fn saves_in_order_and_reports() {
@@ -66,7 +77,8 @@ mod tests {
         std::fs::create_dir_all(&directory).unwrap();
         let path = directory.join("nodes.conf");
         let (sender, reports) = channel();
-        let saver = Saver::start(path.clone(), move |input| drop(sender.send(input))).unwrap();
+        let saver =
+            Saver::start(Arc::new(SystemDisk), path.clone(), move |input| drop(sender.send(input))).unwrap();
         for ticket in 0..5 {
             saver.save(ticket, format!("text {ticket}"));
         }
@@ -82,7 +94,9 @@ mod tests {
         assert_eq!(tickets, [0, 1, 2, 3, 4]);
         std::fs::remove_dir_all(&directory).unwrap();
         let (sender, reports) = channel();
-        Saver::start(path, move |input| drop(sender.send(input))).unwrap().save(7, "text".to_owned());
+        Saver::start(Arc::new(SystemDisk), path, move |input| drop(sender.send(input)))
+            .unwrap()
+            .save(7, "text".to_owned());
         assert!(matches!(reports.recv().unwrap(), Input::PersistFailed { ticket: 7, .. }));
     }
 }

@@ -12,6 +12,7 @@ use crate::aof::AofFiles;
 use crate::bus::BusHandle;
 use crate::clock::Clock;
 use crate::connection::{Connection, Purpose, Stream};
+use crate::disk::SharedDisk;
 use crate::freeing::Freeing;
 use crate::host::{ApplyConfiguration, FIRST_CONNECTION, FIRST_LISTENER, ShellHost};
 use crate::listener::Listeners;
@@ -89,6 +90,8 @@ pub struct ServerSettings {
     pub listeners: Listeners,
     /// The log.
     pub log: Arc<dyn Log>,
+    /// Where files are.
+    pub disk: SharedDisk,
     /// Bytes that the allocator has given out, cheap to ask for; zero if it does not count them.
     pub used_memory: fn() -> u64,
     /// A socket that becomes readable with a signal, and what asks for its meaning.
@@ -155,13 +158,15 @@ impl Server {
         let file_name = settings.node.config().dbfilename.clone();
         let unix_path = settings.node.config().unixsocket.clone();
         let aof_directory = settings.node.config().appenddirname.clone().into();
+        let disk = settings.disk;
         let mut host = ShellHost {
             clock: settings.clock,
             log: settings.log,
+            disk: Arc::clone(&disk),
             used_memory: settings.used_memory,
             freeing: Freeing::start(),
-            snapshots: SnapshotWriter::new(file_name),
-            aof: AofFiles::new(aof_directory),
+            snapshots: SnapshotWriter::new(Arc::clone(&disk), file_name),
+            aof: AofFiles::new(disk, aof_directory),
             exchanges: crate::exchange::Exchanges::default(),
             bus,
             listeners: settings.listeners,

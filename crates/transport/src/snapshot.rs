@@ -11,14 +11,13 @@
 
 #![allow(unsafe_code)]
 
-use crate::files;
+use crate::disk::{self, Disk, DiskWriter, ReadFile, SharedDisk};
 use crate::server::SNAPSHOT;
 use mio::unix::pipe;
 use mio::{Interest, Registry};
 use shoal_node::{Handle, Node, SnapshotContext, SnapshotReport, SnapshotStart, SnapshotTarget};
 use shoal_store::Keyspace;
 use shoal_store::snapshot::Snapshot;
-use std::fs::{self, File};
 use std::io::{self, BufWriter, Read, Write};
 use std::os::fd::RawFd;
 use std::path::{Path, PathBuf};
@@ -57,32 +56,33 @@ struct Child {
 
 struct FileSend {
     handle: Handle,
-    file: Option<File>,
+    file: Option<Box<dyn ReadFile>>,
 }
 
 /// Writes snapshots; one at a time in the background.
 pub struct SnapshotWriter {
     /// `dbfilename`, in the working directory.
     pub file_name: String,
+    disk: SharedDisk,
     child: Option<Child>,
     sends: Vec<FileSend>,
 }
 
 impl SnapshotWriter {
-    pub fn new(file_name: String) -> Self {
-        Self { file_name, child: None, sends: Vec::new() }
+    pub fn new(disk: SharedDisk, file_name: String) -> Self {
+        Self { file_name, disk, child: None, sends: Vec::new() }
     }
 
     /// Writes the file while everybody waits; its size in bytes.
     pub fn save(&self, keyspace: &Keyspace, context: &SnapshotContext) -> Result<u64, String> {
         let path = Path::new(&self.file_name);
         let temporary = temporary_of(std::process::id(), SnapshotTarget::File, path);
-        write_file(keyspace, context, &temporary, path)
+        write_file(&*self.disk, keyspace, context, &temporary, path)
     }
 
     /// Gives the file to `take`, piece by piece, until that says true.
     pub fn read_file(&self, take: &mut dyn FnMut(&[u8]) -> Result<bool, String>) -> Result<(), String> {
-        let mut file = File::open(&self.file_name).map_err(|error| error.to_string())?;
+        let mut file = self.disk.open(Path::new(&self.file_name)).map_err(|error| error.to_string())?;
         let mut buffer = vec![0; FILE_CHUNK_BYTES];
         loop {
             let count = file.read(&mut buffer).map_err(|error| error.to_string())?;
@@ -118,7 +118,7 @@ impl SnapshotWriter {
                     // SAFETY: the child has a copy of its own of each descriptor, and does not accept connections.
                     unsafe { libc::close(listener) };
                 }
-                let code = run_child(keyspace, context, target, &path, sender);
+                let code = run_child(&*self.disk, keyspace, context, target, &path, sender);
                 exit_at_once(code)
             }
             process_id => {
@@ -145,7 +145,7 @@ impl SnapshotWriter {
             // SAFETY: the process is a child of this one that has not been waited for, so the number is still its own.
             unsafe { libc::kill(child.process_id, libc::SIGUSR1) };
             // The process may end before it hears of the child's end.
-            let _ = fs::remove_file(&child.temporary);
+            let _ = self.disk.remove(&child.temporary);
         }
     }
 
@@ -177,12 +177,12 @@ impl SnapshotWriter {
             return Progress::Nothing;
         }
         let Some(child) = self.child.take() else { return Progress::Nothing };
-        Progress::Ended(finish(child, &self.file_name))
+        Progress::Ended(finish(&*self.disk, child, &self.file_name))
     }
 
     /// Begins to give the file to a replica.
     pub fn send_file(&mut self, handle: Handle) {
-        self.sends.push(FileSend { handle, file: File::open(&self.file_name).ok() });
+        self.sends.push(FileSend { handle, file: self.disk.open(Path::new(&self.file_name)).ok() });
     }
 
     /// Gives replicas more of the file as far as `wants` it: the replica's output is low.
@@ -238,6 +238,7 @@ impl SnapshotWriter {
 }
 
 fn run_child(
+    disk: &dyn Disk,
     keyspace: &Keyspace,
     context: &SnapshotContext,
     target: SnapshotTarget,
@@ -248,12 +249,12 @@ fn run_child(
     let written = match target {
         SnapshotTarget::Stream => write_stream(keyspace, context, &mut pipe),
         SnapshotTarget::File => {
-            write_file(keyspace, context, &temporary_of(std::process::id(), target, path), path)
+            write_file(disk, keyspace, context, &temporary_of(std::process::id(), target, path), path)
         }
         SnapshotTarget::AofBase => {
             let process_id = std::process::id();
             let temporary = temporary_of(process_id, target, path);
-            write_file(keyspace, context, &temporary, &crate::aof::child_file(process_id))
+            write_file(disk, keyspace, context, &temporary, &crate::aof::child_file(process_id))
         }
     };
     match written {
@@ -288,6 +289,7 @@ fn write_stream(
 
 /// Writes a file beside the final one and puts it in its place.
 pub fn write_file(
+    disk: &dyn Disk,
     keyspace: &Keyspace,
     context: &SnapshotContext,
     temporary: &Path,
@@ -295,25 +297,25 @@ pub fn write_file(
 ) -> Result<u64, String> {
     let attempt = || -> Result<u64, String> {
         let text = |error: io::Error| error.to_string();
-        let file = File::create(temporary).map_err(text)?;
+        let file = disk.create(temporary).map_err(text)?;
         let mut unsynced = 0;
-        let sync = file.try_clone().map_err(text)?;
-        let mut writer = BufWriter::with_capacity(WRITE_BUFFER_BYTES, file);
+        let mut writer = BufWriter::with_capacity(WRITE_BUFFER_BYTES, DiskWriter(&*file));
         let size = write_keys(keyspace, context, &mut writer, |count| {
             unsynced += count;
             if unsynced >= SYNC_EVERY_BYTES {
                 unsynced = 0;
-                sync.sync_data()?;
+                file.sync()?;
             }
             Ok(())
         })?;
-        sync.sync_all().map_err(text)?;
-        fs::rename(temporary, path).map_err(text)?;
-        files::sync_directory(path).map_err(text)?;
+        drop(writer);
+        file.sync().map_err(text)?;
+        disk.rename(temporary, path).map_err(text)?;
+        disk.sync_directory(disk::directory_of(path)).map_err(text)?;
         Ok(size)
     };
     attempt().inspect_err(|_| {
-        let _ = fs::remove_file(temporary);
+        let _ = disk.remove(temporary);
     })
 }
 
@@ -346,7 +348,7 @@ fn write_keys(
 }
 
 /// Waits for a child that has closed its pipe, and says how it went.
-fn finish(child: Child, file_name: &str) -> Result<SnapshotReport, String> {
+fn finish(disk: &dyn Disk, child: Child, file_name: &str) -> Result<SnapshotReport, String> {
     let mut status = 0;
     // SAFETY: the process is a child of this one that has not been waited for; it has closed its pipe as the last thing.
     let waited = unsafe { libc::waitpid(child.process_id, &raw mut status, 0) };
@@ -354,12 +356,12 @@ fn finish(child: Child, file_name: &str) -> Result<SnapshotReport, String> {
     if is_good {
         // Replicas are told the size before they get the file.
         let size_bytes = match child.target {
-            SnapshotTarget::File => fs::metadata(file_name).map_err(|error| error.to_string())?.len(),
+            SnapshotTarget::File => disk.size(Path::new(file_name)).map_err(|error| error.to_string())?,
             SnapshotTarget::Stream | SnapshotTarget::AofBase => 0,
         };
         return Ok(SnapshotReport { size_bytes, ..SnapshotReport::default() });
     }
-    let _ = fs::remove_file(&child.temporary);
+    let _ = disk.remove(&child.temporary);
     if libc::WIFSIGNALED(status) {
         return Err(format!("terminated by signal {}", libc::WTERMSIG(status)));
     }

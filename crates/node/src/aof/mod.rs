@@ -166,9 +166,17 @@ impl Node {
         self.aof.delayed_syncs = health.delayed_syncs;
         self.aof.is_sync_pending = health.is_sync_pending;
         let offset = self.replication_offset();
-        self.aof.note_synced(health.synced_bytes, offset);
-        self.serve_waits();
+        if self.aof.state == AofState::On && health.sync_error.is_none() {
+            self.aof.note_synced(health.synced_bytes, offset);
+            self.serve_waits();
+        }
+        if let Some(reason) = health.sync_error {
+            self.note_lost_sync(host, &reason);
+            return;
+        }
         match health.error {
+            // After a lost sync only a new base helps.
+            None if self.aof.state == AofState::Starting => {}
             None => {
                 if self.aof.write_error.take().is_some() {
                     let text = "AOF write error looks solved, Redis can write again.";
@@ -177,6 +185,28 @@ impl Node {
             }
             Some(error) => self.note_aof_error(host, error),
         }
+    }
+
+    /// What was written may not be on the disk, and will not get there. With `always` no reply may leave any more. Otherwise
+    /// the file stays as it is, writes of clients are refused, and a rewrite gives the data a new base as after
+    /// `CONFIG SET appendonly yes`: the list must not name a file behind one that may be torn.
+    fn note_lost_sync(&mut self, host: &mut dyn Host, reason: &str) {
+        if self.config.appendfsync == AppendFsync::Always {
+            let text = format!(
+                "Can't persist AOF for fsync error when the AOF fsync policy is 'always': {reason}. Exiting..."
+            );
+            host.log(LogLevel::Warning, &text);
+            host.crash(Crash::Abort);
+        }
+        host.log(LogLevel::Warning, &format!("Fail to fsync the AOF file: {reason}"));
+        host.log(LogLevel::Warning, "The AOF file is not written to any more; a rewrite replaces it.");
+        self.aof.write_error = Some(reason.to_owned());
+        self.aof.state = AofState::Starting;
+        self.aof.is_scheduled = true;
+        self.aof.is_open = false;
+        self.aof.buffer = Vec::new();
+        host.close_aof();
+        self.cancel_rewrite(host);
     }
 
     fn note_aof_error(&mut self, host: &mut dyn Host, error: String) {

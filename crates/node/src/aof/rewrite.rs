@@ -183,6 +183,9 @@ impl Node {
         self.aof.base_size = self.aof.current_size;
         if self.aof.state == AofState::Starting {
             self.aof.state = AofState::On;
+            if self.aof.write_error.take().is_some() {
+                host.log(LogLevel::Warning, "AOF write error looks solved, Redis can write again.");
+            }
         }
         self.delete_history(host);
         Ok(())

@@ -10,12 +10,12 @@ use shoal_config::{Change, Config, LogLevel, Mode, SetError, ShutdownOptions};
 use shoal_machine::Rng;
 use shoal_node::{Node, NodeIdentity, NodeSettings, ShutdownRequest};
 use shoal_transport::{
-    BusSettings, Clock, Listeners, LoadFailure, Log, Server, ServerSettings, SignalRequests, StopReason,
-    TakeSignals,
+    BusSettings, Clock, Listeners, LoadFailure, Log, Server, ServerSettings, SharedDisk, SignalRequests,
+    StopReason, TakeSignals,
 };
 use std::fs;
 use std::io::{self, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The server's log as the transport sees it.
@@ -51,12 +51,12 @@ impl Seeds {
 }
 
 /// Serves until the process is to stop; its exit code.
-pub fn serve(mut prepared: Prepared) -> i32 {
-    match build(&mut prepared).and_then(|mut server| {
+pub fn serve(mut prepared: Prepared, disk: &SharedDisk) -> i32 {
+    match build(&mut prepared, disk).and_then(|mut server| {
         if prepared.config.appendonly {
             server.load_aof()?;
         } else {
-            load(&mut server, &prepared.config.dbfilename)?;
+            load(&mut server, disk, &prepared.config.dbfilename)?;
         }
         if !server.is_stopping() {
             server.open_aof()?;
@@ -78,14 +78,14 @@ pub fn serve(mut prepared: Prepared) -> i32 {
     }
 }
 
-fn build(prepared: &mut Prepared) -> Result<Server, String> {
+fn build(prepared: &mut Prepared, disk: &SharedDisk) -> Result<Server, String> {
     let config = prepared.config.clone();
     let seeds = Seeds::draw().map_err(|error| format!("Cannot read random numbers: {error}"))?;
     let clock = Clock::new();
     let (signals, wakes) =
         Signals::install().map_err(|error| format!("Can't take over the signals: {error}"))?;
     let listeners = listen(&config)?;
-    let bus = if config.cluster_enabled { Some(prepare_bus(&config, seeds.number(3))?) } else { None };
+    let bus = if config.cluster_enabled { Some(prepare_bus(&config, disk, seeds.number(3))?) } else { None };
     let settings = NodeSettings {
         identity: identity(&config, prepared, &listeners, seeds.number(4)),
         config,
@@ -101,6 +101,7 @@ fn build(prepared: &mut Prepared) -> Result<Server, String> {
         clock,
         listeners,
         log: Arc::new(ProcessLog),
+        disk: Arc::clone(disk),
         shutdown_aborted: Box::new({
             let signals = signals.clone();
             move || signals.stop_was_aborted()
@@ -147,10 +148,10 @@ fn listen(config: &Config) -> Result<Listeners, String> {
 }
 
 /// The bus's sockets and nodes.conf. The configuration comes later, from the node.
-fn prepare_bus(config: &Config, seed: u64) -> Result<BusSettings, String> {
+fn prepare_bus(config: &Config, disk: &SharedDisk, seed: u64) -> Result<BusSettings, String> {
     let nodes_conf = PathBuf::from(&config.cluster_config_file);
-    let saved = match fs::read_to_string(&nodes_conf) {
-        Ok(text) => NodesConf::parse(&text).map_err(|error| {
+    let saved = match disk.read(&nodes_conf) {
+        Ok(text) => NodesConf::parse(&String::from_utf8_lossy(&text)).map_err(|error| {
             format!(
                 "Unrecoverable error: corrupted cluster config file \"{}\": {error}",
                 nodes_conf.display()
@@ -181,6 +182,7 @@ fn prepare_bus(config: &Config, seed: u64) -> Result<BusSettings, String> {
         config: shoal_cluster::ClusterConfig::default(),
         listeners,
         nodes_conf,
+        disk: Arc::clone(disk),
         saved,
         seed,
         source_address: config.bind_source_address.clone(),
@@ -208,15 +210,15 @@ fn identity(config: &Config, prepared: &Prepared, listeners: &Listeners, seed: u
 }
 
 /// Loads the data from disk; clients that come meanwhile are told so.
-fn load(server: &mut Server, path: &str) -> Result<(), String> {
-    let mut file = match fs::File::open(path) {
+fn load(server: &mut Server, disk: &SharedDisk, path: &str) -> Result<(), String> {
+    let mut file = match disk.open(Path::new(path)) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => {
             return Err(format!("Fatal error loading the DB, check server logs: {}", plain(&error)));
         }
     };
-    let total_bytes = file.metadata().map_or(0, |metadata| metadata.len());
+    let total_bytes = disk.size(Path::new(path)).unwrap_or(0);
     server.load(&mut file, total_bytes).map_err(|failure| match failure {
         LoadFailure::Read(error) => format!("Cannot read {path}: {}", plain(&error)),
         LoadFailure::Malformed(error) => format!(

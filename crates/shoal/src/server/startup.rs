@@ -15,8 +15,10 @@ use std::ffi::OsString;
 use std::io::{Read, Write};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::{env, fs, io};
+
+use shoal_transport::{SharedDisk, SystemDisk};
 
 use shoal_config::{
     Config, Invocation, LoadError, Mode, OomScoreAdjust, REDIS_VERSION, RunOptions, Surroundings,
@@ -367,9 +369,14 @@ fn reason(error: &io::Error) -> String {
 
 /// Runs a server, or what else `arguments` ask for. Gives the exit code.
 pub fn server_main(program: &str, arguments: Vec<OsString>) -> i32 {
+    server_main_on(program, arguments, &(Arc::new(SystemDisk) as SharedDisk))
+}
+
+/// The same on another disk: for tests of what a crash leaves.
+pub fn server_main_on(program: &str, arguments: Vec<OsString>, disk: &SharedDisk) -> i32 {
     let prepared = match prepare(program, arguments) {
         Ok(prepared) => prepared,
         Err(code) => return code,
     };
-    crate::server::run::serve(prepared)
+    crate::server::run::serve(prepared, disk)
 }
