@@ -209,6 +209,7 @@ impl Host for TestHost {
 
     fn close_aof(&mut self) {
         self.aof.open = None;
+        self.aof.sync_error = None;
     }
 
     fn write_aof_base(

@@ -277,6 +277,36 @@ fn writes_are_refused_while_the_disk_is_full() {
 }
 
 #[test]
+fn after_a_lost_sync_only_a_new_base_helps() {
+    let mut fixture = started(&[]);
+    fixture.run("SET a 1");
+    fixture.node.flush_aof(&mut fixture.host);
+    fixture.host.aof.sync_error = Some("Input/output error".to_owned());
+    fixture.run("SET b 1");
+    fixture.node.flush_aof(&mut fixture.host);
+    let refused = "-MISCONF Errors writing to the AOF file: Input/output error";
+    fixture.check("SET c 1", refused);
+    let before = manifest(&fixture);
+    fixture.advance_ms(200);
+    assert_eq!(fixture.host.snapshots, [SnapshotTarget::AofBase]);
+    fixture.check("SET c 1", refused);
+    assert_eq!(manifest(&fixture), before, "nothing is named behind a file that may be torn");
+    fixture.end_snapshot(Ok(SnapshotReport::default()));
+    fixture.check("SET c 1", "+OK");
+    fixture.node.flush_aof(&mut fixture.host);
+    assert_eq!(
+        manifest(&fixture),
+        "file appendonly.aof.2.base.rdb seq 2 type b\nfile appendonly.aof.2.incr.aof seq 2 type i\n"
+    );
+    restarted(&fixture, &[]).check("MGET a b c", "[\"1\", \"1\", \"1\"]");
+    let mut strict = started(&[("appendfsync", "always")]);
+    strict.host.aof.sync_error = Some("Input/output error".to_owned());
+    strict.run("SET a 1");
+    strict.node.flush_aof(&mut strict.host);
+    assert_eq!(strict.host.crashes, [crate::host::Crash::Abort]);
+}
+
+#[test]
 fn a_file_of_old_is_taken_over() {
     let mut fixture = Fixture::with_configuration(&[("appendonly", "yes")]);
     let old = b"*3\r\n$3\r\nSET\r\n$1\r\na\r\n$1\r\n1\r\n".to_vec();

@@ -19,6 +19,8 @@ pub struct TestAof {
     pub synced_bytes: Option<u64>,
     /// What is wrong with appending.
     pub error: Option<String>,
+    /// Why bytes of the open file cannot be brought to the disk, until it is closed.
+    pub sync_error: Option<String>,
 }
 
 impl TestAof {
@@ -33,7 +35,8 @@ impl TestAof {
             }
         }
         let synced_bytes = self.synced_bytes.unwrap_or(self.appended_bytes);
-        AofHealth { error: self.error.clone(), synced_bytes, ..AofHealth::default() }
+        let sync_error = self.sync_error.clone();
+        AofHealth { error: self.error.clone(), sync_error, synced_bytes, ..AofHealth::default() }
     }
 
     pub(super) fn open(&mut self, name: &str, is_new: bool) -> Result<u64, String> {
