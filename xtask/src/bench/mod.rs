@@ -9,6 +9,7 @@ mod latency;
 mod loader;
 mod memory;
 mod report;
+mod scale;
 mod server;
 mod speed;
 mod types;
@@ -61,6 +62,7 @@ const PARTS: &[Part] = &[
     ("elements", elements::measure),
     ("memory", memory::measure),
     ("latency", latency::measure),
+    ("scale", scale::measure),
     ("idle", idle::measure),
 ];
 
