@@ -5,8 +5,9 @@ use super::ClusterMachine;
 use crate::NodeFlags;
 use crate::view::NodeKey;
 
-/// A node in handshake is given up after node-timeout, and not before this.
-const MIN_HANDSHAKE_TIMEOUT_MS: u64 = 1000;
+/// A node in handshake is given up after node-timeout, and not before this: both sides save what they learn before they
+/// answer, and a busy disk takes its time. If only one side gives up, the two never meet.
+const MIN_HANDSHAKE_TIMEOUT_MS: u64 = 5000;
 /// A link over which pings are not answered is renewed after this many node-timeouts, whatever else comes in.
 const DEAD_LINK_TIMEOUTS: u64 = 2;
 /// Of so many random nodes the one with the oldest pong is pinged.
