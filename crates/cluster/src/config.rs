@@ -64,6 +64,8 @@ pub struct ClusterConfig {
     pub allow_shard_publish_when_down: bool,
     /// Writes nodes.conf as Redis 7.0 does, without the fields 7.2 added (`rdb-version-compat 10`).
     pub nodes_conf_without_auxiliary: bool,
+    /// `cluster-fast-failure-detection`.
+    pub fast_failure_detection: bool,
     /// `DEBUG DROP-CLUSTER-PACKET-FILTER`: the type number of messages to ignore, -1 for none, -2 for all.
     pub drop_packet_filter: i32,
 }
@@ -93,6 +95,7 @@ impl Default for ClusterConfig {
             allow_reads_when_down: false,
             allow_shard_publish_when_down: true,
             nodes_conf_without_auxiliary: false,
+            fast_failure_detection: true,
             drop_packet_filter: -1,
         }
     }

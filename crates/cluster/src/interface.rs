@@ -59,6 +59,8 @@ pub enum Input {
     LinkRefused {
         /// The connection; it is gone.
         link: LinkId,
+        /// The other system answered that nobody listens there: what a process leaves behind that has died.
+        by_peer: bool,
     },
     /// A connection broke, or the peer closed it, or its bytes were no messages, or its send buffer grew over
     /// `cluster-link-sendbuf-limit`. Not sent for what [`Output::Close`] closed.

@@ -8,6 +8,15 @@ use shoal_protocol::slot::SLOT_COUNT;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+/// What speaks for the death of a node's process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeathSigns {
+    /// When the working link to it broke.
+    pub lost_at: Monotonic,
+    /// Connections that were refused since.
+    pub refusals: u32,
+}
+
 /// What the machine knows of one node.
 #[derive(Clone, Debug)]
 pub struct Node {
@@ -61,6 +70,10 @@ pub struct Node {
     pub failure_reports: BTreeMap<NodeKey, Monotonic>,
     /// It understands the extensions of 7.2, or is Shoal.
     pub takes_extensions: bool,
+    /// It is Shoal.
+    pub is_shoal: bool,
+    /// What speaks for the death of its process.
+    pub death_signs: Option<DeathSigns>,
 }
 
 impl Node {
@@ -92,6 +105,8 @@ impl Node {
             replication_offset: 0,
             failure_reports: BTreeMap::new(),
             takes_extensions: false,
+            is_shoal: false,
+            death_signs: None,
         }
     }
 

@@ -174,6 +174,7 @@ impl Node {
             replication_ping_period_s: u64::from(config.repl_ping_replica_period_seconds),
             migration_barrier: config.cluster_migration_barrier as usize,
             allow_replica_migration: config.cluster_allow_replica_migration,
+            fast_failure_detection: config.cluster_fast_failure_detection,
             require_full_coverage: config.cluster_require_full_coverage,
             replica_no_failover: config.cluster_replica_no_failover,
             allow_reads_when_down: config.cluster_allow_reads_when_down,

@@ -466,24 +466,24 @@ impl World {
         match target {
             Some(target) if !refused => {
                 if self.network.is_blocked(from.node, target) || self.network.is_blocked(target, from.node) {
-                    self.refuse(self.now_us + CONNECT_TIMEOUT_US, from);
+                    self.refuse(self.now_us + CONNECT_TIMEOUT_US, from, false);
                 } else {
                     self.queue.schedule(self.now_us + delay_us, Event::Connecting { from, target });
                 }
             }
-            _ => self.refuse(self.now_us + delay_us, from),
+            _ => self.refuse(self.now_us + delay_us, from, true),
         }
     }
 
-    fn refuse(&mut self, at_us: u64, from: End) {
-        let input = Input::LinkRefused { link: from.link };
+    fn refuse(&mut self, at_us: u64, from: End, by_peer: bool) {
+        let input = Input::LinkRefused { link: from.link, by_peer };
         self.queue.schedule(at_us, Event::Input { node: from.node, incarnation: from.incarnation, input });
     }
 
     fn connecting(&mut self, from: End, target: usize) {
         let back_us = self.now_us + self.network.delay_us(&mut self.rng);
         if self.nodes[target].machine.is_none() || !self.is_alive(from.node, from.incarnation) {
-            self.refuse(back_us, from);
+            self.refuse(back_us, from, true);
             return;
         }
         let node = &mut self.nodes[target];

@@ -490,9 +490,8 @@ impl Bus {
                 connect_from(source, (address, port).into())
             }
         };
-        let added = attempt().and_then(|stream| self.add_link(stream, link, true));
-        if added.is_err() {
-            self.handle_later(Input::LinkRefused { link });
+        if let Err(error) = attempt().and_then(|stream| self.add_link(stream, link, true)) {
+            self.handle_later(Input::LinkRefused { link, by_peer: is_refusal(&error) });
         }
     }
 
@@ -536,16 +535,21 @@ impl Bus {
     fn writable(&mut self, token: usize) {
         let Some(link) = self.links.get_mut(&token) else { return };
         if link.is_connecting {
-            let is_connected =
-                matches!(link.stream.take_error(), Ok(None)) && link.stream.peer_addr().is_ok();
             let id = link.id;
-            if is_connected {
-                link.is_connecting = false;
-                self.give(Input::LinkOpened { link: id });
-            } else {
-                self.drop_link(token);
-                self.give(Input::LinkRefused { link: id });
-                return;
+            let connected = match link.stream.take_error() {
+                Ok(None) => link.stream.peer_addr().map(drop),
+                Ok(Some(error)) | Err(error) => Err(error),
+            };
+            match connected {
+                Ok(()) => {
+                    link.is_connecting = false;
+                    self.give(Input::LinkOpened { link: id });
+                }
+                Err(error) => {
+                    self.drop_link(token);
+                    self.give(Input::LinkRefused { link: id, by_peer: is_refusal(&error) });
+                    return;
+                }
             }
         }
         self.flush(token);
@@ -638,6 +642,12 @@ impl Bus {
             self.carry_out();
         }
     }
+}
+
+/// Whether the other system says that nobody listens there. Silence, and routes that are missing, say nothing about the
+/// process.
+fn is_refusal(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::ConnectionRefused
 }
 
 fn link_max_bytes(limit_bytes: u64) -> usize {

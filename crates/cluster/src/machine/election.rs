@@ -16,6 +16,9 @@ const ELECTION_DELAY_MS: u64 = 500;
 const ELECTION_JITTER_MS: u64 = 500;
 /// and this for every replica of its primary that has more data.
 const ELECTION_RANK_DELAY_MS: u64 = 1000;
+/// The first among replicas that are all Shoal waits so long instead: they agree on who is first. It is time enough
+/// for the news of the failure to reach the voters, and for the other replicas to tell how much data they have.
+const FIRST_ELECTION_DELAY_MS: u64 = 100;
 /// An election is given up after two node-timeouts, and not before this.
 const MIN_ELECTION_TIMEOUT_MS: u64 = 2000;
 /// The reason why there is no failover is repeated in the log after this.
@@ -32,6 +35,8 @@ pub(super) enum Election {
         at: Monotonic,
         /// How many other replicas have more data.
         rank: u64,
+        /// All replicas agree that this one is to stand first, and that it is spared most of the delay.
+        is_first: bool,
     },
     /// The epoch of the election is being saved.
     Saving {
@@ -97,7 +102,9 @@ impl ClusterMachine {
         match &self.election {
             Election::Idle => {}
             _ if is_expired => self.log_cannot_failover("Failover attempt expired."),
-            Election::Scheduled { at, rank } => self.wait_or_start(*at, *rank, is_manual),
+            Election::Scheduled { at, rank, is_first } => {
+                self.wait_or_start((*at, *rank, *is_first), is_manual)
+            }
             Election::Saving { .. } => {}
             Election::Voting { epoch, votes, .. } => {
                 if votes.len() >= self.table.quorum() {
@@ -138,15 +145,18 @@ impl ClusterMachine {
 
     fn schedule_election(&mut self, is_manual: bool) {
         let now = self.monotonic();
+        let is_first = !is_manual && self.is_first_in_line();
         let (rank, delay_ms) = if is_manual {
             (0, 0)
+        } else if is_first {
+            (0, FIRST_ELECTION_DELAY_MS)
         } else {
             let rank = self.rank();
             let jitter_ms = self.rng.below(ELECTION_JITTER_MS);
             (rank, ELECTION_DELAY_MS + jitter_ms + rank * ELECTION_RANK_DELAY_MS)
         };
         let at = now.plus_ms(delay_ms);
-        self.election = Election::Scheduled { at, rank };
+        self.election = Election::Scheduled { at, rank, is_first };
         self.timers.set(Timer::Election, at);
         let offset = self.status.replication_offset;
         let text =
@@ -167,15 +177,35 @@ impl ClusterMachine {
         ahead.count() as u64
     }
 
-    fn wait_or_start(&mut self, at: Monotonic, rank: u64, is_manual: bool) {
+    /// Whether all replicas of our primary agree that this one is to stand for election first: none has more data, and
+    /// among those with as much it has the least name. Redis does not know this rule, so it must not be among them.
+    fn is_first_in_line(&self) -> bool {
+        let Some(primary) = self.my_primary() else { return false };
+        let mine = (std::cmp::Reverse(self.status.replication_offset), self.me().id);
+        let is_behind = |node: &Node| {
+            let may_stand = !node.is_failed() && !node.flags.has(NodeFlags::NO_FAILOVER);
+            !may_stand || node.is_shoal && mine < (std::cmp::Reverse(node.replication_offset), node.id)
+        };
+        self.table.replicas_of(primary).all(|(key, node)| key == self.myself || is_behind(node))
+    }
+
+    /// `scheduled` is time, rank and whether this replica was the first in line.
+    fn wait_or_start(&mut self, scheduled: (Monotonic, u64, bool), is_manual: bool) {
         let now = self.monotonic();
-        let mut at = at;
+        let (mut at, rank, mut is_first) = scheduled;
         if !is_manual {
+            if is_first && !self.is_first_in_line() {
+                // Another one has told that it has as much data, or more: what was spared is waited for now.
+                is_first = false;
+                let jitter_ms = self.rng.below(ELECTION_JITTER_MS);
+                at = at.plus_ms(ELECTION_DELAY_MS - FIRST_ELECTION_DELAY_MS + jitter_ms);
+                self.election = Election::Scheduled { at, rank, is_first };
+            }
             let new_rank = self.rank();
             if new_rank > rank {
                 let added_ms = (new_rank - rank) * ELECTION_RANK_DELAY_MS;
                 at = at.plus_ms(added_ms);
-                self.election = Election::Scheduled { at, rank: new_rank };
+                self.election = Election::Scheduled { at, rank: new_rank, is_first };
                 let text =
                     format!("Replica rank updated to #{new_rank}, added {added_ms} milliseconds of delay.");
                 self.log(LogLevel::Warning, text);

@@ -171,6 +171,7 @@ impl ClusterMachine {
         });
         let Some(node) = self.table.get_mut(sender) else { return };
         node.takes_extensions = takes_extensions;
+        node.is_shoal = header.shoal_version > 0;
         let mut has_changed = node.hostname != extensions.hostname;
         node.hostname = extensions.hostname.clone();
         if takes_extensions && node.human_name != extensions.human_name {

@@ -62,6 +62,7 @@ impl ClusterMachine {
         link.is_open = true;
         let Some(key) = link.node else { return };
         let Some(node) = self.table.get_mut(key) else { return };
+        node.death_signs = None;
         let is_meet = node.flags.has(NodeFlags::MEET);
         // If nothing may be sent now, the MEET goes out with the next link.
         let is_silent = self.is_silent();
@@ -71,8 +72,26 @@ impl ClusterMachine {
         }
     }
 
-    /// A link of ours was refused, or any link broke.
-    pub(super) fn on_link_lost(&mut self, id: LinkId) {
+    /// A link of ours was refused; `by_peer`: by the system of the other side.
+    pub(super) fn on_link_refused(&mut self, id: LinkId, by_peer: bool) {
+        let key = self.links.get(&id).and_then(|link| link.node);
+        self.on_link_lost(id);
+        if let Some(key) = key.filter(|_| by_peer) {
+            self.note_refusal(key);
+        }
+    }
+
+    /// Any link broke, or was closed because too much waited to be sent.
+    pub(super) fn on_link_closed(&mut self, id: LinkId, over_limit: bool) {
+        let link = self.links.get(&id).filter(|link| link.is_open && !id.is_accepted() && !over_limit);
+        let key = link.and_then(|link| link.node);
+        self.on_link_lost(id);
+        if let Some(key) = key {
+            self.note_broken_link(key);
+        }
+    }
+
+    fn on_link_lost(&mut self, id: LinkId) {
         let now = self.monotonic();
         let Some(link) = self.forget_link(id) else { return };
         if let Some(node) = link.node.and_then(|key| self.table.get_mut(key))

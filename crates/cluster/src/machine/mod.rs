@@ -17,6 +17,7 @@
 mod announce;
 mod commands;
 mod cron;
+mod death;
 mod election;
 mod epochs;
 mod failure;
@@ -250,10 +251,10 @@ impl Machine for ClusterMachine {
         self.now = now;
         match input {
             Input::LinkOpened { link } => self.on_link_opened(link),
-            Input::LinkRefused { link } => self.on_link_lost(link),
+            Input::LinkRefused { link, by_peer } => self.on_link_refused(link, by_peer),
             Input::LinkClosed { link, over_limit } => {
                 self.links_over_limit += u64::from(over_limit);
-                self.on_link_lost(link);
+                self.on_link_closed(link, over_limit);
             }
             Input::Accepted { link, peer, local } => self.on_accepted(link, peer, local),
             Input::Message { link, message } => self.on_message(link, &message),

@@ -360,6 +360,62 @@ fn suspicion_and_agreement_make_a_failure() {
     assert!(!last_view(&bench).is_ok, "not all slots are served");
 }
 
+/// Breaks the link to a node, and has so many connections refused.
+fn refuse(bench: &mut Bench, node: usize, count: usize, by_peer: bool) {
+    let link = bench.link(node);
+    bench.give(Input::LinkClosed { link, over_limit: false });
+    for _ in 0..count {
+        bench.after(100);
+        let link = bench.link(node);
+        bench.give(Input::LinkRefused { link, by_peer });
+    }
+}
+
+#[test]
+fn refusals_count_in_a_row() {
+    let mut bench = Bench::new(0);
+    for _ in 0..3 {
+        refuse(&mut bench, 2, 1, true);
+        bench.after(100);
+        let link = bench.link(2);
+        bench.give(Input::LinkOpened { link });
+    }
+    assert!(!bench.flags(2).has(NodeFlags::SUSPECTED), "it was restarted each time");
+}
+
+#[test]
+fn only_death_is_noticed_at_once() {
+    let suspected = |bench: &Bench| bench.flags(2).has(NodeFlags::SUSPECTED);
+    let mut bench = Bench::new(0);
+    refuse(&mut bench, 2, 2, true);
+    assert!(suspected(&bench));
+    assert!(!bench.flags(2).has(NodeFlags::FAILED), "that is for a majority to find");
+    bench.report(1, 2);
+    assert!(bench.flags(2).has(NodeFlags::FAILED));
+    let mut bench = Bench::new(0);
+    refuse(&mut bench, 2, 2, false);
+    assert!(!suspected(&bench), "a node that cannot be reached may be alive");
+    let mut bench = Bench::new(0);
+    bench.fail(5);
+    refuse(&mut bench, 2, 2, true);
+    assert!(!suspected(&bench), "there is no replica to take its place");
+    let mut bench = Bench::new(0);
+    let config = ClusterConfig { fast_failure_detection: false, ..(*bench.machine.config).clone() };
+    bench.give(Input::FromNode(NodeMessage::ConfigChanged(Arc::new(config))));
+    refuse(&mut bench, 2, 2, true);
+    assert!(!suspected(&bench), "it is switched off");
+    let mut bench = Bench::new(0);
+    let link = bench.link(2);
+    bench.give(Input::LinkClosed { link, over_limit: true });
+    bench.after(100);
+    let link = bench.link(2);
+    bench.give(Input::LinkRefused { link, by_peer: true });
+    bench.after(100);
+    let link = bench.link(2);
+    bench.give(Input::LinkRefused { link, by_peer: true });
+    assert!(!suspected(&bench), "we closed the link ourselves");
+}
+
 #[test]
 fn reports_do_not_count_for_ever_nor_without_own_suspicion() {
     let mut bench = Bench::new(0);
@@ -465,7 +521,7 @@ fn a_replica_with_less_data_waits_longer() {
     let header = Header { primary: Some(bench.ids[0]), replication_offset: 500, ..bench.header(4) };
     bench.receive(4, header, Body::Pong(Gossip::default()));
     bench.fail(0);
-    let Election::Scheduled { at, rank } = bench.machine.election else { panic!() };
+    let Election::Scheduled { at, rank, .. } = bench.machine.election else { panic!() };
     assert_eq!(rank, 1);
     let delay_ms = at.ms_since(bench.now().monotonic);
     assert!((1500..2000).contains(&delay_ms), "{delay_ms}");
