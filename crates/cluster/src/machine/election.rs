@@ -254,6 +254,7 @@ impl ClusterMachine {
             let text = format!("configEpoch set to {epoch} after successful failover");
             self.log(LogLevel::Warning, text);
         }
+        self.note_election_won();
         self.replace_primary();
     }
 

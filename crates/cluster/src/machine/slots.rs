@@ -45,6 +45,8 @@ impl ClusterMachine {
         if let Some(node) = self.table.get_mut(key) {
             node.flags.clear(NodeFlags::REPLICA);
             node.flags.set(NodeFlags::PRIMARY);
+            // An earlier vote was about the time when it was replaced; it has been given its place again since.
+            node.voted_at = None;
             if had_primary && !is_me {
                 // It replaces a primary that had replicas: others may migrate to it.
                 node.flags.set(NodeFlags::MIGRATE_TO);

@@ -20,6 +20,8 @@ pub(super) struct Health {
     first_check: Option<Monotonic>,
     /// When this node last was in a minority.
     minority_at: Option<Monotonic>,
+    /// When this node last was elected.
+    elected_at: Option<Monotonic>,
 }
 
 impl ClusterMachine {
@@ -29,7 +31,12 @@ impl ClusterMachine {
         let first_check = *self.health.first_check.get_or_insert(now);
         self.health.size = self.table.voters().count();
         let is_primary = self.me().is_primary();
-        if is_primary && !self.health.is_ok && now.ms_since(first_check) < WRITABLE_DELAY_MS {
+        let elected_at = self.health.elected_at;
+        if is_primary
+            && !self.health.is_ok
+            && elected_at.is_none()
+            && now.ms_since(first_check) < WRITABLE_DELAY_MS
+        {
             return;
         }
         let mut is_ok = !self.config.require_full_coverage || self.is_covered();
@@ -42,13 +49,20 @@ impl ClusterMachine {
             return;
         }
         let rejoin_ms = self.config.node_timeout_ms.clamp(*REJOIN_DELAY_MS.start(), *REJOIN_DELAY_MS.end());
-        if is_ok && is_primary && self.health.minority_at.is_some_and(|at| now.ms_since(at) < rejoin_ms) {
+        let is_rejoining = |at: Monotonic| Some(at) > elected_at && now.ms_since(at) < rejoin_ms;
+        if is_ok && is_primary && self.health.minority_at.is_some_and(is_rejoining) {
             return;
         }
         self.health.is_ok = is_ok;
         self.views.is_dirty = true;
         let word = if is_ok { "ok" } else { "fail" };
         self.log(LogLevel::Warning, format!("Cluster state changed: {word}"));
+    }
+
+    /// A majority of the primaries has just voted for this node: it is not alone, and has missed no news. It need not
+    /// wait before it serves.
+    pub(super) fn note_election_won(&mut self) {
+        self.health.elected_at = Some(self.monotonic());
     }
 
     /// Whether every slot has an owner that is up.

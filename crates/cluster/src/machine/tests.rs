@@ -320,6 +320,14 @@ fn votes_are_refused() {
     }
     let mut bench = Bench::new(0);
     bench.fail(2);
+    let (key, now) = (bench.key(2), bench.now().monotonic);
+    bench.machine.table.get_mut(key).unwrap().voted_at = Some(now);
+    bench.machine.table.set_primary(key, Some(bench.machine.myself));
+    bench.machine.table.get_mut(key).unwrap().flags.clear(NodeFlags::PRIMARY);
+    bench.machine.set_as_primary(key);
+    assert_eq!(bench.machine.table.get(key).unwrap().voted_at, None, "it has been promoted since");
+    let mut bench = Bench::new(0);
+    bench.fail(2);
     let header = vote_request(&bench, 1, 7);
     let outputs = bench.receive(1, header, Body::AuthRequest);
     assert!(names(&bench, &outputs).is_empty(), "a primary gets no vote");

@@ -13,6 +13,8 @@ use crate::support::{Cluster, Connection, FAILOVER, Kind, LATER, SOON, always, e
 const RUNS_VARIABLE: &str = "SHOAL_FAILOVER_RUNS";
 /// How long writes may fail after a primary was killed, at the node timeout of these tests (2000 ms).
 const OUTAGE_MAX: Duration = Duration::from_millis(4000);
+/// And how long if the death of its process is noticed by itself.
+const FAST_OUTAGE_MAX: Duration = Duration::from_millis(1500);
 /// How long one command works, at a node timeout of 5000 ms: at least, and what is aimed at.
 const BUSY_MIN: Duration = Duration::from_millis(5800);
 const BUSY_WANTED: Duration = Duration::from_millis(6800);
@@ -59,32 +61,71 @@ fn kill_master_failover_rejoin() {
     assert_eq!(cluster.nodes[1].cli(&["-c", "get", &key]).lines().last(), Some("meanwhile"));
 }
 
-/// Writes to the slots of a killed primary succeed again within four seconds.
+/// Writes to the slots of a killed primary succeed again within four seconds, when only its silence tells of its death.
 #[test]
 fn kill_master_outage() {
-    let runs = std::env::var(RUNS_VARIABLE).map_or(2, |count| count.parse().unwrap());
-    let mut cluster = Cluster::of_six("");
+    let mut cluster = Cluster::of_six("cluster-fast-failure-detection no");
+    assert_outages_below(OUTAGE_MAX, &mut cluster);
+}
+
+/// And within one and a half, whatever the node timeout, when the refused connections tell of it.
+#[test]
+fn kill_master_fast_failover() {
+    let mut cluster = with_long_timeout();
+    assert_outages_below(FAST_OUTAGE_MAX, &mut cluster);
+}
+
+/// A primary that is stopped for less than the node timeout keeps its place.
+#[test]
+fn stopped_master_no_failover() {
+    let cluster = with_long_timeout();
+    for _ in 0..runs(1) {
+        let epoch = cluster.line(1, 0).unwrap().epoch;
+        cluster.nodes[0].signal("STOP");
+        always(Duration::from_secs(4), "it keeps its place", || {
+            let line = cluster.line(1, 0).unwrap();
+            line.has("master") && !line.has("fail")
+        });
+        cluster.nodes[0].signal("CONT");
+        always(Duration::from_secs(2), "and afterwards", || {
+            (0..6).all(|observer| cluster.line(observer, 0).is_some_and(|line| line.has("master")))
+        });
+        assert_eq!(cluster.line(1, 0).unwrap().epoch, epoch);
+    }
+}
+
+fn with_long_timeout() -> Cluster {
+    let setup = || Cluster::setup(Kind::Shoal).conf("cluster-node-timeout 5000");
+    let cluster = Cluster::start((0..6).map(|_| setup()).collect());
+    cluster.join(3);
+    cluster
+}
+
+fn runs(usual: usize) -> usize {
+    std::env::var(RUNS_VARIABLE).map_or(usual, |count| count.parse().unwrap())
+}
+
+/// Kills the owner of a key, again and again, and measures how long writes of it fail.
+fn assert_outages_below(limit: Duration, cluster: &mut Cluster) {
     let key = key_of(1, 3, 0);
     let mut outages = Vec::new();
-    for _ in 0..runs {
+    for _ in 0..runs(2) {
         let owner = cluster.owner(&key);
         cluster.nodes[owner].kill();
-        let outage = time_until_write(&cluster, &key);
+        let outage = time_until_write(cluster, &key);
         eprintln!("writes failed for {outage:?}");
         outages.push(outage);
         cluster.nodes[owner].start();
         eventually(LATER, "it came back as replica", || cluster.role(owner).as_deref() == Some("slave"));
         cluster.wait_until_settled();
     }
-    assert!(outages.iter().all(|outage| *outage < OUTAGE_MAX), "{outages:?}");
+    assert!(outages.iter().all(|outage| *outage < limit), "{outages:?}");
 }
 
 /// A hung process is failed over, as the document shows with DEBUG SLEEP, and follows once it wakes.
 #[test]
 fn debug_sleep_failover() {
-    let setup = || Cluster::setup(Kind::Shoal).conf("cluster-node-timeout 5000");
-    let cluster = Cluster::start((0..6).map(|_| setup()).collect());
-    cluster.join(3);
+    let cluster = with_long_timeout();
     let key = key_of(0, 3, 0);
     assert_eq!(cluster.nodes[0].call(&["SET", &key, "value"]), "OK");
     assert_eq!(cluster.nodes[0].call(&["WAIT", "1", "10000"]), "1");
