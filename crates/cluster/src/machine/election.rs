@@ -103,7 +103,7 @@ impl ClusterMachine {
             Election::Idle => {}
             _ if is_expired => self.log_cannot_failover("Failover attempt expired."),
             Election::Scheduled { at, rank, is_first } => {
-                self.wait_or_start((*at, *rank, *is_first), is_manual)
+                self.wait_or_start((*at, *rank, *is_first), is_manual);
             }
             Election::Saving { .. } => {}
             Election::Voting { epoch, votes, .. } => {

@@ -106,6 +106,7 @@ fn runs(usual: usize) -> usize {
 }
 
 /// Kills the owner of a key, again and again, and measures how long writes of it fail.
+#[allow(clippy::print_stderr)] // The figures of a test that runs long.
 fn assert_outages_below(limit: Duration, cluster: &mut Cluster) {
     let key = key_of(1, 3, 0);
     let mut outages = Vec::new();
