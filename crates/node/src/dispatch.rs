@@ -4,7 +4,7 @@ use crate::call::NodeCall;
 use crate::clients::Handle;
 use crate::commands;
 use crate::eviction::Pressure;
-use crate::host::Host;
+use crate::host::{Host, LogLevel};
 use crate::limits::UNCHECKED_OUTPUT_BYTES;
 use crate::node::Node;
 use crate::pause::{self, PauseKind};
@@ -344,6 +344,9 @@ impl Node {
         if let Err(error) = &outcome {
             session.reply().error(error);
             self.stats.count_error(error.code());
+        }
+        if let Some(problem) = self.effects.refusal.take() {
+            host.log(LogLevel::Verbose, &format!("A payload was refused: {problem}"));
         }
         if outcome.is_err() || error_count > 0 {
             self.stats.command(command.id).failed_calls += 1;

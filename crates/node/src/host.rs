@@ -67,6 +67,21 @@ pub struct SnapshotReport {
     pub copied_bytes: u64,
 }
 
+/// What the process that writes a snapshot has said of itself last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SnapshotProgress {
+    /// Keys that are written.
+    pub keys: u64,
+    /// Memory that was copied because it was written to meanwhile.
+    pub copied_bytes: u64,
+    /// The most of it.
+    pub peak_copied_bytes: u64,
+    /// Its average over all measurements.
+    pub average_copied_bytes: u64,
+    /// Seconds since it was measured last.
+    pub age_s: u64,
+}
+
 /// How a snapshot is to be written.
 #[derive(Clone, Debug)]
 pub struct SnapshotContext {
@@ -74,6 +89,8 @@ pub struct SnapshotContext {
     pub options: SnapshotOptions,
     /// Microseconds to wait after each key; a debugging aid.
     pub key_delay_us: u64,
+    /// The file is synced every few megabytes while it is written, and not only at its end.
+    pub sync_often: bool,
 }
 
 /// How writing the append-only file goes.
@@ -207,6 +224,19 @@ pub trait Host {
         target: SnapshotTarget,
         context: &SnapshotContext,
     ) -> Result<SnapshotStart, String>;
+
+    /// How far the snapshot in the background is, or was when it ended.
+    fn snapshot_progress(&self) -> SnapshotProgress {
+        SnapshotProgress::default()
+    }
+
+    /// Removes the configured snapshot file.
+    ///
+    /// # Errors
+    /// What went wrong, as a text.
+    fn remove_snapshot(&mut self) -> Result<(), String> {
+        Ok(())
+    }
 
     /// Ends a snapshot that is being written; its end will be reported as a failure.
     fn cancel_snapshot(&mut self);

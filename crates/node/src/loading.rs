@@ -6,9 +6,10 @@
 use crate::aof::AofLoad;
 use crate::host::{Host, LogLevel};
 use crate::node::Node;
+use shoal_formats::rdb::module_name;
 use shoal_machine::Now;
 use shoal_protocol::number;
-use shoal_store::snapshot::{BuildOptions, LoadError, LoadOptions, Loader};
+use shoal_store::snapshot::{BuildOptions, LoadError, LoadOptions, Loaded, Loader};
 
 /// Data on their way into the empty keyspace.
 #[derive(Debug)]
@@ -158,7 +159,34 @@ impl Node {
         host.read_snapshot(&mut |bytes| {
             loader.feed(&mut self.keyspace, bytes).map_err(|error| error.to_string())
         })?;
-        if loader.is_done() { Ok(()) } else { Err("the file ends too early".to_owned()) }
+        if !loader.is_done() {
+            return Err("the file ends too early".to_owned());
+        }
+        self.keep_beside_keys(host, loader.loaded(), replace);
+        Ok(())
+    }
+
+    /// Keeps what a file says beside its keys: function libraries, which replace those that are there or join them.
+    pub(crate) fn keep_beside_keys(&mut self, host: &mut dyn Host, loaded: &Loaded, joins: bool) {
+        if !joins {
+            self.functions.clear();
+        }
+        for code in &loaded.functions {
+            if !self.functions.contains(code) {
+                self.functions.push(code.clone());
+            }
+        }
+        for key in &loaded.empty_keys {
+            let key = String::from_utf8_lossy(key);
+            host.log(LogLevel::Notice, &format!("Loading the RDB: skipping empty key: {key}"));
+        }
+        for module in &loaded.modules {
+            let name = module_name(*module);
+            host.log(
+                LogLevel::Warning,
+                &format!("Passed over AUX data of module '{name}': there are no modules"),
+            );
+        }
     }
 
     /// Ends loading: the log says what was loaded.
@@ -185,11 +213,20 @@ impl Node {
         let loaded = loader.loaded();
         self.persistence.loaded_keys = loaded.keys;
         self.persistence.loaded_expired_keys = loaded.expired;
+        self.keep_beside_keys(host, loaded, false);
         // Keys that were left out are still at the replicas: these have to begin anew.
         let point = loaded.replication().filter(|_| loaded.expired == 0);
         if let Some(version) = loaded.aux_value("redis-ver") {
             let version = String::from_utf8_lossy(version);
             host.log(LogLevel::Notice, &format!("Loading RDB produced by version {version}"));
+        }
+        if let Some(written_s) = loaded.aux_value("ctime").and_then(number::parse_i64) {
+            let age_s = now.unix_s().saturating_sub(written_s.unsigned_abs());
+            host.log(LogLevel::Notice, &format!("RDB age {age_s} seconds"));
+        }
+        if let Some(bytes) = loaded.aux_value("used-mem").and_then(number::parse_i64) {
+            let megabytes = bytes as f64 / (1024.0 * 1024.0);
+            host.log(LogLevel::Notice, &format!("RDB memory usage when created {megabytes:.2} Mb"));
         }
         let (keys, expired) = (loaded.keys, loaded.expired);
         let mut text = format!("Done loading RDB, keys loaded: {keys}, keys expired: {expired}");
@@ -255,6 +292,35 @@ mod tests {
         fixture.check("SHUTDOWN SAVE", "");
         assert_eq!(fixture.actions.len(), 1);
         assert!(fixture.host.saves.is_empty());
+    }
+
+    /// The code of the function libraries of a snapshot.
+    fn functions_of(image: &[u8]) -> Vec<Vec<u8>> {
+        let mut reader = shoal_formats::rdb::RdbReader::new(true);
+        reader.feed(image);
+        let mut functions = Vec::new();
+        while let Some(event) = reader.next().unwrap() {
+            if let shoal_formats::rdb::RdbEvent::Function(code) = event {
+                functions.push(code.to_vec());
+            }
+        }
+        functions
+    }
+
+    #[test]
+    fn function_libraries_stay_from_file_to_file() {
+        let image = b"REDIS0010\xf5\x06#!lua1\xf6\x01n\x01e\x00\x01c\xf7\x05\x02\x01\x00\xff\0\0\0\0\0\0\0\0";
+        let mut fixture = Fixture::new();
+        fixture.node.begin_startup_load(fixture.host.clock, image.len() as u64);
+        assert_eq!(fixture.node.feed_startup_load(image), Ok(true));
+        assert_eq!(fixture.node.finish_startup_load(fixture.host.clock, &mut fixture.host), Ok(()));
+        assert!(fixture.host.has_logged("Passed over AUX data of module 'AAAAAAAAA'"));
+        let libraries = [b"#!lua1".to_vec(), b"#!e name=n\nc".to_vec()];
+        fixture.run("FLUSHALL");
+        fixture.run("DEBUG RELOAD");
+        fixture.run("DEBUG RELOAD NOFLUSH MERGE");
+        fixture.run("BGSAVE");
+        assert_eq!(functions_of(fixture.host.images.last().unwrap()), libraries);
     }
 
     #[test]

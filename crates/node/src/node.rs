@@ -100,6 +100,8 @@ pub struct Node {
     pub(crate) latency: LatencyMonitor,
     pub(crate) persistence: Persistence,
     pub(crate) aof: Aof,
+    /// The code of function libraries: kept, and written into every snapshot.
+    pub(crate) functions: Vec<Vec<u8>>,
     /// A shutdown that waits for replicas.
     pub(crate) shutdown: Option<PendingShutdown>,
     /// A shutdown that a signal has asked for, to begin with the next tick.
@@ -168,6 +170,7 @@ impl Node {
             latency: LatencyMonitor::default(),
             persistence: Persistence::new(now),
             aof: Aof::default(),
+            functions: Vec::new(),
             shutdown: None,
             shutdown_asked: None,
             targets: Targets::default(),

@@ -1,5 +1,6 @@
 //! Snapshots of the data: when they are made by themselves, how they went, and what that means for writes.
 
+use crate::aof::AofState;
 use crate::host::{Host, LogLevel, SnapshotReport, SnapshotStart, SnapshotTarget};
 use crate::node::Node;
 use shoal_machine::{Monotonic, Now};
@@ -28,6 +29,8 @@ pub(crate) struct Persistence {
     last_try_at: Option<Monotonic>,
     /// BGSAVE has asked for one that could not be begun at once.
     pub is_scheduled: bool,
+    /// The file was written for replicas only.
+    pub is_file_for_replicas: bool,
     /// How many went well.
     pub saves: u64,
     /// Memory that the last one copied because it was written to meanwhile.
@@ -51,6 +54,7 @@ impl Persistence {
             changes_in_running: 0,
             last_try_at: None,
             is_scheduled: false,
+            is_file_for_replicas: false,
             saves: 0,
             last_copied_bytes: 0,
             loaded_keys: 0,
@@ -76,6 +80,7 @@ impl Node {
         match host.save(&self.keyspace, &context) {
             Ok(_) => {
                 host.log(LogLevel::Notice, "DB saved on disk");
+                self.persistence.is_file_for_replicas = false;
                 self.changes_since_save = 0;
                 self.persistence.saved(now);
                 Ok(())
@@ -111,6 +116,7 @@ impl Node {
     pub(crate) fn save_in_background(&mut self, now: Now, host: &mut dyn Host) -> Result<(), String> {
         self.persistence.is_scheduled = false;
         self.persistence.last_try_at = Some(now.monotonic);
+        self.persistence.is_file_for_replicas = false;
         self.begin_snapshot(now, host, SnapshotTarget::File).inspect_err(|reason| {
             self.persistence.is_last_good = false;
             host.log(LogLevel::Warning, &format!("Can't save in background: {reason}"));
@@ -165,6 +171,30 @@ impl Node {
             (_, Err(reason)) => {
                 host.log(LogLevel::Warning, &format!("Background transfer error: {reason}"));
             }
+        }
+    }
+
+    /// Removes the file that was written for replicas when none needs it any more, if nothing else is to be kept on disk and
+    /// the configuration says so.
+    pub(crate) fn remove_sync_file_if_unused(&mut self, host: &mut dyn Host) {
+        if !self.persistence.is_file_for_replicas
+            || !self.config.rdb_del_sync_files
+            || !self.config.save.0.is_empty()
+            || self.aof.state != AofState::Off
+            || self.snapshot.is_some()
+        {
+            return;
+        }
+        if self.replication.peers.need_snapshot_file() {
+            return;
+        }
+        self.persistence.is_file_for_replicas = false;
+        host.log(
+            LogLevel::Notice,
+            "Removing the RDB file used to feed replicas in a persistence-less instance",
+        );
+        if let Err(reason) = host.remove_snapshot() {
+            host.log(LogLevel::Warning, &format!("The RDB file cannot be removed: {reason}"));
         }
     }
 

@@ -131,7 +131,7 @@ impl Node {
         self.log_lagging_replicas(host);
         if self.aof.rewrite.is_some() {
             if self.aof.state == AofState::Starting && !request.force {
-                host.log(LogLevel::Warning, "Writing initial AOF. Can't exit.");
+                host.log(LogLevel::Warning, "Writing initial AOF, can't exit.");
                 self.resume_after_shutdown();
                 return ShutdownProgress::Failed;
             }

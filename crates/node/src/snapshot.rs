@@ -1,6 +1,6 @@
 //! Snapshots in the background: for the file, and for replicas.
 
-use crate::host::{Host, SnapshotContext, SnapshotReport, SnapshotTarget};
+use crate::host::{Host, LogLevel, SnapshotContext, SnapshotReport, SnapshotTarget};
 use crate::node::Node;
 use shoal_config::MaxmemoryPolicy;
 use shoal_machine::Now;
@@ -11,6 +11,8 @@ use shoal_store::snapshot::{AccessNotes, ReplicationPoint, SnapshotOptions};
 pub(crate) struct RunningSnapshot {
     /// Where it goes.
     pub target: SnapshotTarget,
+    /// Keys that there were when it began.
+    pub keys: u64,
 }
 
 impl Node {
@@ -28,12 +30,15 @@ impl Node {
             return Err("a snapshot is being written already".to_owned());
         }
         let mut context = self.snapshot_context(now, host);
-        context.options.aof_base = target == SnapshotTarget::AofBase;
+        if target == SnapshotTarget::AofBase {
+            context.options.aof_base = true;
+            context.sync_often = self.config.aof_rewrite_incremental_fsync;
+        }
         let start = host.begin_snapshot(&self.keyspace, target, &context)?;
         self.stats.forks += 1;
         self.stats.last_fork_us = start.fork_us;
         self.keyspace.frozen_pages = true;
-        self.snapshot = Some(RunningSnapshot { target });
+        self.snapshot = Some(RunningSnapshot { target, keys: self.keyspace.len() as u64 });
         if target == SnapshotTarget::AofBase {
             self.note_rewrite_began(now, host, start);
         } else {
@@ -52,19 +57,30 @@ impl Node {
             id: self.replication.id.to_string(),
             offset: self.replication_offset().cast_signed(),
         });
+        options.functions.clone_from(&self.functions);
         options.access = match self.config.maxmemory_policy {
             MaxmemoryPolicy::AllkeysLru | MaxmemoryPolicy::VolatileLru => AccessNotes::Idle,
             MaxmemoryPolicy::AllkeysLfu | MaxmemoryPolicy::VolatileLfu => AccessNotes::Frequency,
             _ => AccessNotes::None,
         };
         let key_delay_us = u64::try_from(self.config.rdb_key_save_delay_us).unwrap_or(0);
-        SnapshotContext { options, key_delay_us }
+        SnapshotContext { options, key_delay_us, sync_often: self.config.rdb_save_incremental_fsync }
     }
 
     /// A snapshot has been written, or could not be.
     pub fn snapshot_ended(&mut self, now: Now, host: &mut dyn Host, result: Result<SnapshotReport, String>) {
         let Some(snapshot) = self.snapshot.take() else { return };
         self.keyspace.frozen_pages = false;
+        let progress = host.snapshot_progress();
+        if progress.peak_copied_bytes > 0 {
+            let kind = if snapshot.target == SnapshotTarget::AofBase { "AOF rewrite" } else { "RDB" };
+            let megabytes = |bytes: u64| bytes >> 20;
+            let (current, peak) = (megabytes(progress.copied_bytes), megabytes(progress.peak_copied_bytes));
+            let average = megabytes(progress.average_copied_bytes);
+            let text =
+                format!("Fork CoW for {kind}: current {current} MB, peak {peak} MB, average {average} MB");
+            host.log(LogLevel::Notice, &text);
+        }
         if snapshot.target == SnapshotTarget::AofBase {
             self.note_rewrite_ended(now, host, &result);
         } else {

@@ -3,6 +3,7 @@
 use crate::database::{Database, Found};
 use crate::entry::{Entry, NewValue};
 use crate::keyspace::{Keyspace, StringRef};
+use crate::snapshot::BadValue;
 use crate::table::Item;
 use crate::types::{Collection, Settings, Type};
 use shoal_machine::{Now, Rng};
@@ -77,6 +78,8 @@ pub struct Effects {
     pub expired: u64,
     /// The command found nothing and wants to wait; it has written no reply.
     pub block: Option<Block>,
+    /// Why a payload was refused, for the log: the client is told less.
+    pub refusal: Option<BadValue>,
 }
 
 impl Effects {
@@ -94,6 +97,7 @@ impl Effects {
         self.misses = 0;
         self.expired = 0;
         self.block = None;
+        self.refusal = None;
     }
 }
 

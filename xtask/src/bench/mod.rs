@@ -8,6 +8,7 @@ mod idle;
 mod latency;
 mod loader;
 mod memory;
+mod persistence;
 mod report;
 mod scale;
 mod server;
@@ -32,6 +33,8 @@ pub struct Size {
     pub elements: u64,
     /// Keys loaded while latency is measured.
     pub load: u64,
+    /// Keys of all types in a snapshot.
+    pub persisted: u64,
     /// Seconds of idleness.
     pub idle_seconds: u64,
 }
@@ -42,6 +45,7 @@ const FULL: Size = Size {
     keys: &[700_000, 1_000_000, 1_400_000],
     elements: 1_000_000,
     load: 10_000_000,
+    persisted: 2_000_000,
     idle_seconds: 60,
 };
 const QUICK: Size = Size {
@@ -50,6 +54,7 @@ const QUICK: Size = Size {
     keys: &[700_000],
     elements: 200_000,
     load: 1_000_000,
+    persisted: 300_000,
     idle_seconds: 10,
 };
 
@@ -63,6 +68,7 @@ const PARTS: &[Part] = &[
     ("memory", memory::measure),
     ("latency", latency::measure),
     ("scale", scale::measure),
+    ("persistence", persistence::measure),
     ("idle", idle::measure),
 ];
 

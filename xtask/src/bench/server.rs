@@ -1,16 +1,26 @@
 //! A server to measure: its process, its CPU time and its memory.
 
+use super::loader::Client;
 use crate::Outcome;
 use crate::process::output;
 use std::net::{TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// How long a server may take to start.
 const START_LIMIT: Duration = Duration::from_secs(20);
-/// The core servers run on; load comes from core 0.
-const SERVER_CORE: &str = "1";
+/// How long a server may take to load its data.
+const LOADING_LIMIT: Duration = Duration::from_secs(300);
+
+/// Where a server runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Core {
+    /// Where the load comes from.
+    Load,
+    /// The other one.
+    Server,
+}
 
 /// Which server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +34,9 @@ pub enum Kind {
 /// A running server without persistence.
 pub struct Server {
     process: Child,
+    /// Which.
+    pub kind: Kind,
+    core: Core,
     /// Where it listens.
     pub port: u16,
     directory: PathBuf,
@@ -32,47 +45,53 @@ pub struct Server {
 impl Server {
     /// Starts one, alone on its core if there are two.
     pub fn start(kind: Kind, binary: &str) -> Outcome<Self> {
+        Self::start_on(kind, binary, Core::Server)
+    }
+
+    /// Starts one on this core, if there are two.
+    pub fn start_on(kind: Kind, binary: &str, core: Core) -> Outcome<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").map_err(|error| error.to_string())?;
         let port = listener.local_addr().map_err(|error| error.to_string())?.port();
         drop(listener);
         let directory = std::env::temp_dir().join(format!("shoal-bench-{}-{port}", std::process::id()));
         std::fs::create_dir_all(&directory).map_err(|error| error.to_string())?;
-        let has_cores =
-            std::fs::read_to_string("/sys/devices/system/cpu/online").is_ok_and(|text| text.trim() != "0");
-        let mut command = match has_cores {
-            true => {
-                let mut command = Command::new("taskset");
-                command.args(["-c", SERVER_CORE]);
-                command.arg(if kind == Kind::Shoal { binary } else { "redis-server" });
-                command
-            }
-            false => Command::new(if kind == Kind::Shoal { binary } else { "redis-server" }),
-        };
-        if kind == Kind::Shoal {
-            command.arg("server");
-        }
-        command.args([
-            "--port",
-            &port.to_string(),
-            "--bind",
-            "127.0.0.1",
-            "--save",
-            "",
-            "--appendonly",
-            "no",
-            "--dir",
-        ]);
-        command.arg(&directory).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let process = command.spawn().map_err(|error| format!("{kind:?}: {error}"))?;
-        let server = Self { process, port, directory };
-        let began = Instant::now();
-        while TcpStream::connect(("127.0.0.1", port)).is_err() {
-            if began.elapsed() > START_LIMIT {
-                return Err(format!("{kind:?} does not start"));
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        let process = spawn(kind, binary, core, port, &directory)?;
+        let server = Self { process, kind, core, port, directory };
+        server.wait_until_it_listens()?;
         Ok(server)
+    }
+
+    /// Kills it and starts it again where it was; it has loaded its snapshot when this returns.
+    pub fn restart(&mut self, binary: &str) -> Outcome<()> {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        self.process = spawn(self.kind, binary, self.core, self.port, &self.directory)?;
+        self.wait_until_it_listens()?;
+        let mut client = Client::connect(self.port).map_err(|error| error.to_string())?;
+        let began = Instant::now();
+        while client.expect("+PONG", &["PING"]).is_err() {
+            if began.elapsed() > LOADING_LIMIT {
+                return Err(format!("{:?} does not load its data", self.kind));
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        Ok(())
+    }
+
+    fn wait_until_it_listens(&self) -> Outcome<()> {
+        let began = Instant::now();
+        while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
+            if began.elapsed() > START_LIMIT {
+                return Err(format!("{:?} does not start", self.kind));
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        Ok(())
+    }
+
+    /// The size of one of its files, in bytes.
+    pub fn file_bytes(&self, name: &str) -> f64 {
+        std::fs::metadata(self.directory.join(name)).map_or(f64::NAN, |metadata| metadata.len() as f64)
     }
 
     /// CPU time of all its threads so far.
@@ -96,6 +115,23 @@ impl Drop for Server {
         let _ = self.process.wait();
         let _ = std::fs::remove_dir_all(&self.directory);
     }
+}
+
+fn spawn(kind: Kind, binary: &str, core: Core, port: u16, directory: &Path) -> Outcome<Child> {
+    let has_cores =
+        std::fs::read_to_string("/sys/devices/system/cpu/online").is_ok_and(|text| text.trim() != "0");
+    let program = if kind == Kind::Shoal { binary } else { "redis-server" };
+    let mut command = Command::new(if has_cores { "taskset" } else { program });
+    if has_cores {
+        command.args(["-c", if core == Core::Load { "0" } else { "1" }, program]);
+    }
+    if kind == Kind::Shoal {
+        command.arg("server");
+    }
+    command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
+    command.args(["--repl-diskless-sync-delay", "0", "--dir"]).arg(directory);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.spawn().map_err(|error| format!("{kind:?}: {error}"))
 }
 
 /// CPU time of all threads of a process so far, as the scheduler counts it: in nanoseconds.

@@ -89,6 +89,20 @@ const GROUPS: &[Group] = &[
             "unit/introspection-2",
         ],
     },
+    Group {
+        name: "snapshots",
+        files: &[
+            "integration/rdb",
+            "integration/corrupt-dump",
+            "integration/corrupt-dump-fuzzer",
+            "integration/dismiss-mem",
+            "integration/convert-ziplist-hash-on-load",
+            "integration/convert-ziplist-zset-on-load",
+            "integration/convert-zipmap-hash-on-load",
+            "integration/shutdown",
+            "integration/logging",
+        ],
+    },
     Group { name: "client programs", files: &["integration/redis-cli", "integration/redis-benchmark"] },
 ];
 

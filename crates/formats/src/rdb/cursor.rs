@@ -44,6 +44,11 @@ impl<'a> Cursor<'a> {
         self.at
     }
 
+    /// All bytes, those before the cursor included.
+    pub(crate) const fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
     /// A cursor at another place of the same bytes.
     pub(crate) const fn at(&self, at: usize) -> Self {
         Self { bytes: self.bytes, at }

@@ -13,14 +13,15 @@
 //! FF checksum                                EOF: CRC-64 of everything before, eight bytes
 //! ```
 //!
-//! Source of the format: files that Redis 7.0 and 7.2 write, versions 10 and 11; version 12 is read as far as it is
-//! the same.
+//! Source of the format: files that Redis 7.0 and 7.2 write, versions 10 and 11. Files of newer servers, versions 12, 13
+//! and 80, are read as far as they hold nothing that is new in them.
 
 mod cursor;
 mod element;
 mod fuzz;
 mod layout;
 pub mod length;
+mod module;
 mod place;
 mod reader;
 pub mod string;
@@ -30,6 +31,7 @@ mod writer;
 pub use element::{Element, RdbElement, StreamHistory, StreamMeta};
 pub use fuzz::fuzz_rdb;
 pub use layout::ValueLayout;
+pub use module::module_name;
 pub use reader::{RdbEntry, RdbEvent, RdbOpen, RdbReader};
 pub use string::RdbString;
 pub use value_reader::{ValueEvent, ValueReader};
@@ -41,8 +43,14 @@ pub(crate) use writer::write_value;
 
 use std::fmt;
 
-/// The newest version that is read.
+/// The newest version of a payload that is read.
 pub const VERSION_MAX: u16 = 12;
+/// Newer versions of files that are read as far as they hold nothing new: 13 of Redis 8, 80 of Valkey 9.
+const VERSIONS_AHEAD: [u16; 2] = [13, 80];
+/// From this version on it is Valkey's own: types from 22 on are others than Redis's.
+const VALKEY_VERSION_MIN: u16 = 80;
+/// The first type whose meaning depends on who wrote the file.
+const DISPUTED_TYPE_MIN: u8 = 22;
 /// The version that is written, unless an older one is asked for.
 pub const VERSION: u16 = 11;
 /// The longest string. A longer one is taken for damage.
@@ -116,6 +124,8 @@ pub enum RdbProblem {
     UnknownType(u8),
     /// A value of a type that cannot be loaded.
     UnsupportedType(&'static str),
+    /// A value of a module; there are none.
+    ModuleValue(u64),
     /// A length in a form that is not known.
     MalformedLength,
     /// A string that is longer than any can be.
@@ -128,8 +138,6 @@ pub enum RdbProblem {
     MalformedNode,
     /// An id of a stream that is not 16 bytes long.
     MalformedStreamId,
-    /// A function library of a preview of Redis 7.0.
-    PreviewFunction,
     /// Data of a module that does not follow the rules for such data.
     MalformedModuleData,
     /// The checksum at the end is another.
@@ -146,17 +154,20 @@ impl fmt::Display for RdbProblem {
         match self {
             Self::WrongSignature => formatter.write_str("wrong signature"),
             Self::UnsupportedVersion(version) => write!(formatter, "cannot read RDB version {version}"),
-            Self::UnknownType(byte) => write!(formatter, "unknown type or opcode {byte}"),
+            Self::UnknownType(byte) => {
+                write!(formatter, "unknown type or opcode {byte}: damage, or a file of a newer server")
+            }
             Self::UnsupportedType(name) => write!(formatter, "cannot load a value of type {name}"),
+            Self::ModuleValue(id) => {
+                let name = module_name(*id);
+                write!(formatter, "the value of a module, and there is no module with type '{name}'")
+            }
             Self::MalformedLength => formatter.write_str("malformed length"),
             Self::StringTooLong => formatter.write_str("a string is too long"),
             Self::MalformedString => formatter.write_str("malformed string"),
             Self::MalformedScore => formatter.write_str("malformed score"),
             Self::MalformedNode => formatter.write_str("malformed node of a list"),
             Self::MalformedStreamId => formatter.write_str("malformed stream id"),
-            Self::PreviewFunction => {
-                formatter.write_str("a function library in the format of a Redis 7.0 preview")
-            }
             Self::MalformedModuleData => formatter.write_str("malformed module data"),
             Self::WrongChecksum { stored, computed } => {
                 write!(

@@ -6,11 +6,12 @@
 use super::cursor::{Cursor, Stop};
 use super::element::{Element, ElementReader};
 use super::length::read_length;
+use super::module::{skip_aux, skip_values};
 use super::string::read_string;
 use super::value_reader::value_of;
 use super::{
-    CHECKSUM_SINCE, EntryNotes, HEADER_BYTES, Place, RdbElement, RdbError, RdbProblem, RdbValue, VERSION_MAX,
-    ValueLayout, opcode,
+    CHECKSUM_SINCE, DISPUTED_TYPE_MIN, EntryNotes, HEADER_BYTES, Place, RdbElement, RdbError, RdbProblem,
+    RdbValue, VALKEY_VERSION_MIN, VERSION_MAX, VERSIONS_AHEAD, ValueLayout, opcode,
 };
 use crate::crc64::Crc64;
 
@@ -54,6 +55,13 @@ pub enum RdbEvent<'a> {
         /// The module.
         module_id: u64,
     },
+    /// A key whose value belongs to a module; passed over, if the reader was told to.
+    ModuleEntry {
+        /// The key.
+        key: &'a [u8],
+        /// What else the file says of it.
+        notes: EntryNotes,
+    },
     /// A key with its whole value.
     Entry(RdbEntry<'a>),
     /// A key with a value of many parts, which follow.
@@ -63,7 +71,10 @@ pub enum RdbEvent<'a> {
     /// The value has no more parts.
     Close,
     /// The end; the checksum, if there is one and it is to be checked, is right.
-    End,
+    End {
+        /// There is a checksum.
+        has_checksum: bool,
+    },
 }
 
 /// A key with its value.
@@ -90,6 +101,10 @@ pub struct RdbOpen<'a> {
     pub notes: EntryNotes,
 }
 
+/// Types of values of modules; the first ones did not say how long they are.
+const MODULE_VALUE_OLD: u8 = 6;
+const MODULE_VALUE: u8 = 7;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Header,
@@ -109,6 +124,7 @@ enum Record {
     SlotInfo { slot: u64, keys: u64, expiring: u64 },
     Function(Place),
     ModuleAux { module_id: u64 },
+    ModuleEntry { key: Place },
     Note(EntryNotes),
     Entry { key: Place, layout: ValueLayout, value: Place },
     Open { key: Place, layout: ValueLayout, count: u64 },
@@ -134,6 +150,7 @@ pub struct RdbReader {
     /// Bytes of the buffer that are in the checksum.
     summed: usize,
     check: bool,
+    skips_modules: bool,
     /// The first string of a record, if it is not as it stands in the buffer; then the second.
     scratch: [Vec<u8>; 2],
     failed: Option<RdbError>,
@@ -152,9 +169,16 @@ impl RdbReader {
             checksum: Crc64::new(),
             summed: 0,
             check: check_checksum,
+            skips_modules: false,
             scratch: [Vec::new(), Vec::new()],
             failed: None,
         }
+    }
+
+    /// Passes over values of modules instead of refusing them: for those who only look at a file.
+    #[must_use]
+    pub fn skipping_modules(self) -> Self {
+        Self { skips_modules: true, ..self }
     }
 
     /// Takes more bytes.
@@ -255,7 +279,11 @@ impl RdbReader {
                 Some(element) => Record::Element { element, reader },
                 None => Record::Close,
             },
-            State::Records | State::Done => read_record(&mut cursor, self.notes, &mut self.scratch)?,
+            State::Records | State::Done => {
+                let context =
+                    Context { notes: self.notes, version: self.version, skips_modules: self.skips_modules };
+                read_record(&mut cursor, context, &mut self.scratch)?
+            }
         };
         let end = cursor.position();
         if let Record::End { stored } = record {
@@ -271,7 +299,9 @@ impl RdbReader {
 
     fn event(&mut self, record: Record) -> RdbEvent<'_> {
         let notes = match record {
-            Record::Entry { .. } | Record::Open { .. } => std::mem::take(&mut self.notes),
+            Record::Entry { .. } | Record::Open { .. } | Record::ModuleEntry { .. } => {
+                std::mem::take(&mut self.notes)
+            }
             _ => EntryNotes::default(),
         };
         let (buffer, scratch) = (&self.buffer[..], &self.scratch);
@@ -284,6 +314,7 @@ impl RdbReader {
             Record::SlotInfo { slot, keys, expiring } => RdbEvent::SlotInfo { slot, keys, expiring },
             Record::Function(code) => RdbEvent::Function(bytes(code)),
             Record::ModuleAux { module_id } => RdbEvent::ModuleAux { module_id },
+            Record::ModuleEntry { key } => RdbEvent::ModuleEntry { key: bytes(key), notes },
             Record::Entry { key, layout, value } => {
                 let value = value_of(layout, value, bytes(value));
                 RdbEvent::Entry(RdbEntry { key: bytes(key), value, notes })
@@ -293,7 +324,8 @@ impl RdbReader {
             }
             Record::Element { element, .. } => RdbEvent::Element(element.map(bytes)),
             Record::Close => RdbEvent::Close,
-            Record::Note(_) | Record::EndOfRecords | Record::End { .. } => RdbEvent::End,
+            Record::End { stored } => RdbEvent::End { has_checksum: stored != 0 },
+            Record::Note(_) | Record::EndOfRecords => RdbEvent::End { has_checksum: false },
         }
     }
 }
@@ -303,17 +335,26 @@ fn read_header(cursor: &mut Cursor<'_>) -> Result<Record, Stop> {
     let digits = header.strip_prefix(b"REDIS").filter(|digits| digits.iter().all(u8::is_ascii_digit));
     let digits = digits.ok_or(RdbProblem::WrongSignature)?;
     let version = digits.iter().fold(0, |version, digit| version * 10 + u16::from(digit - b'0'));
-    if !(1..=VERSION_MAX).contains(&version) {
+    if !(1..=VERSION_MAX).contains(&version) && !VERSIONS_AHEAD.contains(&version) {
         return Err(RdbProblem::UnsupportedVersion(version).into());
     }
     Ok(Record::Begin { version })
 }
 
+/// What a record depends on.
+#[derive(Clone, Copy)]
+struct Context {
+    notes: EntryNotes,
+    version: u16,
+    skips_modules: bool,
+}
+
 fn read_record(
     cursor: &mut Cursor<'_>,
-    notes: EntryNotes,
+    context: Context,
     scratch: &mut [Vec<u8>; 2],
 ) -> Result<Record, Stop> {
+    let notes = context.notes;
     Ok(match cursor.byte()? {
         opcode::AUX => Record::Aux {
             name: Place::of_text(cursor, scratch, 0)?,
@@ -337,9 +378,22 @@ fn read_record(
         opcode::IDLE => Record::Note(EntryNotes { idle_s: Some(read_length(cursor)?), ..notes }),
         opcode::FREQUENCY => Record::Note(EntryNotes { frequency: Some(cursor.byte()?), ..notes }),
         opcode::FUNCTION2 => Record::Function(Place::of_text(cursor, scratch, 0)?),
-        opcode::FUNCTION_PREVIEW => return Err(RdbProblem::PreviewFunction.into()),
-        opcode::MODULE_AUX => read_module_aux(cursor)?,
+        opcode::FUNCTION_PREVIEW => read_preview_function(cursor, scratch)?,
+        opcode::MODULE_AUX => Record::ModuleAux { module_id: skip_aux(cursor)? },
         opcode::END => Record::EndOfRecords,
+        byte @ (MODULE_VALUE_OLD | MODULE_VALUE) => {
+            let start = cursor.position();
+            read_string(cursor)?;
+            let module_id = read_length(cursor)?;
+            if byte == MODULE_VALUE_OLD || !context.skips_modules {
+                return Err(RdbProblem::ModuleValue(module_id).into());
+            }
+            skip_values(cursor)?;
+            Record::ModuleEntry { key: Place::of_text(&mut cursor.at(start), scratch, 0)? }
+        }
+        other if other >= DISPUTED_TYPE_MIN && context.version >= VALKEY_VERSION_MIN => {
+            return Err(RdbProblem::UnknownType(other).into());
+        }
         other => return read_entry(ValueLayout::from_byte(other)?, cursor, scratch),
     })
 }
@@ -377,25 +431,31 @@ fn to_expiry(bytes: [u8; 8]) -> Option<u64> {
     }
 }
 
-/// Passes over a module's data: a module, when it is to be loaded, and values that each say their kind.
-fn read_module_aux(cursor: &mut Cursor<'_>) -> Result<Record, Stop> {
-    const END: u64 = 0;
-    const SIGNED: u64 = 1;
-    const UNSIGNED: u64 = 2;
-    const FLOAT: u64 = 3;
-    const DOUBLE: u64 = 4;
-    const STRING: u64 = 5;
-    let module_id = read_length(cursor)?;
-    loop {
-        match read_length(cursor)? {
-            END => return Ok(Record::ModuleAux { module_id }),
-            SIGNED | UNSIGNED => drop(read_length(cursor)?),
-            FLOAT => drop(cursor.take(4)?),
-            DOUBLE => drop(cursor.take(8)?),
-            STRING => drop(read_string(cursor)?),
-            _ => return Err(RdbProblem::MalformedModuleData.into()),
-        }
+/// A function library as previews of Redis 7.0 wrote it: name, engine, perhaps a description, code. It becomes the code
+/// that says the first two itself.
+fn read_preview_function(cursor: &mut Cursor<'_>, scratch: &mut [Vec<u8>; 2]) -> Result<Record, Stop> {
+    let start = cursor.position();
+    read_string(cursor)?;
+    read_string(cursor)?;
+    if read_length(cursor)? != 0 {
+        read_string(cursor)?;
     }
+    let code_start = cursor.position();
+    read_string(cursor)?;
+    let (mut strings, mut code) = (cursor.at(start), Vec::new());
+    let mut text = |cursor: &mut Cursor<'_>, before: &str| -> Result<(), Stop> {
+        let place = Place::of_text(cursor, scratch, 0)?;
+        code.extend_from_slice(before.as_bytes());
+        code.extend_from_slice(place.bytes(cursor.bytes(), scratch));
+        Ok(())
+    };
+    let mut name = strings;
+    read_string(&mut strings)?;
+    text(&mut strings, "#!")?;
+    text(&mut name, " name=")?;
+    text(&mut cursor.at(code_start), "\n")?;
+    scratch[0] = code;
+    Ok(Record::Function(Place::Scratch(0)))
 }
 
 #[cfg(test)]

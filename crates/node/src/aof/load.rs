@@ -228,6 +228,7 @@ impl Node {
         let loaded = loader.loaded();
         self.persistence.loaded_keys = loaded.keys;
         self.persistence.loaded_expired_keys = loaded.expired;
+        self.keep_beside_keys(host, loaded, false);
         let text = format!("Done loading RDB, keys loaded: {}, keys expired: 0.", loaded.keys);
         host.log(LogLevel::Notice, &text);
     }

@@ -7,19 +7,21 @@ use shoal_session::Channel;
 use std::fmt::Write as _;
 
 pub(super) fn persistence(facts: &mut Facts<'_>, lines: &mut Lines) {
-    let Facts { node, now, .. } = facts;
+    let Facts { node, host, now, .. } = facts;
     let state = &node.persistence;
     let status = |is_good: bool| if is_good { "ok" } else { "err" };
     let seconds = |value: Option<u64>| value.map_or_else(|| "-1".to_owned(), |value| value.to_string());
     let running_s = state.running_since.map(|since| now.monotonic.ms_since(since) / 1000);
-    let total = if running_s.is_some() { node.keyspace.len() } else { 0 };
     lines.field("loading", u8::from(node.is_loading));
     lines.field("async_loading", 0);
-    lines.field("current_cow_peak", 0);
-    lines.field("current_cow_size", 0);
-    lines.field("current_cow_size_age", 0);
-    lines.field("current_fork_perc", "0.00");
-    lines.field("current_save_keys_processed", 0);
+    let total = node.snapshot.map_or(0, |snapshot| snapshot.keys);
+    let progress = node.snapshot.map(|_| host.snapshot_progress()).unwrap_or_default();
+    let percent = if total == 0 { 0.0 } else { progress.keys as f64 * 100.0 / total as f64 };
+    lines.field("current_cow_peak", progress.peak_copied_bytes);
+    lines.field("current_cow_size", progress.copied_bytes);
+    lines.field("current_cow_size_age", progress.age_s);
+    lines.field("current_fork_perc", format!("{percent:.2}"));
+    lines.field("current_save_keys_processed", progress.keys);
     lines.field("current_save_keys_total", total);
     lines.field("rdb_changes_since_last_save", node.changes_since_save);
     lines.field("rdb_bgsave_in_progress", u8::from(running_s.is_some()));

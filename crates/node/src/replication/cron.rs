@@ -28,6 +28,7 @@ impl Node {
         self.check_replica_timeouts(now.monotonic, host);
         self.free_backlog_if_due(now.monotonic, host);
         self.start_due_snapshot(now, host);
+        self.remove_sync_file_if_unused(host);
         self.trim_stream();
         self.count_good_replicas(now.monotonic);
         self.replication.cron_count += 1;

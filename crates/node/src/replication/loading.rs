@@ -2,7 +2,7 @@
 
 use shoal_machine::Now;
 use shoal_store::Keyspace;
-use shoal_store::snapshot::{BuildOptions, LoadOptions, Loader};
+use shoal_store::snapshot::{self, BuildOptions, LoadOptions, Loader};
 
 /// A snapshot that is being loaded beside the data in use.
 #[derive(Debug)]
@@ -18,6 +18,8 @@ pub(super) struct Loaded {
     pub keyspace: Keyspace,
     /// The database that the stream after the snapshot is in.
     pub stream_database: usize,
+    /// What the file says beside the keys.
+    pub file: snapshot::Loaded,
 }
 
 impl Loading {
@@ -44,8 +46,9 @@ impl Loading {
         if !self.loader.is_done() {
             return Err(format!("it ends at offset {}", self.loader.offset()));
         }
-        let point = self.loader.loaded().replication();
+        let file = self.loader.loaded().clone();
+        let point = file.replication();
         let database = point.and_then(|point| usize::try_from(point.stream_database).ok());
-        Ok(Loaded { keyspace: self.keyspace, stream_database: database.unwrap_or(0) })
+        Ok(Loaded { keyspace: self.keyspace, stream_database: database.unwrap_or(0), file })
     }
 }

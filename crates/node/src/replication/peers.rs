@@ -176,6 +176,18 @@ impl Peers {
         self.replicas().filter(|(_, peer)| wanted(peer)).map(|(handle, _)| handle).collect()
     }
 
+    /// Whether a replica waits for the snapshot file, or is being given it.
+    pub fn need_snapshot_file(&self) -> bool {
+        self.all.values().any(|peer| {
+            matches!(
+                peer.stage,
+                Stage::AwaitSnapshot { .. }
+                    | Stage::SendFile
+                    | Stage::InSnapshot { target: SnapshotTarget::File, .. }
+            )
+        })
+    }
+
     /// The number of replicas.
     pub fn replica_count(&self) -> usize {
         self.replicas().count()

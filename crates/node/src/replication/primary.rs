@@ -246,6 +246,7 @@ impl Node {
             }
             return;
         }
+        self.persistence.is_file_for_replicas |= target == SnapshotTarget::File;
         self.replication.mark = self.rng.hex_id();
         let origin = self.replication_offset();
         for handle in waiting {

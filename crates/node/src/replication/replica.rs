@@ -322,6 +322,7 @@ impl Node {
         host.log(LogLevel::Notice, "MASTER <-> REPLICA sync: Flushing old data");
         host.log(LogLevel::Notice, "MASTER <-> REPLICA sync: Loading DB in memory");
         self.replace_keyspace(host, loaded.keyspace);
+        self.keep_beside_keys(host, &loaded.file, false);
         let (id, offset) = origin.unwrap_or_else(|| (ReplicationId::random(&mut self.rng), 0));
         self.replication.id = id;
         self.replication.second_id = None;

@@ -3,7 +3,7 @@
 //! The text is that of `redis-check-rdb`; `--json` gives the same to programs. The exit code is 0 for a sound file.
 
 use serde_json::{Value, json};
-use shoal_formats::rdb::{RdbEvent, RdbReader, ValueLayout};
+use shoal_formats::rdb::{RdbEvent, RdbReader, ValueLayout, module_name};
 use shoal_protocol::quoting::quote;
 use shoal_store::snapshot::{BuildOptions, Builder, check_whole};
 use shoal_store::{Hasher, StoreOptions};
@@ -14,6 +14,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 /// How much of the file is read at once.
 const READ_BYTES: usize = 256 * 1024;
+/// The first version with a checksum at its end.
+const CHECKSUM_SINCE: u16 = 5;
 /// Quoted keys and remarks are cut here when they are shown.
 const SHOWN_MAX_CHARS: usize = 1024;
 
@@ -141,7 +143,7 @@ impl Checker {
         let store = StoreOptions { sanitize_payload: true, ..StoreOptions::default() };
         let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
         Self {
-            reader: RdbReader::new(true),
+            reader: RdbReader::new(true).skipping_modules(),
             options: BuildOptions::new(&store, Hasher::new(now_ms, 1)),
             now_ms,
             report: Report::default(),
@@ -208,7 +210,10 @@ fn take(
         RdbEvent::Begin { version } => report.version = version,
         RdbEvent::Aux { name, value } => remark(format!("AUX FIELD {} = '{}'", plain(name), plain(value))),
         RdbEvent::SelectDatabase(index) => remark(format!("Selecting DB ID {index}")),
-        RdbEvent::ModuleAux { module_id } => remark(format!("MODULE AUX for: {module_id:016x}")),
+        RdbEvent::ModuleAux { module_id } => {
+            remark(format!("MODULE AUX for: {}", module_name(module_id)));
+        }
+        RdbEvent::ModuleEntry { notes, .. } => count_key(report, notes.expiry_ms, now_ms),
         RdbEvent::Entry(entry) => {
             count_key(report, entry.notes.expiry_ms, now_ms);
             if let Err(error) = check_whole(entry.value, options) {
@@ -233,8 +238,14 @@ fn take(
                 return Some((error.to_string(), key, layout));
             }
         }
-        RdbEvent::End => remark("Checksum OK".to_owned()),
-        RdbEvent::Resize { .. } | RdbEvent::SlotInfo { .. } | RdbEvent::Function(_) => {}
+        RdbEvent::End { has_checksum: true } => remark("Checksum OK".to_owned()),
+        RdbEvent::End { .. } if report.version >= CHECKSUM_SINCE => {
+            remark("RDB file was saved with checksum disabled: no check performed.".to_owned());
+        }
+        RdbEvent::Resize { .. }
+        | RdbEvent::SlotInfo { .. }
+        | RdbEvent::Function(_)
+        | RdbEvent::End { .. } => {}
     }
     None
 }
@@ -290,7 +301,8 @@ fn shown(key: &[u8]) -> String {
     quoted.trim_matches('"').chars().take(SHOWN_MAX_CHARS).collect()
 }
 
-fn to_text(report: &Report, name: &str) -> String {
+/// What the program prints.
+pub fn to_text(report: &Report, name: &str) -> String {
     let mut text = format!("[offset 0] Checking RDB file {name}\n");
     for (offset, remark) in &report.remarks {
         text += &format!("[offset {offset}] {remark}\n");

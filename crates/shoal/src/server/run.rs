@@ -1,5 +1,6 @@
 //! From a configured process to a serving one, and back to a clean end.
 
+use crate::check;
 use crate::log_line;
 use crate::logging;
 use crate::process::signals::{Signals, StopSignal};
@@ -17,6 +18,9 @@ use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+
+/// The last words of a server whose snapshot cannot be loaded.
+const TERMINATING: &str = "Terminating server after rdb file reading failure.";
 
 /// The server's log as the transport sees it.
 struct ProcessLog;
@@ -221,16 +225,35 @@ fn load(server: &mut Server, disk: &SharedDisk, path: &str) -> Result<(), String
     let total_bytes = disk.size(Path::new(path)).unwrap_or(0);
     server.load(&mut file, total_bytes).map_err(|failure| match failure {
         LoadFailure::Read(error) => format!("Cannot read {path}: {}", plain(&error)),
-        LoadFailure::Malformed(error) => format!(
-            "Cannot load {path}: {error}. The file is left as it is: check it, put a good copy in its place, or move it \
-             away to start without data."
-        ),
-        LoadFailure::Torn(offset) => format!(
-            "Cannot load {path}: it ends at byte {offset} in the middle of the data. Put a good copy in its place, or move \
-             it away to start without data."
-        ),
+        LoadFailure::Malformed(error) => {
+            log_line!(
+                Warning,
+                "Cannot load {path}: {error}. The file is left as it is: check it, put a good copy in its place, or move \
+                 it away to start without data."
+            );
+            log_check(path);
+            TERMINATING.to_owned()
+        }
+        LoadFailure::Torn(offset) => {
+            log_line!(
+                Warning,
+                "Cannot load {path}: it ends at byte {offset} in the middle of the data. Put a good copy in its place, or \
+                 move it away to start without data."
+            );
+            log_check(path);
+            TERMINATING.to_owned()
+        }
         LoadFailure::Poll(error) => waiting_failed(&error),
     })
+}
+
+/// What check-rdb says of a file that cannot be loaded: which key is damaged, and what could be read before it.
+fn log_check(path: &str) {
+    if let Ok(report) = fs::File::open(path).and_then(check::rdb::check) {
+        for line in check::rdb::to_text(&report, path).lines() {
+            log_line!(Warning, "{line}");
+        }
+    }
 }
 
 fn waiting_failed(error: &io::Error) -> String {

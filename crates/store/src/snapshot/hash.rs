@@ -7,8 +7,11 @@ use shoal_formats::rdb::{Element, RdbElement, RdbValue, ValueLayout};
 use shoal_formats::ziplist::Ziplist;
 use shoal_formats::zipmap::Zipmap;
 
-const MALFORMED: BadValue = BadValue::Malformed("malformed hash");
-const TWICE: BadValue = BadValue::Malformed("duplicate hash fields");
+// The log's readers know these texts from Redis.
+const MALFORMED: BadValue = BadValue::Malformed("Hash listpack integrity check failed");
+const MALFORMED_ZIPLIST: BadValue = BadValue::Malformed("Hash ziplist integrity check failed");
+const MALFORMED_ZIPMAP: BadValue = BadValue::Malformed("Zipmap integrity check failed");
+const TWICE: BadValue = BadValue::Malformed("Hash integrity check failed: a field is there twice");
 
 pub(super) fn emit(value: &Hash, sink: &mut impl ValueSink) {
     match value {
@@ -67,16 +70,20 @@ pub(super) fn packed(layout: ValueLayout, bytes: &[u8], options: &BuildOptions) 
             builder.hash = hash.ok_or(TWICE)?;
         }
         ValueLayout::HashZiplist => {
-            let ziplist = Ziplist::new(bytes).map_err(|_| MALFORMED)?;
+            let ziplist = Ziplist::new(bytes).map_err(|_| MALFORMED_ZIPLIST)?;
             let mut elements = ziplist.iter();
             while let Some(name) = elements.next() {
-                let value = elements.next().ok_or(MALFORMED)?;
+                let value = elements.next().ok_or(MALFORMED_ZIPLIST)?;
                 name.with_text(|name| value.with_text(|value| builder.set(name, value)))?;
             }
         }
         ValueLayout::HashZipmap => {
-            let zipmap = Zipmap::new(bytes).map_err(|_| MALFORMED)?;
+            let zipmap = Zipmap::new(bytes).map_err(|_| MALFORMED_ZIPMAP)?;
             zipmap.iter().try_for_each(|(name, value)| builder.set(name, value))?;
+            // No version ever left an empty one behind.
+            if builder.hash.is_empty() {
+                return Err(MALFORMED_ZIPMAP);
+            }
         }
         _ => return Err(MALFORMED),
     }

@@ -10,7 +10,9 @@ use shoal_formats::rdb::{Element, RdbElement, ValueLayout};
 use shoal_formats::ziplist::Ziplist;
 use std::sync::Arc;
 
-const MALFORMED: BadValue = BadValue::Malformed("malformed list");
+const MALFORMED: BadValue = BadValue::Malformed("Quicklist listpack integrity check failed");
+const MALFORMED_ZIPLIST: BadValue = BadValue::Malformed("Ziplist integrity check failed");
+const EMPTY_NODE: BadValue = BadValue::Malformed("Quicklist node without anything");
 
 pub(super) fn emit(list: &List, sink: &mut impl ValueSink) {
     sink.open(ValueLayout::Quicklist2, list.part_count() as u64);
@@ -40,6 +42,7 @@ impl Builder {
     pub(super) fn element(&mut self, element: &RdbElement<'_>) -> Result<(), BadValue> {
         match *element {
             Element::Member(text) => self.push(text),
+            Element::Node { bytes: [], .. } => return Err(EMPTY_NODE),
             Element::Node { plain: true, bytes } => self.list.push_plain(Arc::new(bytes.to_vec())),
             Element::Node { bytes, .. } if self.layout == ValueLayout::Quicklist2 => {
                 self.list.push_packed(listpack(bytes).map_err(|_| MALFORMED)?);
@@ -67,7 +70,7 @@ impl Builder {
 /// A list that is one ziplist.
 pub(super) fn packed(bytes: &[u8], options: &BuildOptions) -> Result<List, BadValue> {
     let mut builder = Builder::new(ValueLayout::List, options);
-    for element in Ziplist::new(bytes).map_err(|_| MALFORMED)?.iter() {
+    for element in Ziplist::new(bytes).map_err(|_| MALFORMED_ZIPLIST)?.iter() {
         element.with_text(|text| builder.push(text));
     }
     builder.finish()
@@ -76,7 +79,7 @@ pub(super) fn packed(bytes: &[u8], options: &BuildOptions) -> Result<List, BadVa
 /// The listpack that holds what a ziplist holds.
 fn listpack_of(ziplist: &[u8]) -> Result<Listpack, BadValue> {
     let mut listpack = Listpack::new();
-    for element in Ziplist::new(ziplist).map_err(|_| MALFORMED)?.iter() {
+    for element in Ziplist::new(ziplist).map_err(|_| MALFORMED_ZIPLIST)?.iter() {
         if !listpack.fits(1, element.text_length()) {
             return Err(MALFORMED);
         }

@@ -3,14 +3,24 @@
 use super::ReplicationPoint;
 use super::build::{BadValue, BuildOptions, Builder, whole};
 use crate::access;
+use crate::database::Place;
 use crate::entry::{Entry, NewValue};
 use crate::keyspace::Keyspace;
+use crate::table::Item;
 use shoal_formats::rdb::{EntryNotes, RdbEntry, RdbError, RdbEvent, RdbOpen, RdbReader};
 use shoal_machine::Now;
+use std::collections::VecDeque;
 use std::fmt;
 
 /// The most remarks of a file that are kept.
 const AUX_MAX: usize = 64;
+/// So many entries are on their way into the keyspace at a time: while a new one is read, memory is asked for the places
+/// of the others, so that nobody waits for it.
+const SETTLING: usize = 24;
+/// The most keys without elements that are remembered by name.
+const EMPTY_KEYS_MAX: usize = 10;
+/// The most modules whose data were passed over that are remembered.
+const MODULES_MAX: usize = 16;
 
 /// How a file is loaded.
 #[derive(Clone, Copy, Debug)]
@@ -65,11 +75,6 @@ pub enum LoadError {
         /// What is wrong.
         problem: BadValue,
     },
-    /// Data of a module; there are none.
-    ModuleData {
-        /// The module.
-        module_id: u64,
-    },
 }
 
 impl fmt::Display for LoadError {
@@ -85,9 +90,6 @@ impl fmt::Display for LoadError {
             Self::BadValue { key, database, problem } => {
                 let key = String::from_utf8_lossy(key);
                 write!(formatter, "the value of '{key}' in database {database} is refused: {problem}")
-            }
-            Self::ModuleData { module_id } => {
-                write!(formatter, "the file has data of module {module_id:016x}, modules are not supported")
             }
         }
     }
@@ -108,6 +110,8 @@ pub struct Loaded {
     pub version: u16,
     /// Remarks, in the order of the file.
     pub aux: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Modules whose data that belong to no key were passed over.
+    pub modules: Vec<u64>,
     /// The code of function libraries.
     pub functions: Vec<Vec<u8>>,
     /// Keys that were loaded.
@@ -116,6 +120,8 @@ pub struct Loaded {
     pub expired: u64,
     /// Keys whose collections were empty and that were left out.
     pub empty: u64,
+    /// The names of the first of them.
+    pub empty_keys: Vec<Vec<u8>>,
     /// Databases that hold something of the file now.
     pub databases: Vec<usize>,
 }
@@ -154,6 +160,16 @@ struct Target {
     options: LoadOptions,
     database: usize,
     loaded: Loaded,
+    /// Entries that are not in the keyspace yet, the oldest first; none between two calls of [`Loader::feed`].
+    settling: VecDeque<Settling>,
+}
+
+/// An entry whose place is known.
+#[derive(Debug)]
+struct Settling {
+    database: usize,
+    place: Place,
+    entry: Entry,
 }
 
 /// A value of many parts that is not complete yet.
@@ -169,7 +185,13 @@ impl Loader {
     /// A loader at the beginning of a file.
     pub fn new(options: LoadOptions) -> Self {
         let reader = RdbReader::new(options.check_checksum);
-        Self { reader, target: Target { options, database: 0, loaded: Loaded::default() }, building: None }
+        let target = Target {
+            options,
+            database: 0,
+            loaded: Loaded::default(),
+            settling: VecDeque::with_capacity(SETTLING),
+        };
+        Self { reader, target, building: None }
     }
 
     /// Takes more bytes and loads what is complete. True at the end; what follows is kept for [`Loader::take_rest`].
@@ -178,6 +200,16 @@ impl Loader {
     /// See [`LoadError`]; the loader is of no more use then.
     pub fn feed(&mut self, keyspace: &mut Keyspace, bytes: &[u8]) -> Result<bool, LoadError> {
         self.reader.feed(bytes);
+        let read = self.read(keyspace);
+        while let Some(settling) = self.target.settling.pop_front() {
+            self.target.settle(keyspace, settling)?;
+        }
+        read?;
+        Ok(self.reader.is_done())
+    }
+
+    /// Loads what is complete; the last entries are still on their way.
+    fn read(&mut self, keyspace: &mut Keyspace) -> Result<(), LoadError> {
         while let Some(event) = self.reader.next()? {
             match event {
                 RdbEvent::Open(open) => self.building = Some(self.target.open(open)),
@@ -203,7 +235,7 @@ impl Loader {
                 event => self.target.remark(keyspace, event)?,
             }
         }
-        Ok(self.reader.is_done())
+        Ok(())
     }
 
     /// Whether the end has been read.
@@ -242,7 +274,11 @@ impl Target {
                 self.database = known.ok_or(LoadError::DatabaseOutOfRange { index, count })?;
             }
             RdbEvent::Function(code) => loaded.functions.push(code.to_vec()),
-            RdbEvent::ModuleAux { module_id } => return Err(LoadError::ModuleData { module_id }),
+            RdbEvent::ModuleAux { module_id }
+                if loaded.modules.len() < MODULES_MAX && !loaded.modules.contains(&module_id) =>
+            {
+                loaded.modules.push(module_id);
+            }
             _ => {}
         }
         Ok(())
@@ -278,21 +314,35 @@ impl Target {
             // Old versions could leave such keys behind.
             Err(BadValue::Empty) => {
                 self.loaded.empty += 1;
+                if self.loaded.empty_keys.len() < EMPTY_KEYS_MAX {
+                    self.loaded.empty_keys.push(key.to_vec());
+                }
                 return Ok(());
             }
             Err(problem) => return Err(self.bad_value(key, problem)),
         };
-        let (index, options) = (self.database, &self.options);
-        let mut made = Entry::new(key, value, notes.expiry_ms);
-        made.set_access(access::restored(options.now, options.lfu, notes.idle_s, notes.frequency));
-        let database = keyspace.database_mut(index);
+        let options = &self.options;
+        let mut entry = Entry::new(key, value, notes.expiry_ms);
+        entry.set_access(access::restored(options.now, options.lfu, notes.idle_s, notes.frequency));
+        let database = keyspace.database(self.database);
         let place = database.place(key);
-        match database.find_at(place, key) {
+        database.prefetch(place);
+        self.settling.push_back(Settling { database: self.database, place, entry });
+        match self.settling.len() {
+            SETTLING => self.settling.pop_front().map_or(Ok(()), |settling| self.settle(keyspace, settling)),
+            _ => Ok(()),
+        }
+    }
+
+    fn settle(&mut self, keyspace: &mut Keyspace, settling: Settling) -> Result<(), LoadError> {
+        let Settling { database: index, place, entry } = settling;
+        let database = keyspace.database_mut(index);
+        match database.find_at(place, entry.key()) {
             None => {
-                database.insert(place, made);
+                database.insert(place, entry);
             }
-            Some(found) if options.replace => drop(database.replace(found, made)),
-            Some(_) => return Err(LoadError::DuplicateKey { key: key.to_vec(), database: index }),
+            Some(found) if self.options.replace => drop(database.replace(found, entry)),
+            Some(_) => return Err(LoadError::DuplicateKey { key: entry.key().to_vec(), database: index }),
         }
         let loaded = &mut self.loaded;
         loaded.keys += 1;

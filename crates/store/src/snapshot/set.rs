@@ -6,8 +6,8 @@ use crate::types::{Collection, Set};
 use shoal_formats::intset::Intset;
 use shoal_formats::rdb::{Element, RdbElement, RdbValue, ValueLayout};
 
-const MALFORMED: BadValue = BadValue::Malformed("malformed set");
-const TWICE: BadValue = BadValue::Malformed("duplicate set members");
+const MALFORMED: BadValue = BadValue::Malformed("Set integrity check failed");
+const TWICE: BadValue = BadValue::Malformed("Set integrity check failed: a member is there twice");
 /// The first version whose sets may be listpacks.
 const LISTPACKS_FROM: u16 = 11;
 

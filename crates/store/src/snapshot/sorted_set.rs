@@ -7,8 +7,10 @@ use shoal_formats::listpack::Listpack;
 use shoal_formats::rdb::{RdbElement, RdbValue, ValueLayout};
 use shoal_formats::ziplist::Ziplist;
 
-const MALFORMED: BadValue = BadValue::Malformed("malformed sorted set");
-const TWICE: BadValue = BadValue::Malformed("a member of a sorted set is there twice");
+const MALFORMED: BadValue = BadValue::Malformed("Zset listpack integrity check failed");
+const MALFORMED_ZIPLIST: BadValue = BadValue::Malformed("Zset ziplist integrity check failed");
+const NOT_A_NUMBER: BadValue = BadValue::Malformed("Zset with a score that is no number");
+const TWICE: BadValue = BadValue::Malformed("Zset integrity check failed: a member is there twice");
 
 pub(super) fn emit(value: &SortedSet, sink: &mut impl ValueSink) {
     if let Some(listpack) = value.as_listpack() {
@@ -37,7 +39,7 @@ impl Builder {
     pub(super) fn element(&mut self, element: &RdbElement<'_>) -> Result<(), BadValue> {
         let RdbElement::Scored { member, score } = element else { return Err(WRONG_PART) };
         if score.is_nan() {
-            return Err(MALFORMED);
+            return Err(NOT_A_NUMBER);
         }
         let settings = self.options.settings();
         let before = self.set.insert(member, *score, settings);
@@ -55,20 +57,20 @@ pub(super) fn packed(
     bytes: &[u8],
     options: &BuildOptions,
 ) -> Result<SortedSet, BadValue> {
-    let listpack = match layout {
-        ValueLayout::SortedSetListpack => listpack(bytes).map_err(|_| MALFORMED)?,
-        ValueLayout::SortedSetZiplist => from_ziplist(bytes)?,
+    let (listpack, malformed) = match layout {
+        ValueLayout::SortedSetListpack => (listpack(bytes).map_err(|_| MALFORMED)?, MALFORMED),
+        ValueLayout::SortedSetZiplist => (from_ziplist(bytes)?, MALFORMED_ZIPLIST),
         _ => return Err(MALFORMED),
     };
     let set = SortedSet::from_listpack(listpack, options.check_duplicates, options.settings());
-    set.ok_or(MALFORMED).and_then(|set| if set.is_empty() { Err(BadValue::Empty) } else { Ok(set) })
+    set.ok_or(malformed).and_then(|set| if set.is_empty() { Err(BadValue::Empty) } else { Ok(set) })
 }
 
 fn from_ziplist(bytes: &[u8]) -> Result<Listpack, BadValue> {
-    let ziplist = Ziplist::new(bytes).map_err(|_| MALFORMED)?;
+    let ziplist = Ziplist::new(bytes).map_err(|_| MALFORMED_ZIPLIST)?;
     let mut listpack = Listpack::new();
     if !listpack.fits(ziplist.len(), bytes.len()) {
-        return Err(MALFORMED);
+        return Err(MALFORMED_ZIPLIST);
     }
     ziplist.iter().for_each(|element| element.with_text(|text| listpack.push(text)));
     Ok(listpack)
@@ -130,7 +132,7 @@ mod tests {
         for (member, score) in [("c", 3.0), ("b", 2.5), ("a", f64::NEG_INFINITY)] {
             assert_eq!(builder.element(&part(member, score)), Ok(()));
         }
-        assert_eq!(builder.element(&part("d", f64::NAN)), Err(MALFORMED));
+        assert_eq!(builder.element(&part("d", f64::NAN)), Err(NOT_A_NUMBER));
         assert_eq!(builder.element(&RdbElement::Member(&b"a"[..])), Err(WRONG_PART));
         assert_eq!(shown(&builder.finish().unwrap()), "skiplist a -inf b 2.5 c 3");
         assert!(matches!(Builder::new(&options).finish(), Err(BadValue::Empty)));

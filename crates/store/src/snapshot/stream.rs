@@ -8,10 +8,10 @@ use shoal_formats::listpack::{Listpack, Malformed};
 use shoal_formats::rdb::{Element, RdbElement, StreamMeta, ValueLayout};
 use std::collections::BTreeMap;
 
-const MALFORMED_NODE: BadValue = BadValue::Malformed("malformed node of a stream");
+const MALFORMED_NODE: BadValue = BadValue::Malformed("Stream listpack integrity check failed");
 const WRONG_META: BadValue = BadValue::Malformed("a stream's length or last id does not fit its entries");
-const DUPLICATE_GROUP: BadValue = BadValue::Malformed("a consumer group of a stream is there twice");
-const DUPLICATE_CONSUMER: BadValue = BadValue::Malformed("a consumer of a group is there twice");
+const DUPLICATE_GROUP: BadValue = BadValue::Malformed("Duplicated consumer group name loading a stream");
+const DUPLICATE_CONSUMER: BadValue = BadValue::Malformed("Duplicate stream consumer detected");
 const DUPLICATE_PENDING: BadValue = BadValue::Malformed("a pending entry of a group is there twice");
 const NOT_PENDING: BadValue = BadValue::Malformed("a pending entry of a consumer is not one of the group's");
 const WITHOUT_CONSUMER: BadValue = BadValue::Malformed("a pending entry of a group has no consumer");

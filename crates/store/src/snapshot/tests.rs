@@ -173,5 +173,8 @@ fn empty_collections_of_a_file_are_left_out() {
     let twice = [0xfe, 0, 2, 1, b'k', 2, 1, b'a', 1, b'a', 0xff];
     let file = [&b"REDIS0010"[..], &twice, &[0; 8]].concat();
     let refused = load(&file, 100, load_options(now)).map(|_| ()).unwrap_err();
-    assert_eq!(refused.to_string(), "the value of 'k' in database 0 is refused: duplicate set members");
+    assert_eq!(
+        refused.to_string(),
+        "the value of 'k' in database 0 is refused: Set integrity check failed: a member is there twice"
+    );
 }

@@ -43,7 +43,7 @@ fn events(bytes: &[u8], chunk: usize) -> Result<Vec<String>, RdbError> {
             events.push(format!("{event:?}"));
         }
     }
-    assert!(reader.is_done() || !events.iter().any(|event| event == "End"));
+    assert!(reader.is_done() || !events.iter().any(|event| event.starts_with("End")));
     Ok(events)
 }
 
@@ -53,7 +53,7 @@ fn what_is_written_is_read() {
         let bytes = sample(compress, checksum);
         let whole = events(&bytes, bytes.len()).unwrap();
         assert_eq!(whole.len(), 12);
-        assert_eq!(whole.last().map(String::as_str), Some("End"));
+        assert_eq!(whole.last(), Some(&format!("End {{ has_checksum: {checksum} }}")));
         assert!(whole[8].contains("expiry_ms: Some(1700000000123), idle_s: Some(70), frequency: Some(9)"));
         assert!(whole[7].contains("key: [49, 50]") && whole[7].contains("Integer(-77)"));
         for chunk in [1, 2, 7, 100] {
@@ -104,12 +104,17 @@ fn problems_are_named() {
     for (bytes, text) in [
         (&b"RUBIS0011"[..], "wrong signature at offset 0"),
         (b"REDIS00x1", "wrong signature at offset 0"),
-        (b"REDIS0013", "cannot read RDB version 13 at offset 0"),
-        (b"REDIS0011\x07", "cannot load a value of type module at offset 9"),
+        (b"REDIS0014", "cannot read RDB version 14 at offset 0"),
+        (b"REDIS0081", "cannot read RDB version 81 at offset 0"),
+        (
+            b"REDIS0011\x07\x01k\x81\x02\x02\x02\x02\x02\x02\x02\x02\x00",
+            "the value of a module, and there is no module with type 'AgICAgICA' at offset 9",
+        ),
         (b"REDIS0012\x18", "cannot load a value of type hash with expiring fields at offset 9"),
-        (b"REDIS0011\x1e", "unknown type or opcode 30 at offset 9"),
-        (b"REDIS0011\xf6", "a function library in the format of a Redis 7.0 preview at offset 9"),
-        (b"REDIS0011\xf7\x05\x09", "malformed module data at offset 9"),
+        (b"REDIS0011\x1e", "unknown type or opcode 30: damage, or a file of a newer server at offset 9"),
+        (b"REDIS0080\x16", "unknown type or opcode 22: damage, or a file of a newer server at offset 9"),
+        (b"REDIS0011\xf7\x05\x01", "malformed module data at offset 9"),
+        (b"REDIS0011\xf7\x05\x02\x01\x09", "malformed module data at offset 9"),
         (b"REDIS0011\xfe\x82", "malformed length at offset 9"),
         (b"REDIS0011\x00\x01k\xc7", "malformed string at offset 9"),
     ] {
@@ -130,12 +135,37 @@ fn old_forms_are_read() {
     let bytes = b"REDIS0004\xfd\x0a\x00\x00\x00\x00\x01k\x01v\xff";
     let old = events(bytes, 3).unwrap();
     assert!(old[1].contains("expiry_ms: Some(10000)"));
-    assert_eq!(old[2], "End");
+    assert_eq!(old[2], "End { has_checksum: false }");
     let module = b"REDIS0012\xf7\x05\x02\x01\x01\x07\x05\x02ab\x03abcd\x04abcdefgh\x00\xf4\x01\x02\x03";
     assert_eq!(
         events(module, 1).unwrap()[1..],
         ["ModuleAux { module_id: 5 }", "SlotInfo { slot: 1, keys: 2, expiring: 3 }"]
     );
+}
+
+#[test]
+fn libraries_of_previews_become_code() {
+    for description in [&b"\x00"[..], b"\x01\x05about"] {
+        let bytes = [b"REDIS0010\xf6\x03lib\x03LUA", description, b"\x04code\xff\0\0\0\0\0\0\0\0"].concat();
+        let function = format!("{:?}", RdbEvent::Function(b"#!LUA name=lib\ncode"));
+        assert_eq!(events(&bytes, 1).unwrap()[1..], [function, "End { has_checksum: false }".to_owned()]);
+    }
+}
+
+#[test]
+fn values_of_modules_are_passed_over_by_those_who_only_look() {
+    let bytes = b"REDIS0011\xfc\x01\0\0\0\0\0\0\0\x07\x01k\x05\x01\x07\x05\x02ab\x00\x00\x01a\x01b";
+    let mut reader = RdbReader::new(true).skipping_modules();
+    let mut shown = Vec::new();
+    for byte in bytes {
+        reader.feed(&[*byte]);
+        while let Some(event) = reader.next().unwrap() {
+            shown.push(format!("{event:?}"));
+        }
+    }
+    let notes = EntryNotes { expiry_ms: Some(1), ..EntryNotes::default() };
+    assert_eq!(shown[1], format!("{:?}", RdbEvent::ModuleEntry { key: b"k", notes }));
+    assert!(shown[2].starts_with("Entry"));
 }
 
 const LONG: &[u8] = b"long text, long text, long text, long text, long text, long text, long text, long text";
@@ -207,7 +237,7 @@ fn values_in_parts() -> (Vec<u8>, Vec<String>) {
         expected.push(format!("{:?}", RdbEvent::Entry(entry)));
     }
     writer.end();
-    expected.push(format!("{:?}", RdbEvent::End));
+    expected.push(format!("{:?}", RdbEvent::End { has_checksum: true }));
     let mut bytes = Vec::new();
     writer.drain(&mut |chunk| {
         bytes.extend_from_slice(chunk);

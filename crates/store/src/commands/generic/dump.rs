@@ -76,7 +76,10 @@ pub(super) fn restore(call: &mut Call<'_, '_>, mut arguments: Arguments<'_>) -> 
     };
     let made =
         snapshot::read_value(reader, &build, |value| Entry::new(key, value, expiry_ms.map(|at| at as u64)));
-    let mut entry = made.map_err(|_| BAD_FORMAT)?;
+    let mut entry = made.map_err(|problem| {
+        call.effects.refusal = Some(problem);
+        BAD_FORMAT
+    })?;
     let before = call.find_for_write(key).filter(|_| options.replace);
     if let Some(found) = before {
         call.remove(found);
