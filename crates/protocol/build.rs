@@ -1,4 +1,5 @@
-//! Turns `commands.json`, the facts of Redis 7.2's command table, into static Rust data.
+//! Turns `commands.json`, the facts of Redis 7.2's command table, and `later-commands.json`, those of Redis 7.4 that Shoal has,
+//! into static Rust data.
 
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -10,15 +11,18 @@ const NAME_SLOTS: usize = 1024;
 
 fn main() {
     println!("cargo::rerun-if-changed=commands.json");
+    println!("cargo::rerun-if-changed=later-commands.json");
     println!("cargo::rerun-if-changed=command-summaries.tsv");
     println!("cargo::rerun-if-changed=build.rs");
-    let text = fs::read_to_string("commands.json").expect("commands.json is part of the crate");
-    let table: Value = serde_json::from_str(&text).expect("commands.json is JSON");
+    let tables = ["commands.json", "later-commands.json"].map(|file| {
+        let text = fs::read_to_string(file).expect("the table is part of the crate");
+        serde_json::from_str::<Value>(&text).expect("the table is JSON")
+    });
     let summaries = fs::read_to_string("command-summaries.tsv").expect("the summaries are part of the crate");
     let summaries: BTreeMap<&str, &str> =
         summaries.lines().filter_map(|line| line.split_once('\t')).collect();
     let mut rows = Vec::new();
-    for command in list(&table) {
+    for command in tables.iter().flat_map(list) {
         let parent = rows.len();
         rows.push(Row { json: command, parent: None, children: 0 });
         for subcommand in list(&command["subcommands"]) {

@@ -63,6 +63,10 @@ const COMMANDS: &[(&str, &[&str])] = &[
             "HSCAN k 0 COUNT 100",
             "HSET k a 1 new 2",
             "HINCRBY k a 5",
+            "HEXPIRE k 100 FIELDS 2 a new",
+            "HTTL k FIELDS 2 a b",
+            "HPERSIST k FIELDS 1 new",
+            "HPEXPIREAT k 1 LT FIELDS 1 a",
             "HDEL k a",
         ],
     ),
@@ -112,7 +116,7 @@ const COMMANDS: &[(&str, &[&str])] = &[
 ];
 
 /// The layouts of small collections, and a node of a list and of a stream: what `packed` makes of its input.
-const LAYOUTS: u8 = 10;
+const LAYOUTS: u8 = 12;
 
 /// The first byte chooses a layout, the rest is a listpack, an intset or one of their forerunners, whose own length is put
 /// right: so that changed inputs get further.
@@ -138,7 +142,9 @@ pub fn packed(data: &[u8]) {
         6 => [&[17][..], &string].concat(),
         7 => [&[20][..], &string].concat(),
         8 => [&[18, 2, 2][..], &string, &[1, 1, b'x']].concat(),
-        _ => stream(&string, &bytes),
+        9 => stream(&string, &bytes),
+        10 => [&[25][..], &[0; 8], &string].concat(),
+        _ => [&[23][..], &string].concat(),
     };
     value(&body);
 }
@@ -210,7 +216,12 @@ fn travel(fixture: &mut Fixture) {
             let database = fixture.keyspace.database(0);
             shoal_store::digest::value_digest(database, database.find(key))
         };
-        assert_eq!(digest(fixture, b"k"), digest(fixture, b"back"), "what travels stays the same");
+        // Redis 7.0 knows no fields that expire.
+        let loses_expiries = version == 10 && fixture.keyspace.database(0).timed_hashes_len() > 0;
+        assert!(
+            loses_expiries || digest(fixture, b"k") == digest(fixture, b"back"),
+            "what travels stays the same"
+        );
         fixture.run("DEL back");
     }
     fixture.options.rdb_version = VERSION;

@@ -4,7 +4,10 @@
 use crate::crc64::crc64;
 use crate::lzf::Compressor;
 use crate::rdb::length::write_length;
-use crate::rdb::{RdbElement, RdbValue, VERSION_MAX, ValueLayout, ValueReader, write_element, write_value};
+use crate::rdb::{
+    RdbElement, RdbValue, VERSION_MAX, VERSION_TIMED_HASHES, ValueLayout, ValueReader, write_element,
+    write_value,
+};
 use std::fmt;
 
 const VERSION_BYTES: usize = 2;
@@ -29,13 +32,15 @@ pub struct PayloadWriter {
     compressor: Option<Compressor>,
     version: u16,
     layout: ValueLayout,
+    /// What the expiries of a hash's fields count from.
+    base_ms: u64,
 }
 
 impl PayloadWriter {
     /// A payload of this version, its long strings compressed if asked for.
     pub fn new(version: u16, compress: bool) -> Self {
         let compressor = compress.then(Compressor::new);
-        Self { payload: Vec::new(), compressor, version, layout: ValueLayout::String }
+        Self { payload: Vec::new(), compressor, version, layout: ValueLayout::String, base_ms: 0 }
     }
 
     /// The whole value.
@@ -51,9 +56,20 @@ impl PayloadWriter {
         self.layout = layout;
     }
 
+    /// A hash of so many fields, which follow, of which the first expires at `base_ms`. Older versions do not know it, so
+    /// that the payload has [`VERSION_TIMED_HASHES`] at least.
+    pub fn open_timed_hash(&mut self, base_ms: u64, count: u64) {
+        self.layout = ValueLayout::TimedHash;
+        self.base_ms = base_ms;
+        self.version = self.version.max(VERSION_TIMED_HASHES);
+        self.payload.push(self.layout.byte());
+        self.payload.extend_from_slice(&base_ms.to_le_bytes());
+        write_length(count, &mut self.payload);
+    }
+
     /// A part of the value.
     pub fn element(&mut self, element: &RdbElement<'_>) {
-        write_element(self.layout, element, self.compressor.as_mut(), &mut self.payload);
+        write_element(self.layout, self.base_ms, element, self.compressor.as_mut(), &mut self.payload);
     }
 
     /// The payload.

@@ -478,6 +478,7 @@ impl Node {
         self.stats.keyspace_hits += self.effects.hits;
         self.stats.keyspace_misses += self.effects.misses;
         self.stats.expired_keys += self.effects.expired;
+        self.stats.expired_fields += self.effects.expired_fields;
         if !self.blocking.is_empty() {
             self.note_ready_keys();
         }

@@ -7,6 +7,8 @@ use shoal_machine::Now;
 use shoal_session::Session;
 use shoal_store::call::{EventClass, KeyEvent};
 use shoal_store::table::Item;
+use shoal_store::types::Hash;
+use shoal_store::{Collection, Settings, Type};
 use std::collections::BTreeSet;
 
 /// Keys of its own that a writable replica remembers to expire; those beyond look expired and stay until they are read.
@@ -52,6 +54,9 @@ const FREED_AT_ONCE_MAX: usize = 10_000;
 
 /// Segments looked at in one step; a step ends well within a millisecond.
 const SEGMENTS_PER_STEP: usize = 64;
+/// Hashes of which fields have expired that one step looks at, and the fields of each that it deletes.
+const HASHES_PER_STEP: usize = 16;
+const FIELDS_PER_HASH: usize = 64;
 
 impl Node {
     /// One short step of the search for expired keys. True when there is nothing more to do until the next tick. The
@@ -68,6 +73,7 @@ impl Node {
         let mut is_round_done = true;
         for database in 0..self.keyspace.database_count() {
             let mut keys: Vec<Vec<u8>> = Vec::new();
+            is_round_done &= self.expire_fields(now, database);
             let found = self.keyspace.database_mut(database);
             if found.expiring_len() == 0 {
                 continue;
@@ -82,6 +88,61 @@ impl Node {
         self.serve_blocked(host);
         self.free_garbage(host);
         is_round_done
+    }
+
+    /// Deletes some fields of hashes that have expired. True if there are no more.
+    fn expire_fields(&mut self, now: Now, database: usize) -> bool {
+        let keys = self.keyspace.database_mut(database);
+        if keys.timed_hashes_len() == 0 {
+            return true;
+        }
+        let mut due = Vec::new();
+        let mut is_done = keys.find_due_hashes(now.unix_ms(), HASHES_PER_STEP, |key| due.push(key.to_vec()));
+        for key in &due {
+            is_done &= self.expire_fields_of(now, database, key) < FIELDS_PER_HASH;
+        }
+        is_done
+    }
+
+    /// Deletes fields of a hash that have expired, a bounded number, and the key if they were the last. Returns how many.
+    fn expire_fields_of(&mut self, now: Now, database: usize, key: &[u8]) -> usize {
+        let settings = Settings {
+            limits: &self.options.limits,
+            hasher: self.keyspace.hasher(),
+            keep_size: self.keyspace.frozen_pages,
+        };
+        let Some(found) = self.keyspace.database(database).find(key) else { return 0 };
+        if self.keyspace.database(database).entry(found).kind() != Type::Hash {
+            return 0;
+        }
+        let mut fields: Vec<Vec<u8>> = Vec::new();
+        let mut hash = self.keyspace.collection_mut::<Hash>(database, found);
+        hash.remove_due(now.unix_ms(), FIELDS_PER_HASH, settings, |name| fields.push(name.to_vec()));
+        let is_empty = hash.is_empty();
+        drop(hash);
+        self.keyspace.database_mut(database).note_field_expiries(found);
+        if fields.is_empty() {
+            return 0;
+        }
+        self.stats.expired_fields += fields.len() as u64;
+        for field in &fields {
+            self.propagate_own(database, [b"HDEL".as_slice(), key, field]);
+        }
+        if self.effects.track_events {
+            let event = KeyEvent { class: EventClass::Hash, name: "hexpired", database, key: key.to_vec() };
+            self.effects.events.push(event);
+        }
+        if is_empty {
+            // Others have deleted the key with its last field, so that it is not told once more.
+            let keep_size = self.keyspace.frozen_pages;
+            drop(self.keyspace.database_mut(database).remove(found, keep_size));
+            if self.effects.track_events {
+                let event = KeyEvent { class: EventClass::Generic, name: "del", database, key: key.to_vec() };
+                self.effects.events.push(event);
+            }
+        }
+        self.note_unasked(database, key, None);
+        fields.len()
     }
 
     /// Notes keys that a client of a writable replica gave an expiry: the primary will not delete them.
@@ -128,7 +189,7 @@ impl Node {
         database: usize,
         key: &[u8],
         deletion: Deletion,
-        mut own: Option<(Handle, &mut Session)>,
+        own: Option<(Handle, &mut Session)>,
     ) {
         let keep_size = self.keyspace.frozen_pages;
         let Some(found) = self.keyspace.database(database).find(key) else { return };
@@ -142,6 +203,15 @@ impl Node {
             let name = if deletion.is_lazy { b"UNLINK".as_slice() } else { b"DEL" };
             self.propagate_own(database, [name, key]);
         }
+        if self.effects.track_events {
+            let event = KeyEvent { class: deletion.class, name: deletion.event, database, key: key.to_vec() };
+            self.effects.events.push(event);
+        }
+        self.note_unasked(database, key, own);
+    }
+
+    /// Tells those who wait for a key or watch it that it has changed without a client's doing, and publishes its events.
+    fn note_unasked(&mut self, database: usize, key: &[u8], mut own: Option<(Handle, &mut Session)>) {
         self.blocking.note(database, key);
         for &watcher in self.watchers.of(database, key) {
             match &mut own {
@@ -154,8 +224,6 @@ impl Node {
             }
         }
         if self.effects.track_events {
-            let event = KeyEvent { class: deletion.class, name: deletion.event, database, key: key.to_vec() };
-            self.effects.events.push(event);
             self.publish_events(own);
         }
     }
@@ -188,6 +256,61 @@ mod tests {
             expire(&mut fixture);
             fixture.check("DBSIZE", ":0");
         }
+    }
+
+    #[test]
+    fn fields_of_hashes_expire_by_themselves() {
+        let mut fixture = Fixture::new();
+        fixture.run("CONFIG SET notify-keyspace-events KEA");
+        let fields: Vec<String> = (0..300).map(|number| format!("f{number} v")).collect();
+        let names: Vec<&str> = fields.iter().map(|field| field.trim_end_matches(" v")).collect();
+        fixture.run(&format!("HSET many {} stays v", fields.join(" ")));
+        fixture.run(&format!("HPEXPIRE many 10 FIELDS 300 {}", names.join(" ")));
+        fixture.run("HSET one a 1");
+        fixture.run("HPEXPIRE one 10 FIELDS 1 a");
+        fixture.run("HSET later a 1 b 2");
+        fixture.run("HPEXPIRE later 10 FIELDS 1 a");
+        fixture.run("HPEXPIRE later 20 FIELDS 1 a");
+        let (listener, watcher) = (fixture.connect(), fixture.connect());
+        fixture.run_as(listener, "PSUBSCRIBE __keyevent@0__:*");
+        fixture.run_as(watcher, "WATCH one");
+        fixture.advance_ms(15);
+        expire(&mut fixture);
+        fixture.check_all(&[
+            ("HLEN many", ":1"),
+            ("EXISTS one", ":0"),
+            ("HLEN later", ":2"),
+            ("DBSIZE", ":2"),
+        ]);
+        assert!(fixture.text("INFO stats").contains("expired_subkeys:301\r\n"));
+        fixture.run_as(watcher, "MULTI");
+        fixture.check_as(watcher, "EXEC", "nil");
+        let events = fixture.received(listener).join(" ");
+        for (event, key) in [("hexpired", "many"), ("hexpired", "one"), ("del", "one")] {
+            assert!(
+                events.contains(&format!("\"__keyevent@0__:{event}\", \"{key}\"")),
+                "{event} {key}: {events}"
+            );
+        }
+        fixture.advance_ms(10);
+        expire(&mut fixture);
+        assert!(fixture.text("INFO stats").contains("expired_subkeys:302\r\n"));
+        fixture.check("HLEN later", ":1");
+    }
+
+    #[test]
+    fn replicas_leave_expired_fields_to_the_primary() {
+        let mut fixture = Fixture::new();
+        fixture.run("HSET h a 1 b 2");
+        fixture.run("HPEXPIRE h 10 FIELDS 1 a");
+        fixture.check("REPLICAOF 127.0.0.1 1", "+OK");
+        fixture.advance_ms(20);
+        expire(&mut fixture);
+        fixture.check_all(&[("HGET h a", "nil"), ("HLEN h", ":1")]);
+        assert!(fixture.text("INFO stats").contains("expired_subkeys:0\r\n"));
+        fixture.check("REPLICAOF NO ONE", "+OK");
+        expire(&mut fixture);
+        assert!(fixture.text("INFO stats").contains("expired_subkeys:1\r\n"));
     }
 
     #[test]

@@ -86,6 +86,8 @@ pub struct Stats {
     pub keyspace_misses: u64,
     /// Keys deleted because they expired.
     pub expired_keys: u64,
+    /// Fields of hashes deleted because they had expired.
+    pub expired_fields: u64,
     /// Keys deleted because the memory was used up.
     pub evicted_keys: u64,
     /// Clients disconnected because their memory was used up.
@@ -154,6 +156,7 @@ impl Default for Stats {
             keyspace_hits: 0,
             keyspace_misses: 0,
             expired_keys: 0,
+            expired_fields: 0,
             evicted_keys: 0,
             evicted_clients: 0,
             eviction_exceeded_us: 0,

@@ -5,7 +5,7 @@ use crate::entry::{Entry, NewValue};
 use crate::keyspace::{Keyspace, StringRef};
 use crate::snapshot::BadValue;
 use crate::table::Item;
-use crate::types::{Collection, Settings, Type};
+use crate::types::{Collection, Hash, Settings, Type};
 use shoal_machine::{Now, Rng};
 use shoal_protocol::{ErrorReply, OwnedRequest, Reply, errors};
 
@@ -76,6 +76,8 @@ pub struct Effects {
     pub misses: u64,
     /// Keys that were found expired and deleted.
     pub expired: u64,
+    /// Fields of hashes that were found expired and deleted.
+    pub expired_fields: u64,
     /// The command found nothing and wants to wait; it has written no reply.
     pub block: Option<Block>,
     /// Why a payload was refused, for the log: the client is told less.
@@ -96,6 +98,7 @@ impl Effects {
         self.hits = 0;
         self.misses = 0;
         self.expired = 0;
+        self.expired_fields = 0;
         self.block = None;
         self.refusal = None;
     }
@@ -440,6 +443,103 @@ impl<'a> Call<'a, '_> {
         }
     }
 
+    /// Finds a hash for a read, see [`Call::find_for_read`]. Fields that have expired go first, as far as that is not for
+    /// the primary to say; what is left of them is hidden by [`crate::types::Hash::live`] with [`Call::fields_now_ms`].
+    ///
+    /// # Errors
+    /// The key holds another type.
+    pub fn find_hash(&mut self, key: &[u8]) -> Result<Option<Found>, ErrorReply> {
+        let found = self.find_collection::<Hash>(key)?;
+        Ok(found.filter(|found| self.access.on_replica || self.keeps_hash(*found, key)))
+    }
+
+    /// Finds a hash for a change of these fields, see [`Call::find_for_write`]: those that have expired go first.
+    ///
+    /// # Errors
+    /// The key holds another type.
+    pub fn find_hash_for_write<'q>(
+        &mut self,
+        key: &[u8],
+        fields: impl Iterator<Item = &'q [u8]>,
+    ) -> Result<Option<Found>, ErrorReply> {
+        let Some(found) = self.find_collection_for_write::<Hash>(key)? else { return Ok(None) };
+        if !self.keeps_hash(found, key) {
+            return Ok(None);
+        }
+        let now_ms = self.fields_now_ms();
+        let hash = self.keyspace.collection::<Hash>(self.database_index, found);
+        if hash.first_expiry_ms().is_none_or(|first| first > now_ms) {
+            return Ok(Some(found));
+        }
+        // So many have expired that not all went: those that are asked for do.
+        let is_due = |name: &&[u8]| hash.expiry_ms(name).is_some_and(|at| at <= now_ms);
+        let due: Vec<Vec<u8>> = fields.filter(is_due).map(<[u8]>::to_vec).collect();
+        let settings = self.settings();
+        let mut hash = self.keyspace.collection_mut::<Hash>(self.database_index, found);
+        for name in &due {
+            hash.remove(name, settings);
+        }
+        drop(hash);
+        Ok(Some(found).filter(|_| due.is_empty() || self.fields_expired(found, key, &due)))
+    }
+
+    /// As [`Call::find_hash_for_write`]; an empty hash is inserted if the key is not there. The caller puts something into it
+    /// before the command ends.
+    ///
+    /// # Errors
+    /// The key holds another type.
+    pub fn find_or_insert_hash<'q>(
+        &mut self,
+        key: &[u8],
+        fields: impl Iterator<Item = &'q [u8]>,
+    ) -> Result<Found, ErrorReply> {
+        match self.find_hash_for_write(key, fields)? {
+            Some(found) => Ok(found),
+            None => Ok(self.insert(key, NewValue::from(Hash::default()), None)),
+        }
+    }
+
+    /// The time by which fields have expired for this caller: to a primary or a file all are there.
+    pub fn fields_now_ms(&self) -> u64 {
+        if self.access.from_primary { 0 } else { self.now.unix_ms() }
+    }
+
+    /// Takes out fields that have expired, a bounded number. False if the whole hash is gone with them.
+    fn keeps_hash(&mut self, found: Found, key: &[u8]) -> bool {
+        /// Fields that one look-up takes out; more wait for the search in the background.
+        const FIELDS_MAX: usize = 64;
+        let now_ms = self.fields_now_ms();
+        let hash = self.keyspace.collection::<Hash>(self.database_index, found);
+        if hash.first_expiry_ms().is_none_or(|first| first > now_ms) {
+            return true;
+        }
+        let settings = self.settings();
+        let mut hash = self.keyspace.collection_mut::<Hash>(self.database_index, found);
+        let mut gone = Vec::new();
+        hash.remove_due(now_ms, FIELDS_MAX, settings, |name| gone.push(name.to_vec()));
+        drop(hash);
+        self.fields_expired(found, key, &gone)
+    }
+
+    /// Tells of fields that have been taken out because they have expired, and removes the key if they were the last. False if it
+    /// is gone.
+    fn fields_expired(&mut self, found: Found, key: &[u8], fields: &[Vec<u8>]) -> bool {
+        self.effects.expired_fields += fields.len() as u64;
+        if !self.effects.skip_propagation {
+            for field in fields {
+                let request = OwnedRequest::new([b"HDEL".as_slice(), key, field]);
+                self.effects.before.push((self.database_index, request));
+            }
+        }
+        self.event(EventClass::Hash, "hexpired", key);
+        self.touched_in(self.database_index, key);
+        if self.remove_if_empty::<Hash>(found, key) {
+            return false;
+        }
+        self.database_mut().note_field_expiries(found);
+        true
+    }
+
     /// A key that was found, if it holds this type.
     ///
     /// # Errors
@@ -510,7 +610,9 @@ impl<'a> Call<'a, '_> {
         }
         let before = entry.expiry_ms();
         let after = expiry.unwrap_or(before);
-        if before.is_some() == after.is_some() && !Keyspace::is_dear(&entry) {
+        // A hash may be in the database's list of those of which fields expire, so that its entry is replaced.
+        let is_plain = !Keyspace::is_dear(&entry) && entry.kind() != Type::Hash;
+        if before.is_some() == after.is_some() && is_plain {
             entry.set_value(value);
             drop(entry);
             if before != after {

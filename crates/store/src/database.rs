@@ -1,8 +1,10 @@
 //! One database: its tables, one for all keys or one per hash slot.
 
-use crate::entry::Entry;
+use crate::entry::{Entry, Value};
 use crate::hasher::Hasher;
-use crate::table::{ItemMut, ItemRef, NO_DEADLINE, Position, Statistics, Table};
+use crate::table::{Item, ItemMut, ItemRef, NO_DEADLINE, Position, Statistics, Table};
+use crate::timed_hashes::TimedHashes;
+use crate::types::Hash;
 use shoal_machine::Rng;
 use shoal_protocol::slot::{SLOT_COUNT, key_slot};
 
@@ -47,6 +49,8 @@ pub struct Database {
     expiring: usize,
     expire_slot: usize,
     expire_cursor: u64,
+    /// Keys of hashes of which fields expire.
+    timed_hashes: TimedHashes,
 }
 
 impl Database {
@@ -61,6 +65,7 @@ impl Database {
             expiring: 0,
             expire_slot: 0,
             expire_cursor: 0,
+            timed_hashes: TimedHashes::default(),
         };
         database.clear();
         database
@@ -84,6 +89,11 @@ impl Database {
     /// The number of keys that expire.
     pub fn expiring_len(&self) -> usize {
         self.expiring
+    }
+
+    /// The number of keys that hold hashes of which fields expire.
+    pub fn timed_hashes_len(&self) -> usize {
+        self.timed_hashes.len()
     }
 
     /// Bytes held by the tables, without the entries.
@@ -165,6 +175,9 @@ impl Database {
         let hasher = self.hasher;
         self.length += 1;
         self.expiring += usize::from(expiry_ms.is_some());
+        if let Some(at) = first_field_expiry_ms(&entry) {
+            self.timed_hashes.note(place.slot, entry.key(), Some(at), hasher);
+        }
         self.occupied[usize::from(place.slot) / 64] |= 1 << (place.slot % 64);
         let table = self.table_mut(place.slot);
         let position = table.insert(&hasher, place.hash, entry);
@@ -177,6 +190,10 @@ impl Database {
     /// Puts an entry in the place of another with the same key. Returns the one before.
     pub fn replace(&mut self, found: Found, entry: Entry) -> Entry {
         let expiry_ms = entry.expiry_ms();
+        let first_field_ms = first_field_expiry_ms(&entry);
+        if first_field_ms.is_some() || is_timed_hash(&self.entry(found)) {
+            self.timed_hashes.note(found.place.slot, entry.key(), first_field_ms, self.hasher);
+        }
         let before = self.table_mut(found.place.slot).replace(found.position, entry);
         self.mark(found, before.expiry_ms().is_some(), expiry_ms);
         before
@@ -196,7 +213,28 @@ impl Database {
         }
         self.length -= 1;
         self.expiring -= usize::from(entry.expiry_ms().is_some());
+        if is_timed_hash(&entry) {
+            self.timed_hashes.note(found.place.slot, entry.key(), None, hasher);
+        }
         entry
+    }
+
+    /// To be called when a field of a hash was given an expiry, or when its first fields have gone: notes when the first one
+    /// expires now.
+    pub fn note_field_expiries(&mut self, found: Found) {
+        let Self { tables, timed_hashes, .. } = self;
+        let Some(table) = tables.get(usize::from(found.place.slot)).and_then(Option::as_deref) else {
+            return;
+        };
+        let entry = table.item(found.position);
+        let first_expiry_ms = first_field_expiry_ms(&entry);
+        timed_hashes.note(found.place.slot, entry.key(), first_expiry_ms, self.hasher);
+    }
+
+    /// Looks for keys of hashes of which a field may have expired, `limit` of them at the most, and gives them to `visit`. A call
+    /// goes on where the last one ended. True when a round is done.
+    pub fn find_due_hashes(&mut self, now_ms: u64, limit: usize, visit: impl FnMut(&[u8])) -> bool {
+        self.timed_hashes.find_due(now_ms, limit, visit)
     }
 
     /// Sets or removes an expiry, in milliseconds since 1970.
@@ -224,18 +262,19 @@ impl Database {
         self.expire_cursor = 0;
         self.occupied = vec![0; count.div_ceil(64)];
         let fresh = (0..count).map(|_| None).collect();
-        Garbage::Tables(std::mem::replace(&mut self.tables, fresh).into_iter().flatten().collect())
+        let tables = std::mem::replace(&mut self.tables, fresh).into_iter().flatten().collect();
+        Garbage::Tables(tables, std::mem::take(&mut self.timed_hashes))
     }
 
     /// Empties one slot.
     pub fn clear_slot(&mut self, slot: u16) -> Garbage {
         let Some(table) = self.tables.get_mut(usize::from(slot)).and_then(Option::take) else {
-            return Garbage::Tables(Vec::new());
+            return Garbage::Tables(Vec::new(), TimedHashes::default());
         };
         self.length -= table.len();
         self.expiring -= table.marked_len();
         self.occupied[usize::from(slot) / 64] &= !(1 << (slot % 64));
-        Garbage::Tables(vec![table])
+        Garbage::Tables(vec![table], self.timed_hashes.take_slot(slot))
     }
 
     /// The number of keys in a slot.
@@ -391,11 +430,22 @@ impl Database {
     }
 }
 
+fn is_timed_hash(entry: &Entry) -> bool {
+    matches!(entry.value(), Value::Hash(Hash::Timed(_)))
+}
+
+fn first_field_expiry_ms(entry: &Entry) -> Option<u64> {
+    match entry.value() {
+        Value::Hash(hash) => hash.first_expiry_ms(),
+        _ => None,
+    }
+}
+
 /// Memory that is no longer used and may take long to free; a shell can free it on another thread.
 #[derive(Debug)]
 pub enum Garbage {
-    /// Whole tables.
-    Tables(Vec<Box<Table<Entry>>>),
+    /// Whole tables, and the list of their keys that hold hashes of which fields expire.
+    Tables(Vec<Box<Table<Entry>>>, TimedHashes),
     /// One entry.
     Entry(Entry),
 }
@@ -404,7 +454,7 @@ impl Garbage {
     /// How many keys it was.
     pub fn objects(&self) -> usize {
         match self {
-            Self::Tables(tables) => tables.iter().map(|table| table.len()).sum(),
+            Self::Tables(tables, _) => tables.iter().map(|table| table.len()).sum(),
             Self::Entry(_) => 1,
         }
     }
@@ -412,7 +462,7 @@ impl Garbage {
     /// About how many allocations are to be freed.
     pub fn cost(&self) -> usize {
         match self {
-            Self::Tables(tables) => tables.iter().map(|table| table.len()).sum(),
+            Self::Tables(tables, _) => tables.iter().map(|table| table.len()).sum(),
             Self::Entry(entry) => entry.free_effort(),
         }
     }
@@ -422,7 +472,6 @@ impl Garbage {
 mod tests {
     use super::*;
     use crate::entry::NewValue;
-    use crate::table::Item;
     use std::collections::BTreeSet;
 
     fn filled(layout: Layout, count: u32) -> Database {

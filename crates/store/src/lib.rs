@@ -16,6 +16,7 @@ pub mod sample;
 pub mod snapshot;
 pub mod table;
 pub mod testing;
+mod timed_hashes;
 pub mod types;
 
 pub use call::{Access, Block, Call, Effects, EncodingLimits, Outcome, StoreOptions, TimeoutReply};

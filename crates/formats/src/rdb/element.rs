@@ -4,6 +4,9 @@
 //! list                count, then so many:  text
 //! set                 count, then so many:  text
 //! hash                count, then so many:  name, value
+//! timed hash          first expiry in eight bytes, count, then so many:
+//!                         0 or 1 + expiry - first expiry, name, value
+//! its preview         count, then so many:  0 or expiry, name, value
 //! sorted set          count, then so many:  member, score: eight bytes, or a byte and as many of text
 //! quicklist           count, then so many:  ziplist
 //! quicklist 2         count, then so many:  1 and a text, or 2 and a listpack
@@ -61,6 +64,15 @@ pub enum Element<T> {
         name: T,
         /// Its value.
         value: T,
+    },
+    /// A field of a hash of which some expire.
+    TimedField {
+        /// Its name.
+        name: T,
+        /// Its value.
+        value: T,
+        /// When it expires, in milliseconds since 1970; may be any number.
+        expiry_ms: Option<u64>,
     },
     /// A member of a sorted set.
     Scored {
@@ -137,6 +149,9 @@ impl<T> Element<T> {
         match self {
             Self::Member(text) => Element::Member(map(text)),
             Self::Field { name, value } => Element::Field { name: map(name), value: map(value) },
+            Self::TimedField { name, value, expiry_ms } => {
+                Element::TimedField { name: map(name), value: map(value), expiry_ms }
+            }
             Self::Scored { member, score } => Element::Scored { member: map(member), score },
             Self::Node { plain, bytes } => Element::Node { plain, bytes: map(bytes) },
             Self::StreamNode { id, listpack } => Element::StreamNode { id, listpack: map(listpack) },
@@ -171,19 +186,50 @@ enum Phase {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ElementReader {
     layout: ValueLayout,
+    /// What expiries of fields count from.
+    base_ms: u64,
     phase: Phase,
 }
 
+/// What stands before the parts of a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Opening {
+    /// What expiries of fields count from.
+    pub(crate) base_ms: u64,
+    /// How many parts follow.
+    pub(crate) count: u64,
+}
+
+impl Opening {
+    pub(crate) fn read(layout: ValueLayout, cursor: &mut Cursor<'_>) -> Result<Self, Stop> {
+        let base_ms = match layout {
+            ValueLayout::TimedHash => u64::from_le_bytes(cursor.array()?),
+            _ => 0,
+        };
+        Ok(Self { base_ms, count: read_length(cursor)? })
+    }
+}
+
+/// Passes over what stands before a value that is one string of the file.
+pub(crate) fn skip_to_packed(layout: ValueLayout, cursor: &mut Cursor<'_>) -> Result<(), Stop> {
+    if layout == ValueLayout::TimedHashListpack {
+        // The first expiry, which the listpack has, too.
+        cursor.array::<8>()?;
+    }
+    Ok(())
+}
+
 impl ElementReader {
-    /// A reader behind the count of a value's parts.
-    pub(crate) const fn new(layout: ValueLayout, count: u64) -> Self {
+    /// A reader behind the opening of a value.
+    pub(crate) const fn new(layout: ValueLayout, opening: Opening) -> Self {
+        let Opening { base_ms, count } = opening;
         let phase = match layout {
             ValueLayout::Stream | ValueLayout::Stream2 | ValueLayout::Stream3 => {
                 Phase::StreamNodes { left: count }
             }
             _ => Phase::Parts { left: count },
         };
-        Self { layout, phase }
+        Self { layout, base_ms, phase }
     }
 
     /// The next part; `None` behind the last one. The reader stays where it was if the bytes end too early.
@@ -194,7 +240,9 @@ impl ElementReader {
     ) -> Result<Option<Element<Place>>, Stop> {
         let (element, phase) = match self.phase {
             Phase::Parts { left: 0 } | Phase::Groups { left: 0 } => return Ok(None),
-            Phase::Parts { left } => (read_part(self.layout, cursor)?, Phase::Parts { left: left - 1 }),
+            Phase::Parts { left } => {
+                (read_part(self.layout, self.base_ms, cursor)?, Phase::Parts { left: left - 1 })
+            }
             Phase::StreamNodes { left: 0 } => {
                 let meta = read_meta(self.layout, cursor)?;
                 (Element::StreamMeta(meta), Phase::Groups { left: meta.groups })
@@ -268,8 +316,16 @@ fn place(
     problem.map_or(Ok(placed), Err)
 }
 
-fn read_part(layout: ValueLayout, cursor: &mut Cursor<'_>) -> Result<Element<Span>, Stop> {
+fn read_part(layout: ValueLayout, base_ms: u64, cursor: &mut Cursor<'_>) -> Result<Element<Span>, Stop> {
     Ok(match layout {
+        ValueLayout::TimedHash | ValueLayout::TimedHashPreview => {
+            let expiry_ms = match read_length(cursor)? {
+                0 => None,
+                at if layout == ValueLayout::TimedHashPreview => Some(at),
+                at => Some(base_ms.saturating_add(at - 1)),
+            };
+            Element::TimedField { name: read_span(cursor)?, value: read_span(cursor)?, expiry_ms }
+        }
         ValueLayout::Hash => Element::Field { name: read_span(cursor)?, value: read_span(cursor)? },
         ValueLayout::SortedSet => {
             Element::Scored { member: read_span(cursor)?, score: f64::from_le_bytes(cursor.array()?) }
@@ -365,9 +421,10 @@ fn read_consumer(layout: ValueLayout, cursor: &mut Cursor<'_>) -> Result<(Elemen
 }
 
 /// Appends a part of a value in this layout. What a layout has not is left out; a missing part of what it has is
-/// written as unknown.
+/// written as unknown. No field expires before `base_ms`.
 pub(crate) fn write_element(
     layout: ValueLayout,
+    base_ms: u64,
     element: &RdbElement<'_>,
     mut compressor: Option<&mut Compressor>,
     output: &mut Vec<u8>,
@@ -378,6 +435,11 @@ pub(crate) fn write_element(
     match *element {
         Element::Member(member) => text(member, output),
         Element::Field { name, value } => {
+            text(name, output);
+            text(value, output);
+        }
+        Element::TimedField { name, value, expiry_ms } => {
+            write_length(expiry_ms.map_or(0, |at| at.saturating_sub(base_ms).saturating_add(1)), output);
             text(name, output);
             text(value, output);
         }

@@ -43,11 +43,19 @@ pub enum ValueLayout {
     SetListpack,
     /// A stream whose consumers know when they were active; since Redis 7.2.
     Stream3,
+    /// A hash, field by field, each with its expiry; written by previews of Redis 7.4.
+    TimedHashPreview,
+    /// A hash in one listpack of fields, values and expiries; written by previews of Redis 7.4.
+    TimedHashListpackPreview,
+    /// A hash, field by field, each with its expiry counted from that of the first; since Redis 7.4.
+    TimedHash,
+    /// A hash in one listpack of fields, values and expiries, before it the first expiry; since Redis 7.4.
+    TimedHashListpack,
 }
 
 use ValueLayout as L;
 
-const BYTES: [(u8, ValueLayout); 19] = [
+const BYTES: [(u8, ValueLayout); 23] = [
     (0, L::String),
     (1, L::List),
     (2, L::Set),
@@ -67,6 +75,10 @@ const BYTES: [(u8, ValueLayout); 19] = [
     (19, L::Stream2),
     (20, L::SetListpack),
     (21, L::Stream3),
+    (22, L::TimedHashPreview),
+    (23, L::TimedHashListpackPreview),
+    (24, L::TimedHash),
+    (25, L::TimedHashListpack),
 ];
 
 impl ValueLayout {
@@ -78,7 +90,6 @@ impl ValueLayout {
         let known = BYTES.iter().find(|(known, _)| *known == byte);
         known.map(|(_, layout)| *layout).ok_or(match byte {
             6 | 7 => RdbProblem::UnsupportedType("module"),
-            22..=25 => RdbProblem::UnsupportedType("hash with expiring fields"),
             _ => RdbProblem::UnknownType(byte),
         })
     }
@@ -105,6 +116,10 @@ impl ValueLayout {
             L::Stream2 => 19,
             L::SetListpack => 20,
             L::Stream3 => 21,
+            L::TimedHashPreview => 22,
+            L::TimedHashListpackPreview => 23,
+            L::TimedHash => 24,
+            L::TimedHashListpack => 25,
         }
     }
 
@@ -115,7 +130,14 @@ impl ValueLayout {
             L::List | L::ListZiplist | L::Quicklist | L::Quicklist2 => "list",
             L::Set | L::SetIntset | L::SetListpack => "set",
             L::SortedSetText | L::SortedSet | L::SortedSetZiplist | L::SortedSetListpack => "zset",
-            L::Hash | L::HashZipmap | L::HashZiplist | L::HashListpack => "hash",
+            L::Hash
+            | L::HashZipmap
+            | L::HashZiplist
+            | L::HashListpack
+            | L::TimedHashPreview
+            | L::TimedHashListpackPreview
+            | L::TimedHash
+            | L::TimedHashListpack => "hash",
             L::Stream | L::Stream2 | L::Stream3 => "stream",
         }
     }
@@ -132,6 +154,8 @@ impl ValueLayout {
                 | L::HashListpack
                 | L::SortedSetListpack
                 | L::SetListpack
+                | L::TimedHashListpackPreview
+                | L::TimedHashListpack
         )
     }
 }
@@ -145,7 +169,7 @@ mod tests {
         for byte in 0..=255 {
             match ValueLayout::from_byte(byte) {
                 Ok(layout) => assert_eq!(layout.byte(), byte),
-                Err(RdbProblem::UnsupportedType(_)) => assert!(matches!(byte, 6 | 7 | 22..=25)),
+                Err(RdbProblem::UnsupportedType(_)) => assert!(matches!(byte, 6 | 7)),
                 Err(problem) => assert_eq!(problem, RdbProblem::UnknownType(byte)),
             }
         }

@@ -13,7 +13,7 @@
 //! FF checksum                                EOF: CRC-64 of everything before, eight bytes
 //! ```
 //!
-//! Source of the format: files that Redis 7.0 and 7.2 write, versions 10 and 11. Files of newer servers, versions 12, 13
+//! Source of the format: files that Redis 7.0, 7.2 and 7.4 write, versions 10 to 12. Files of newer servers, versions 13
 //! and 80, are read as far as they hold nothing that is new in them.
 
 mod cursor;
@@ -53,6 +53,8 @@ const VALKEY_VERSION_MIN: u16 = 80;
 const DISPUTED_TYPE_MIN: u8 = 22;
 /// The version that is written, unless an older one is asked for.
 pub const VERSION: u16 = 11;
+/// The first version in which fields of hashes expire; written if there are such.
+pub const VERSION_TIMED_HASHES: u16 = 12;
 /// The longest string. A longer one is taken for damage.
 pub const STRING_MAX_BYTES: u64 = 1 << 32;
 

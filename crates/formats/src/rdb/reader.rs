@@ -4,7 +4,7 @@
 //! out part by part. What it hands out are slices of its buffer, so a file is read without an allocation per key.
 
 use super::cursor::{Cursor, Stop};
-use super::element::{Element, ElementReader};
+use super::element::{Element, ElementReader, Opening, skip_to_packed};
 use super::length::read_length;
 use super::module::{skip_aux, skip_values};
 use super::string::read_string;
@@ -127,7 +127,7 @@ enum Record {
     ModuleEntry { key: Place },
     Note(EntryNotes),
     Entry { key: Place, layout: ValueLayout, value: Place },
-    Open { key: Place, layout: ValueLayout, count: u64 },
+    Open { key: Place, layout: ValueLayout, opening: Opening },
     Element { element: Element<Place>, reader: ElementReader },
     Close,
     EndOfRecords,
@@ -256,8 +256,8 @@ impl RdbReader {
                     self.version = version;
                     self.state = State::Records;
                 }
-                Record::Open { layout, count, .. } => {
-                    self.state = State::Elements(ElementReader::new(layout, count));
+                Record::Open { layout, opening, .. } => {
+                    self.state = State::Elements(ElementReader::new(layout, opening));
                 }
                 Record::Element { reader, .. } => self.state = State::Elements(reader),
                 Record::Close => self.state = State::Records,
@@ -319,8 +319,8 @@ impl RdbReader {
                 let value = value_of(layout, value, bytes(value));
                 RdbEvent::Entry(RdbEntry { key: bytes(key), value, notes })
             }
-            Record::Open { key, layout, count } => {
-                RdbEvent::Open(RdbOpen { key: bytes(key), layout, count, notes })
+            Record::Open { key, layout, opening } => {
+                RdbEvent::Open(RdbOpen { key: bytes(key), layout, count: opening.count, notes })
             }
             Record::Element { element, .. } => RdbEvent::Element(element.map(bytes)),
             Record::Close => RdbEvent::Close,
@@ -408,10 +408,11 @@ fn read_entry(
     // Nothing is decompressed before all of it is there, so that bytes that trickle in cost nothing.
     read_string(cursor)?;
     if !whole {
-        let count = read_length(cursor)?;
+        let opening = Opening::read(layout, cursor)?;
         let key = Place::of_text(&mut cursor.at(start), scratch, 0)?;
-        return Ok(Record::Open { key, layout, count });
+        return Ok(Record::Open { key, layout, opening });
     }
+    skip_to_packed(layout, cursor)?;
     let value_start = cursor.position();
     read_string(cursor)?;
     let key = Place::of_text(&mut cursor.at(start), scratch, 0)?;

@@ -1,8 +1,7 @@
 //! Reading one value from bytes that are all there, as in the payload of RESTORE.
 
 use super::cursor::Cursor;
-use super::element::{ElementReader, RdbElement};
-use super::length::read_length;
+use super::element::{ElementReader, Opening, RdbElement, skip_to_packed};
 use super::{Place, RdbProblem, RdbString, RdbValue, ValueLayout};
 
 /// A piece of a value.
@@ -63,10 +62,10 @@ impl<'a> ValueReader<'a> {
                 if layout == ValueLayout::String || layout.is_packed() {
                     return self.value(layout, cursor).map(|value| Some(ValueEvent::Value(value)));
                 }
-                let count = read_length(&mut cursor).map_err(|stop| stop.into_problem())?;
+                let opening = Opening::read(layout, &mut cursor).map_err(|stop| stop.into_problem())?;
                 self.at = cursor.position();
-                self.state = State::Elements(ElementReader::new(layout, count));
-                Ok(Some(ValueEvent::Open { layout, count }))
+                self.state = State::Elements(ElementReader::new(layout, opening));
+                Ok(Some(ValueEvent::Open { layout, count: opening.count }))
             }
             State::Elements(mut reader) => {
                 let element =
@@ -81,6 +80,7 @@ impl<'a> ValueReader<'a> {
     }
 
     fn value(&mut self, layout: ValueLayout, mut cursor: Cursor<'_>) -> Result<RdbValue<'_>, RdbProblem> {
+        skip_to_packed(layout, &mut cursor).map_err(|stop| stop.into_problem())?;
         let place = if layout == ValueLayout::String {
             Place::of_string(&mut cursor, &mut self.scratch, 0)
         } else {

@@ -26,6 +26,8 @@ pub struct RdbWriter {
     drained: u64,
     /// The layout of the value whose parts are being written.
     layout: ValueLayout,
+    /// What the expiries of its fields count from.
+    base_ms: u64,
 }
 
 impl RdbWriter {
@@ -34,7 +36,7 @@ impl RdbWriter {
         let output = format!("REDIS{version:04}").into_bytes();
         let compressor = compress.then(Compressor::new);
         let checksum = (with_checksum && version >= CHECKSUM_SINCE).then(Crc64::new);
-        Self { output, compressor, checksum, drained: 0, layout: ValueLayout::String }
+        Self { output, compressor, checksum, drained: 0, layout: ValueLayout::String, base_ms: 0 }
     }
 
     /// Bytes that wait to be taken.
@@ -98,9 +100,19 @@ impl RdbWriter {
         self.layout = layout;
     }
 
+    /// As [`RdbWriter::open`], for a hash of so many fields of which the first expires at `base_ms`. They are
+    /// [`RdbElement::TimedField`]s.
+    pub fn open_timed_hash(&mut self, key: &[u8], notes: EntryNotes, base_ms: u64, count: u64) {
+        self.layout = ValueLayout::TimedHash;
+        self.base_ms = base_ms;
+        self.key(key, notes, self.layout);
+        self.output.extend_from_slice(&base_ms.to_le_bytes());
+        write_length(count, &mut self.output);
+    }
+
     /// A part of the value that was opened last. They come in the order in which a reader gives them.
     pub fn element(&mut self, element: &RdbElement<'_>) {
-        write_element(self.layout, element, self.compressor.as_mut(), &mut self.output);
+        write_element(self.layout, self.base_ms, element, self.compressor.as_mut(), &mut self.output);
     }
 
     fn key(&mut self, key: &[u8], notes: EntryNotes, layout: ValueLayout) {

@@ -317,9 +317,12 @@ impl Node {
             self.cancel_rewrite(host);
             self.aof.is_scheduled = true;
         } else if self.snapshot.is_some() || self.unit.is_open {
-            let text =
-                "AOF was enabled but something stands in the way of a rewrite; it begins when possible.";
-            host.log(LogLevel::Warning, text);
+            let obstacle = match self.snapshot {
+                Some(_) => "but there is already another background operation",
+                None => "during a transaction",
+            };
+            let plan = "An AOF background was scheduled to start when possible.";
+            host.log(LogLevel::Warning, &format!("AOF was enabled {obstacle}. {plan}"));
             self.aof.is_scheduled = true;
         } else if let Err(reason) = self.begin_rewrite(now, host) {
             self.close_aof_file(host);

@@ -74,6 +74,7 @@ pub(super) fn stats(facts: &mut Facts<'_>, lines: &mut Lines) {
     lines.field("sync_partial_ok", stats.partial_syncs);
     lines.field("sync_partial_err", stats.refused_partial_syncs);
     lines.field("expired_keys", stats.expired_keys);
+    lines.field("expired_subkeys", stats.expired_fields);
     lines.field("expired_stale_perc", format!("{:.2}", stats.expired_stale_percent));
     lines.field("expired_time_cap_reached_count", stats.expired_time_cap_reached);
     lines.field("expire_cycle_cpu_milliseconds", stats.expire_cycle_us / 1000);

@@ -289,6 +289,10 @@ const fn layout_name(layout: ValueLayout) -> &'static str {
         ValueLayout::Stream2 => "stream-v2",
         ValueLayout::SetListpack => "set-listpack",
         ValueLayout::Stream3 => "stream-v3",
+        ValueLayout::TimedHashPreview => "hash-hashtable-md-pre-release",
+        ValueLayout::TimedHashListpackPreview => "hash-listpack-md-pre-release",
+        ValueLayout::TimedHash => "hash-hashtable-md",
+        ValueLayout::TimedHashListpack => "hash-listpack-md",
     }
 }
 

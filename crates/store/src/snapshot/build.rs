@@ -82,7 +82,9 @@ impl Builder {
     pub fn new(layout: ValueLayout, options: &BuildOptions) -> Self {
         Self(match layout {
             ValueLayout::Set => Parts::Set(set::Builder::new(options)),
-            ValueLayout::Hash => Parts::Hash(hash::Builder::new(options)),
+            ValueLayout::Hash | ValueLayout::TimedHash | ValueLayout::TimedHashPreview => {
+                Parts::Hash(hash::Builder::new(options))
+            }
             ValueLayout::SortedSet | ValueLayout::SortedSetText => {
                 Parts::SortedSet(sorted_set::Builder::new(options))
             }

@@ -14,6 +14,9 @@ pub trait ValueSink {
     /// A value of so many parts, which follow.
     fn open(&mut self, layout: ValueLayout, count: u64);
 
+    /// A hash of so many fields, which follow, of which the first expires at `base_ms`.
+    fn open_timed_hash(&mut self, base_ms: u64, count: u64);
+
     /// A part of the value.
     fn element(&mut self, element: &RdbElement<'_>);
 }
@@ -25,6 +28,10 @@ impl ValueSink for PayloadWriter {
 
     fn open(&mut self, layout: ValueLayout, count: u64) {
         self.open(layout, count);
+    }
+
+    fn open_timed_hash(&mut self, base_ms: u64, count: u64) {
+        self.open_timed_hash(base_ms, count);
     }
 
     fn element(&mut self, element: &RdbElement<'_>) {
@@ -40,7 +47,7 @@ pub fn emit(value: Value<'_>, rdb_version: u16, sink: &mut impl ValueSink) {
         Value::String(Text::Shared(bytes)) => sink.value(RdbValue::String(RdbString::Bytes(bytes))),
         Value::List(list) => list::emit(list, sink),
         Value::Set(set) => set::emit(set, rdb_version, sink),
-        Value::Hash(hash) => hash::emit(hash, sink),
+        Value::Hash(hash) => hash::emit(hash, rdb_version, sink),
         Value::SortedSet(set) => sorted_set::emit(set, sink),
         Value::Stream(stream) => stream::emit(stream, rdb_version, sink),
     }

@@ -2,8 +2,10 @@
 
 use super::build::{BadValue, BuildOptions, WRONG_PART, listpack};
 use super::emit::ValueSink;
+use crate::types::hash::EXPIRY_MAX_MS;
 use crate::types::{Collection, Hash};
-use shoal_formats::rdb::{Element, RdbElement, RdbValue, ValueLayout};
+use shoal_formats::listpack::{Element as ListpackElement, Listpack};
+use shoal_formats::rdb::{Element, RdbElement, RdbValue, VERSION, ValueLayout};
 use shoal_formats::ziplist::Ziplist;
 use shoal_formats::zipmap::Zipmap;
 
@@ -11,14 +13,28 @@ use shoal_formats::zipmap::Zipmap;
 const MALFORMED: BadValue = BadValue::Malformed("Hash listpack integrity check failed");
 const MALFORMED_ZIPLIST: BadValue = BadValue::Malformed("Hash ziplist integrity check failed");
 const MALFORMED_ZIPMAP: BadValue = BadValue::Malformed("Zipmap integrity check failed");
+const MALFORMED_TIMED: BadValue = BadValue::Malformed("Hash listpackex integrity check failed");
+const BAD_EXPIRY: BadValue = BadValue::Malformed("invalid expireAt time of a hash field");
 const TWICE: BadValue = BadValue::Malformed("Hash integrity check failed: a field is there twice");
 
-pub(super) fn emit(value: &Hash, sink: &mut impl ValueSink) {
+pub(super) fn emit(value: &Hash, rdb_version: u16, sink: &mut impl ValueSink) {
+    if let Some(first_ms) = value.first_expiry_ms().filter(|_| keeps_expiries(rdb_version)) {
+        sink.open_timed_hash(first_ms, value.len() as u64);
+        for (name, value_of_name) in value.iter() {
+            name.with_text(|name| {
+                let expiry_ms = value.expiry_ms(name);
+                value_of_name.with_text(|value| {
+                    sink.element(&Element::TimedField { name, value, expiry_ms });
+                });
+            });
+        }
+        return;
+    }
     match value {
         Hash::Packed(listpack) => {
             sink.value(RdbValue::Packed { layout: ValueLayout::HashListpack, bytes: listpack.as_bytes() });
         }
-        Hash::Table(_) => {
+        Hash::Table(_) | Hash::Timed(_) => {
             sink.open(ValueLayout::Hash, value.len() as u64);
             for (name, value) in value.iter() {
                 name.with_text(|name| {
@@ -27,6 +43,11 @@ pub(super) fn emit(value: &Hash, sink: &mut impl ValueSink) {
             }
         }
     }
+}
+
+/// Whether a file of this version may tell when fields expire: what has to fit Redis 7.0 may not.
+pub(super) fn keeps_expiries(rdb_version: u16) -> bool {
+    rdb_version >= VERSION
 }
 
 /// One that comes in parts.
@@ -44,12 +65,39 @@ impl Builder {
     pub(super) fn element(&mut self, element: &RdbElement<'_>) -> Result<(), BadValue> {
         match element {
             Element::Field { name, value } => self.set(name, value),
+            Element::TimedField { name, value, expiry_ms } => self.set_timed(name, value, *expiry_ms),
             _ => Err(WRONG_PART),
         }
     }
 
     fn set(&mut self, name: &[u8], value: &[u8]) -> Result<(), BadValue> {
         if self.hash.set(name, value, self.options.settings()) { Ok(()) } else { Err(TWICE) }
+    }
+
+    fn set_timed(&mut self, name: &[u8], value: &[u8], expiry_ms: Option<u64>) -> Result<(), BadValue> {
+        if expiry_ms.is_some_and(|at| at > EXPIRY_MAX_MS) {
+            return Err(BAD_EXPIRY);
+        }
+        self.set(name, value)?;
+        if expiry_ms.is_some() {
+            self.hash.set_expiry(name, expiry_ms, self.options.settings());
+        }
+        Ok(())
+    }
+
+    /// A listpack of fields, values and expiries by turns; 0 stands for none.
+    fn set_from(&mut self, listpack: &Listpack) -> Result<(), BadValue> {
+        let mut elements = listpack.iter();
+        while let Some(name) = elements.next() {
+            let value = elements.next().ok_or(MALFORMED_TIMED)?;
+            let expiry_ms = match elements.next().ok_or(MALFORMED_TIMED)? {
+                ListpackElement::Integer(at) => u64::try_from(at).map_err(|_| BAD_EXPIRY)?,
+                ListpackElement::Bytes(_) => return Err(BAD_EXPIRY),
+            };
+            let expiry_ms = Some(expiry_ms).filter(|at| *at > 0);
+            name.with_text(|name| value.with_text(|value| self.set_timed(name, value, expiry_ms)))?;
+        }
+        Ok(())
     }
 
     pub(super) fn finish(self) -> Result<Hash, BadValue> {
@@ -68,6 +116,9 @@ pub(super) fn packed(layout: ValueLayout, bytes: &[u8], options: &BuildOptions) 
             }
             let hash = Hash::from_listpack(listpack, options.check_duplicates, options.settings());
             builder.hash = hash.ok_or(TWICE)?;
+        }
+        ValueLayout::TimedHashListpack | ValueLayout::TimedHashListpackPreview => {
+            builder.set_from(&listpack(bytes).map_err(|_| MALFORMED_TIMED)?)?;
         }
         ValueLayout::HashZiplist => {
             let ziplist = Ziplist::new(bytes).map_err(|_| MALFORMED_ZIPLIST)?;
@@ -95,7 +146,6 @@ mod tests {
     use super::*;
     use crate::call::StoreOptions;
     use crate::hasher::Hasher;
-    use shoal_formats::listpack::Listpack;
 
     fn options() -> BuildOptions {
         BuildOptions::new(&StoreOptions::default(), Hasher::new(1, 2))

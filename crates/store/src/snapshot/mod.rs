@@ -21,7 +21,9 @@ use crate::call::StoreOptions;
 use crate::entry::Entry;
 use crate::keyspace::Keyspace;
 use crate::table::Item;
-use shoal_formats::rdb::{EntryNotes, RdbElement, RdbString, RdbValue, RdbWriter, ValueLayout};
+use shoal_formats::rdb::{
+    EntryNotes, RdbElement, RdbString, RdbValue, RdbWriter, VERSION_TIMED_HASHES, ValueLayout,
+};
 use shoal_machine::Now;
 
 /// The version that files claim to be written by; clients and tools know it.
@@ -130,7 +132,7 @@ impl<'a> Snapshot<'a> {
     /// `sink` returned false; it is not called again.
     pub fn write_to(&self, sink: &mut dyn FnMut(Chunk<'_>) -> bool) -> Result<Summary, Stopped> {
         let options = self.options;
-        let mut writer = RdbWriter::new(options.store.rdb_version, options.store.compress, options.checksum);
+        let mut writer = RdbWriter::new(self.version(), options.store.compress, options.checksum);
         self.write_aux(&mut writer);
         for code in &options.functions {
             writer.function(code);
@@ -156,6 +158,18 @@ impl<'a> Snapshot<'a> {
             Err(Stopped)
         } else {
             Ok(Summary { keys: out.keys, bytes: out.writer.drained_bytes() })
+        }
+    }
+
+    /// The version of the file: a newer one than usual if there are fields of hashes that expire.
+    fn version(&self) -> u16 {
+        let wanted = self.options.store.rdb_version;
+        let are_there_timed_hashes =
+            self.keyspace.databases().any(|database| database.timed_hashes_len() > 0);
+        if are_there_timed_hashes && hash::keeps_expiries(wanted) {
+            wanted.max(VERSION_TIMED_HASHES)
+        } else {
+            wanted
         }
     }
 
@@ -237,6 +251,10 @@ impl ValueSink for OneEntry<'_, '_> {
 
     fn open(&mut self, layout: ValueLayout, count: u64) {
         self.out.writer.open(self.key, self.notes, layout, count);
+    }
+
+    fn open_timed_hash(&mut self, base_ms: u64, count: u64) {
+        self.out.writer.open_timed_hash(self.key, self.notes, base_ms, count);
     }
 
     fn element(&mut self, element: &RdbElement<'_>) {

@@ -110,7 +110,6 @@ fn problems_are_named() {
             b"REDIS0011\x07\x01k\x81\x02\x02\x02\x02\x02\x02\x02\x02\x00",
             "the value of a module, and there is no module with type 'AgICAgICA' at offset 9",
         ),
-        (b"REDIS0012\x18", "cannot load a value of type hash with expiring fields at offset 9"),
         (b"REDIS0011\x1e", "unknown type or opcode 30: damage, or a file of a newer server at offset 9"),
         (b"REDIS0080\x16", "unknown type or opcode 22: damage, or a file of a newer server at offset 9"),
         (b"REDIS0011\xf7\x05\x01", "malformed module data at offset 9"),
@@ -128,6 +127,42 @@ fn problems_are_named() {
         };
         assert_eq!(error.to_string(), text);
     }
+}
+
+#[test]
+fn hashes_with_expiring_fields_are_read() {
+    // A hash of 7.4 whose first field expires at 1000 ms, one of a preview, and two listpacks.
+    let timed = b"\x18\x01k\xe8\x03\0\0\0\0\0\0\x03\x01\x01a\x011\x00\x01b\x012\x06\x01c\x013";
+    let preview = b"\x16\x01k\x02\x43\xe8\x01a\x011\x00\x01b\x012";
+    let packed = b"\x19\x01k\xe8\x03\0\0\0\0\0\0\x02lp\x17\x01k\x02lp";
+    let bytes = [&b"REDIS0012"[..], timed, preview, packed, &[opcode::END], &[0; 8]].concat();
+    for chunk in [1, 7, bytes.len()] {
+        let events = events(&bytes, chunk).unwrap();
+        let expiries: Vec<&str> = events
+            .iter()
+            .filter_map(|event| event.split_once("expiry_ms: ")?.1.split_once(" }"))
+            .map(|(expiry, _)| expiry)
+            .filter(|expiry| !expiry.contains(','))
+            .collect();
+        assert_eq!(expiries, ["Some(1000)", "None", "Some(1005)", "Some(1000)", "None"], "{events:?}");
+        let layouts = ["TimedHashListpack,", "TimedHashListpackPreview,"];
+        assert!(layouts.iter().all(|layout| events.iter().any(|event| event.contains(layout))), "{events:?}");
+    }
+    let mut writer = RdbWriter::new(12, false, false);
+    writer.open_timed_hash(b"k", EntryNotes::default(), 1000, 3);
+    for (name, value, expiry_ms) in
+        [(&b"a"[..], &b"1"[..], Some(1000)), (b"b", b"2", None), (b"c", b"3", Some(1005))]
+    {
+        writer.element(&Element::TimedField { name, value, expiry_ms });
+    }
+    let mut written = Vec::new();
+    writer.drain(&mut |chunk| {
+        written.extend_from_slice(chunk);
+        true
+    });
+    // Texts that are numbers are written as numbers.
+    let expected = b"\x18\x01k\xe8\x03\0\0\0\0\0\0\x03\x01\x01a\xc0\x01\x00\x01b\xc0\x02\x06\x01c\xc0\x03";
+    assert_eq!(written[9..], expected[..]);
 }
 
 #[test]

@@ -137,9 +137,12 @@ impl<'q> Pattern<'q> {
         };
         let key = [before, element, after].concat();
         let Some(found) = call.find_for_read(&key) else { return Looked::Nothing };
+        let now_ms = call.fields_now_ms();
         match (call.database().entry(found).value(), field) {
             (Value::String(_), None) => Looked::String(found),
-            (Value::Hash(hash), Some(field)) if hash.contains(field) => Looked::Field(found, field),
+            (Value::Hash(hash), Some(field)) if hash.live(now_ms).contains(field) => {
+                Looked::Field(found, field)
+            }
             _ => Looked::Nothing,
         }
     }

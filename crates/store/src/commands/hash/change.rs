@@ -27,7 +27,7 @@ fn set_all(
     if !words.is_multiple_of(2) {
         return Err(errors::wrong_arity(name));
     }
-    let found = call.find_or_insert::<Hash>(key)?;
+    let found = call.find_or_insert_hash(key, arguments.rest().step_by(2))?;
     let settings = call.settings();
     let mut hash = call.keyspace.collection_mut::<Hash>(call.database_index, found);
     hash.expect(arguments.rest(), settings);
@@ -46,7 +46,7 @@ pub(super) fn hsetnx(call: &mut Call<'_, '_>, mut arguments: Arguments<'_>) -> O
     let key = arguments.take()?;
     let words = arguments.rest();
     let (field, value) = (arguments.take()?, arguments.take()?);
-    let found = call.find_or_insert::<Hash>(key)?;
+    let found = call.find_or_insert_hash(key, std::iter::once(field))?;
     let settings = call.settings();
     let mut hash = call.keyspace.collection_mut::<Hash>(call.database_index, found);
     let is_new = !hash.contains(field);
@@ -65,7 +65,7 @@ pub(super) fn hsetnx(call: &mut Call<'_, '_>, mut arguments: Arguments<'_>) -> O
 
 pub(super) fn hdel(call: &mut Call<'_, '_>, mut arguments: Arguments<'_>) -> Outcome {
     let key = arguments.take()?;
-    let Some(found) = call.find_collection_for_write::<Hash>(key)? else {
+    let Some(found) = call.find_hash_for_write(key, arguments.rest())? else {
         call.reply.integer(0);
         return Ok(());
     };

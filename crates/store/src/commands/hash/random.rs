@@ -3,7 +3,7 @@
 use crate::call::{Call, Outcome};
 use crate::commands::random::RandomCount;
 use crate::commands::reply_with_element;
-use crate::types::{Collection, Hash};
+use crate::types::Hash;
 use shoal_formats::listpack::Element;
 use shoal_protocol::{Arguments, Reply, errors};
 
@@ -21,11 +21,13 @@ pub(super) fn hrandfield(call: &mut Call<'_, '_>, mut arguments: Arguments<'_>) 
     if with_values {
         count = count.check_pairs()?;
     }
-    let Some(found) = call.find_collection::<Hash>(key)? else {
+    let Some(found) = call.find_hash(key)? else {
         call.reply.array(0);
         return Ok(());
     };
+    let now_ms = call.fields_now_ms();
     let hash = call.keyspace.collection::<Hash>(call.database_index, found);
+    let hash = hash.live(now_ms);
     let shape = Shape { with_values };
     match count {
         RandomCount::Repeated(count) => {
@@ -45,11 +47,13 @@ pub(super) fn hrandfield(call: &mut Call<'_, '_>, mut arguments: Arguments<'_>) 
 }
 
 fn one(call: &mut Call<'_, '_>, key: &[u8]) -> Outcome {
-    let Some(found) = call.find_collection::<Hash>(key)? else {
+    let Some(found) = call.find_hash(key)? else {
         call.reply.null();
         return Ok(());
     };
-    match call.keyspace.collection::<Hash>(call.database_index, found).random(call.rng) {
+    let now_ms = call.fields_now_ms();
+    let hash = call.keyspace.collection::<Hash>(call.database_index, found);
+    match hash.live(now_ms).random(call.rng) {
         Some((field, _)) => reply_with_element(call.reply, field),
         None => call.reply.null(),
     }

@@ -3,17 +3,18 @@
 use crate::call::{Call, Outcome};
 use crate::commands::generic::scan::{ScanOptions, Texts, reply_with_page, take_cursor};
 use crate::commands::reply_with_element;
-use crate::types::{Collection, Hash};
+use crate::types::Hash;
 use shoal_formats::listpack::Element;
 use shoal_protocol::Arguments;
 
 pub(super) fn hget(call: &mut Call<'_, '_>, mut arguments: Arguments<'_>) -> Outcome {
+    let now_ms = call.fields_now_ms();
     let (key, field) = (arguments.take()?, arguments.take()?);
-    let Some(found) = call.find_collection::<Hash>(key)? else {
+    let Some(found) = call.find_hash(key)? else {
         call.reply.null();
         return Ok(());
     };
-    match call.keyspace.collection::<Hash>(call.database_index, found).value(field) {
+    match call.keyspace.collection::<Hash>(call.database_index, found).live(now_ms).value(field) {
         Some(value) => reply_with_element(call.reply, value),
         None => call.reply.null(),
     }
@@ -21,8 +22,10 @@ pub(super) fn hget(call: &mut Call<'_, '_>, mut arguments: Arguments<'_>) -> Out
 }
 
 pub(super) fn hmget(call: &mut Call<'_, '_>, mut arguments: Arguments<'_>) -> Outcome {
-    let found = call.find_collection::<Hash>(arguments.take()?)?;
+    let now_ms = call.fields_now_ms();
+    let found = call.find_hash(arguments.take()?)?;
     let hash = found.map(|found| call.keyspace.collection::<Hash>(call.database_index, found));
+    let hash = hash.as_ref().map(|hash| hash.live(now_ms));
     call.reply.array(arguments.remaining());
     for field in arguments.rest() {
         match hash.as_ref().and_then(|hash| hash.value(field)) {
@@ -34,9 +37,12 @@ pub(super) fn hmget(call: &mut Call<'_, '_>, mut arguments: Arguments<'_>) -> Ou
 }
 
 pub(super) fn hexists(call: &mut Call<'_, '_>, mut arguments: Arguments<'_>) -> Outcome {
+    let now_ms = call.fields_now_ms();
     let (key, field) = (arguments.take()?, arguments.take()?);
-    let is_there = match call.find_collection::<Hash>(key)? {
-        Some(found) => call.keyspace.collection::<Hash>(call.database_index, found).contains(field),
+    let is_there = match call.find_hash(key)? {
+        Some(found) => {
+            call.keyspace.collection::<Hash>(call.database_index, found).live(now_ms).contains(field)
+        }
         None => false,
     };
     call.reply.integer(i64::from(is_there));
@@ -44,8 +50,9 @@ pub(super) fn hexists(call: &mut Call<'_, '_>, mut arguments: Arguments<'_>) -> 
 }
 
 pub(super) fn hlen(call: &mut Call<'_, '_>, mut arguments: Arguments<'_>) -> Outcome {
-    let length = match call.find_collection::<Hash>(arguments.take()?)? {
-        Some(found) => call.keyspace.collection::<Hash>(call.database_index, found).len(),
+    let now_ms = call.fields_now_ms();
+    let length = match call.find_hash(arguments.take()?)? {
+        Some(found) => call.keyspace.collection::<Hash>(call.database_index, found).live(now_ms).len(),
         None => 0,
     };
     call.reply.integer(length as i64);
@@ -53,10 +60,12 @@ pub(super) fn hlen(call: &mut Call<'_, '_>, mut arguments: Arguments<'_>) -> Out
 }
 
 pub(super) fn hstrlen(call: &mut Call<'_, '_>, mut arguments: Arguments<'_>) -> Outcome {
+    let now_ms = call.fields_now_ms();
     let (key, field) = (arguments.take()?, arguments.take()?);
-    let length = match call.find_collection::<Hash>(key)? {
+    let length = match call.find_hash(key)? {
         Some(found) => {
             let hash = call.keyspace.collection::<Hash>(call.database_index, found);
+            let hash = hash.live(now_ms);
             hash.value(field).map_or(0, Element::text_length)
         }
         None => 0,
@@ -66,11 +75,13 @@ pub(super) fn hstrlen(call: &mut Call<'_, '_>, mut arguments: Arguments<'_>) -> 
 }
 
 pub(super) fn hgetall(call: &mut Call<'_, '_>, mut arguments: Arguments<'_>) -> Outcome {
-    let Some(found) = call.find_collection::<Hash>(arguments.take()?)? else {
+    let now_ms = call.fields_now_ms();
+    let Some(found) = call.find_hash(arguments.take()?)? else {
         call.reply.map(0);
         return Ok(());
     };
     let hash = call.keyspace.collection::<Hash>(call.database_index, found);
+    let hash = hash.live(now_ms);
     call.reply.map(hash.len());
     for (field, value) in hash.iter() {
         reply_with_element(call.reply, field);
@@ -92,24 +103,28 @@ fn reply_with_each(
     mut arguments: Arguments<'_>,
     part: for<'e> fn((Element<'e>, Element<'e>)) -> Element<'e>,
 ) -> Outcome {
-    let Some(found) = call.find_collection::<Hash>(arguments.take()?)? else {
+    let now_ms = call.fields_now_ms();
+    let Some(found) = call.find_hash(arguments.take()?)? else {
         call.reply.array(0);
         return Ok(());
     };
     let hash = call.keyspace.collection::<Hash>(call.database_index, found);
+    let hash = hash.live(now_ms);
     call.reply.array(hash.len());
     hash.iter().for_each(|pair| reply_with_element(call.reply, part(pair)));
     Ok(())
 }
 
 pub(super) fn hscan(call: &mut Call<'_, '_>, mut arguments: Arguments<'_>) -> Outcome {
+    let now_ms = call.fields_now_ms();
     let key = arguments.take()?;
     let cursor = take_cursor(&mut arguments)?;
     let mut page = Texts::default();
     let mut next = 0;
-    if let Some(found) = call.find_collection::<Hash>(key)? {
+    if let Some(found) = call.find_hash(key)? {
         let options = ScanOptions::of_elements(&mut arguments)?;
         let hash = call.keyspace.collection::<Hash>(call.database_index, found);
+        let hash = hash.live(now_ms);
         next = hash.scan(cursor, options.count, |field, value| {
             field.with_text(|field| {
                 if options.matches(field) {

@@ -1,8 +1,12 @@
 //! Hashes: a listpack of fields and values in turn, or a table, as the directives `hash-max-…` say.
 //!
-//! A hash that has become a table stays one. Source of the rules: Redis 7.2.
+//! A hash that has become a table stays one. Once a field was given an expiry there is a list of expiries beside the
+//! fields (`timed`), which stays, too. Source of the rules: Redis 7.2; of expiries: 7.4.
 
 mod table;
+mod timed;
+
+pub use timed::{EXPIRY_MAX_MS, Live};
 
 use super::{Collection, Settings, are_distinct, collection_of};
 use crate::digest::Digest;
@@ -10,6 +14,10 @@ use crate::sample;
 use shoal_formats::listpack::{At, Element, Listpack};
 use shoal_machine::Rng;
 use table::Fields;
+use timed::Timed;
+
+/// What stands in a digest for the fact that a field expires.
+const FIELD_EXPIRES: &[u8] = b"!!hexpire!!";
 
 /// Fields with values.
 #[derive(Clone, Debug)]
@@ -18,6 +26,8 @@ pub enum Hash {
     Packed(Listpack),
     /// Many fields.
     Table(Box<Fields>),
+    /// Fields of which some expire.
+    Timed(Box<Timed>),
 }
 
 impl Default for Hash {
@@ -45,7 +55,7 @@ impl Hash {
 
     /// Gets ready for these fields and values to be set.
     pub fn expect<'q>(&mut self, words: impl ExactSizeIterator<Item = &'q [u8]>, settings: Settings<'_>) {
-        let Self::Packed(listpack) = self else { return };
+        let Self::Packed(listpack) = self.fields_mut() else { return };
         let count = words.len();
         let mut bytes = 0usize;
         let mut too_long = count / 2 > settings.limits.hash_max_listpack_entries;
@@ -54,13 +64,85 @@ impl Hash {
             too_long |= word.len() > settings.limits.hash_max_listpack_value_bytes;
         }
         if too_long || !listpack.fits(count, bytes) {
-            self.become_table(settings);
+            self.fields_mut().become_table(settings);
+        }
+    }
+
+    /// The hash as somebody sees it for whom fields are gone that have expired by now; 0 shows all.
+    pub fn live(&self, now_ms: u64) -> Live<'_> {
+        Live::new(self, now_ms)
+    }
+
+    /// When a field expires, in milliseconds since 1970, if it does.
+    pub fn expiry_ms(&self, name: &[u8]) -> Option<u64> {
+        match self {
+            Self::Timed(timed) => timed.expiry_ms(name),
+            Self::Packed(_) | Self::Table(_) => None,
+        }
+    }
+
+    /// When the first field expires, if any does.
+    pub fn first_expiry_ms(&self) -> Option<u64> {
+        match self {
+            Self::Timed(timed) => timed.first_expiry_ms(),
+            Self::Packed(_) | Self::Table(_) => None,
+        }
+    }
+
+    /// How many fields expire.
+    pub fn expiring_len(&self) -> usize {
+        match self {
+            Self::Timed(timed) => timed.expiring_len(),
+            Self::Packed(_) | Self::Table(_) => 0,
+        }
+    }
+
+    /// Says when a field expires, in milliseconds since 1970 up to [`EXPIRY_MAX_MS`], or that it does not. The field is there.
+    pub fn set_expiry(&mut self, name: &[u8], expiry_ms: Option<u64>, settings: Settings<'_>) {
+        debug_assert!(self.contains(name), "a field that is there");
+        if let Self::Timed(timed) = self {
+            timed.set_expiry(name, expiry_ms, settings);
+        } else if expiry_ms.is_some() {
+            let mut timed = Box::new(Timed::new(std::mem::take(self)));
+            timed.set_expiry(name, expiry_ms, settings);
+            *self = Self::Timed(timed);
+        }
+    }
+
+    /// Takes out fields that have expired by now, those that did first, `limit` at the most, and gives their names to `visit`.
+    /// Returns how many.
+    pub fn remove_due(
+        &mut self,
+        now_ms: u64,
+        limit: usize,
+        settings: Settings<'_>,
+        visit: impl FnMut(&[u8]),
+    ) -> usize {
+        match self {
+            Self::Timed(timed) => timed.remove_due(now_ms, limit, settings, visit),
+            Self::Packed(_) | Self::Table(_) => 0,
+        }
+    }
+
+    /// The fields without their expiries.
+    fn fields(&self) -> &Self {
+        match self {
+            Self::Timed(timed) => &timed.fields,
+            Self::Packed(_) | Self::Table(_) => self,
+        }
+    }
+
+    fn fields_mut(&mut self) -> &mut Self {
+        match self {
+            Self::Timed(timed) => &mut timed.fields,
+            Self::Packed(_) | Self::Table(_) => self,
         }
     }
 
     /// The value of a field.
     pub fn value(&self, name: &[u8]) -> Option<Element<'_>> {
         match self {
+            Self::Timed(timed) => timed.fields.value(name),
             Self::Packed(listpack) => {
                 let at = listpack.find(listpack.first(), name, 1)?;
                 listpack.next(at).map(|at| listpack.get(at))
@@ -72,13 +154,22 @@ impl Hash {
     /// Whether there is such a field.
     pub fn contains(&self, name: &[u8]) -> bool {
         match self {
+            Self::Timed(timed) => timed.fields.contains(name),
             Self::Packed(listpack) => listpack.find(listpack.first(), name, 1).is_some(),
             Self::Table(fields) => fields.value(name).is_some(),
         }
     }
 
-    /// Sets the value of a field. True if the field is new.
+    /// Sets the value of a field, which does not expire then. True if the field is new.
     pub fn set(&mut self, name: &[u8], value: &[u8], settings: Settings<'_>) -> bool {
+        if let Self::Timed(timed) = self {
+            timed.set_expiry(name, None, settings);
+        }
+        self.set_and_keep_expiry(name, value, settings)
+    }
+
+    /// Sets the value of a field. True if the field is new.
+    pub fn set_and_keep_expiry(&mut self, name: &[u8], value: &[u8], settings: Settings<'_>) -> bool {
         let limits = settings.limits;
         if let Self::Packed(listpack) = self {
             let max_bytes = limits.hash_max_listpack_value_bytes;
@@ -88,6 +179,7 @@ impl Hash {
             }
         }
         match self {
+            Self::Timed(timed) => timed.fields.set_and_keep_expiry(name, value, settings),
             Self::Table(fields) => fields.set(name, value),
             Self::Packed(listpack) => {
                 let found = listpack.find(listpack.first(), name, 1);
@@ -108,6 +200,10 @@ impl Hash {
     /// Takes a field out. False if it was not there.
     pub fn remove(&mut self, name: &[u8], settings: Settings<'_>) -> bool {
         match self {
+            Self::Timed(timed) => {
+                timed.set_expiry(name, None, settings);
+                timed.fields.remove(name, settings)
+            }
             Self::Packed(listpack) => match listpack.find(listpack.first(), name, 1) {
                 Some(at) => listpack.remove(at, 2) > 0,
                 None => false,
@@ -119,6 +215,7 @@ impl Hash {
     /// All fields with their values: those of a listpack in its order, those of a table in no order.
     pub fn iter(&self) -> Box<dyn Iterator<Item = (Element<'_>, Element<'_>)> + '_> {
         match self {
+            Self::Timed(timed) => timed.fields.iter(),
             Self::Packed(listpack) => {
                 let mut elements = listpack.iter();
                 Box::new(std::iter::from_fn(move || Some((elements.next()?, elements.next()?))))
@@ -132,7 +229,7 @@ impl Hash {
     /// Visits fields from `cursor` on, about `count`, but all at once if they are not in a table. Returns the cursor to go
     /// on with, 0 at the end. Every field that is there from start to end is visited.
     pub fn scan(&self, cursor: u64, count: usize, mut visit: impl FnMut(Element<'_>, Element<'_>)) -> u64 {
-        if let Self::Table(fields) = self {
+        if let Self::Table(fields) = self.fields() {
             return fields
                 .scan(cursor, count, |name, value| visit(Element::Bytes(name), Element::Bytes(value)));
         }
@@ -143,6 +240,7 @@ impl Hash {
     /// A random field with its value; `None` if there are none.
     pub fn random(&self, rng: &mut Rng) -> Option<(Element<'_>, Element<'_>)> {
         match self {
+            Self::Timed(timed) => timed.fields.random(rng),
             Self::Packed(listpack) => {
                 let at = listpack.seek(2 * rng.index(self.len()) as i64)?;
                 pair_at(listpack, at)
@@ -155,14 +253,15 @@ impl Hash {
 
     /// Visits `count` random fields, of which some may be the same, until `visit` returns false.
     pub fn draw(&self, count: u64, rng: &mut Rng, mut visit: impl FnMut(Element<'_>, Element<'_>) -> bool) {
-        let places: Vec<At> = match self {
+        let fields = self.fields();
+        let places: Vec<At> = match fields {
             Self::Packed(listpack) if count > 1 => listpack.places().step_by(2).collect(),
             _ => Vec::new(),
         };
         for _ in 0..count {
-            let pair = match (self, rng.choose(&places)) {
+            let pair = match (fields, rng.choose(&places)) {
                 (Self::Packed(listpack), Some(at)) => pair_at(listpack, *at),
-                _ => self.random(rng),
+                _ => fields.random(rng),
             };
             if !pair.is_some_and(|(name, value)| visit(name, value)) {
                 return;
@@ -172,7 +271,7 @@ impl Hash {
 
     /// Visits `count` different random fields; all if there are not so many.
     pub fn sample(&self, count: usize, rng: &mut Rng, mut visit: impl FnMut(Element<'_>, Element<'_>)) {
-        if let Self::Table(fields) = self {
+        if let Self::Table(fields) = self.fields() {
             fields.sample(count, rng, |name, value| visit(Element::Bytes(name), Element::Bytes(value)));
             return;
         }
@@ -182,9 +281,9 @@ impl Hash {
 
     /// The fields' table, if they are in one.
     pub fn table(&self) -> Option<&Fields> {
-        match self {
-            Self::Packed(_) => None,
+        match self.fields() {
             Self::Table(fields) => Some(fields),
+            Self::Packed(_) | Self::Timed(_) => None,
         }
     }
 
@@ -208,6 +307,7 @@ impl Collection for Hash {
         match self {
             Self::Packed(listpack) => listpack.len() / 2,
             Self::Table(fields) => fields.len(),
+            Self::Timed(timed) => timed.fields.len(),
         }
     }
 
@@ -215,6 +315,8 @@ impl Collection for Hash {
         match self {
             Self::Packed(_) => "listpack",
             Self::Table(_) => "hashtable",
+            Self::Timed(timed) if timed.fields.table().is_none() => "listpackex",
+            Self::Timed(_) => "hashtable",
         }
     }
 
@@ -222,6 +324,7 @@ impl Collection for Hash {
         match self {
             Self::Packed(listpack) => listpack.size_bytes(),
             Self::Table(fields) => fields.size_bytes(samples),
+            Self::Timed(timed) => timed.size_bytes(samples),
         }
     }
 
@@ -230,6 +333,9 @@ impl Collection for Hash {
             let mut pair = Digest::default();
             name.with_text(|name| pair.mix(name));
             value.with_text(|value| pair.mix(value));
+            if name.with_text(|name| self.expiry_ms(name)).is_some() {
+                pair.xor(FIELD_EXPIRES);
+            }
             digest.xor(&pair.0);
         }
     }
@@ -238,6 +344,7 @@ impl Collection for Hash {
         match self {
             Self::Packed(_) => 1,
             Self::Table(fields) => fields.len(),
+            Self::Timed(timed) => timed.free_effort(),
         }
     }
 }

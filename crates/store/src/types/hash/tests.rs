@@ -177,4 +177,69 @@ proptest! {
         prop_assert_eq!(&texts(&hash), &model);
         prop_assert_eq!(&texts(&hash.clone()), &model);
     }
+
+    #[test]
+    fn a_hash_with_expiries_does_what_a_map_does(
+        steps in prop::collection::vec((0..8u8, 0..12u8, 0..40u64), 0..150),
+        entries in prop_oneof![Just(0usize), Just(5), Just(1000)],
+        limit in 1..20usize,
+    ) {
+        let limits = limits(entries, 250);
+        let settings = settings(&limits);
+        let mut hash = Hash::default();
+        let mut model: BTreeMap<Vec<u8>, (u64, Option<u64>)> = BTreeMap::new();
+        let mut now = 0;
+        for (kind, name, number) in steps {
+            let name = format!("f{name}").into_bytes();
+            match kind {
+                0 | 1 => {
+                    let is_new = hash.set(&name, number.to_string().as_bytes(), settings);
+                    prop_assert_eq!(is_new, model.insert(name, (number, None)).is_none());
+                }
+                2 => {
+                    let is_new = hash.set_and_keep_expiry(&name, number.to_string().as_bytes(), settings);
+                    prop_assert_eq!(is_new, !model.contains_key(&name));
+                    model.entry(name).or_default().0 = number;
+                }
+                3 => prop_assert_eq!(hash.remove(&name, settings), model.remove(&name).is_some()),
+                4 | 5 => {
+                    let expiry_ms = (kind == 4).then_some(now + number);
+                    if let Some(field) = model.get_mut(&name) {
+                        field.1 = expiry_ms;
+                        hash.set_expiry(&name, expiry_ms, settings);
+                    }
+                }
+                6 => now += number / 4,
+                _ => {
+                    let mut due: Vec<_> = model
+                        .iter()
+                        .filter_map(|(name, (_, at))| at.filter(|at| *at <= now).map(|at| (at, name.clone())))
+                        .collect();
+                    due.sort();
+                    due.truncate(limit);
+                    let mut gone = Vec::new();
+                    let count = hash.remove_due(now, limit, settings, |name| gone.push(name.to_vec()));
+                    prop_assert_eq!(count, gone.len());
+                    prop_assert_eq!(&gone, &due.iter().map(|(_, name)| name.clone()).collect::<Vec<_>>());
+                    for name in &gone {
+                        model.remove(name);
+                    }
+                }
+            }
+            let is_shown = |(_, at): &(u64, Option<u64>)| at.is_none_or(|at| at > now);
+            let shown: BTreeMap<_, _> = model.iter().filter(|(_, field)| is_shown(field)).collect();
+            let live = hash.live(now);
+            prop_assert_eq!((hash.len(), live.len()), (model.len(), shown.len()));
+            prop_assert_eq!(hash.first_expiry_ms(), model.values().filter_map(|(_, at)| *at).min());
+            prop_assert_eq!(live.random(&mut Rng::new(number)).is_some(), !shown.is_empty());
+            for (name, (value, at)) in &model {
+                prop_assert_eq!(hash.expiry_ms(name), *at);
+                let expected = shown.contains_key(name).then(|| value.to_string().into_bytes());
+                prop_assert_eq!(live.contains(name), expected.is_some());
+                prop_assert_eq!(live.value(name).map(Element::to_vec), expected);
+            }
+            let listed: BTreeSet<_> = live.iter().map(|(name, _)| name.to_vec()).collect();
+            prop_assert_eq!(listed, shown.keys().map(|name| name.to_vec()).collect::<BTreeSet<_>>());
+        }
+    }
 }
