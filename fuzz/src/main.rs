@@ -6,6 +6,7 @@
 // A tool for the terminal.
 #![allow(clippy::print_stdout)]
 
+use shoal_fuzz::memory::{bound, peak_of};
 use shoal_fuzz::{Mutator, TARGETS, Target, corpus};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -52,11 +53,16 @@ fn fuzz(target: &Target, seed: u64, limit: Duration) -> bool {
     while began.elapsed() < limit {
         let input = mutator.draw(&inputs);
         let input_began = Instant::now();
-        let outcome = std::panic::catch_unwind(|| (target.run)(&input));
+        let outcome = std::panic::catch_unwind(|| peak_of(|| (target.run)(&input)));
         let is_slow = input_began.elapsed() > SLOW;
+        let is_large = outcome.as_ref().is_ok_and(|peak| *peak > bound(input.len()));
         count += 1;
-        if outcome.is_err() || is_slow {
-            let what = if is_slow { "slow" } else { "panic" };
+        if outcome.is_err() || is_slow || is_large {
+            let what = match (is_slow, is_large) {
+                (true, _) => "slow",
+                (_, true) => "too much memory",
+                _ => "panic",
+            };
             println!("{}: {what} after {count} inputs; {}", target.name, keep(target, &input));
             return false;
         }

@@ -6,9 +6,14 @@ use shoal_formats::intset::Intset;
 use shoal_formats::ziplist::Ziplist;
 use shoal_formats::zipmap::Zipmap;
 use shoal_formats::{aof, dump_payload, listpack, rdb};
+use shoal_machine::{Monotonic, Now};
 use shoal_protocol::request::{Limits, RequestReader};
 use shoal_protocol::value::{Decoder, Value};
 use shoal_replication::{Framing, Handshake, HandshakeSettings, Transfer};
+
+use shoal_store::digest::keyspace_digest;
+use shoal_store::snapshot::{BuildOptions, LoadOptions, Loader};
+use shoal_store::{Hasher, Keyspace, Layout, StoreOptions};
 
 /// An entry by name.
 pub struct Target {
@@ -23,7 +28,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "resp", run: requests },
     Target { name: "reply", run: replies },
     Target { name: "bus", run: shoal_cluster::wire::fuzz_bus },
-    Target { name: "rdb", run: rdb::fuzz_rdb },
+    Target { name: "rdb", run: snapshots },
     Target { name: "restore", run: payload },
     Target { name: "value", run: crate::values::value },
     Target { name: "packed", run: crate::values::packed },
@@ -81,6 +86,22 @@ fn replies(data: &[u8]) {
     };
     let (whole, pieces) = (read(data.len()), read(usize::from(first)));
     assert_eq!(whole.0, pieces.0, "pieces give the same replies as the whole");
+}
+
+/// The first byte is the length of the pieces, the rest a file: read, and loaded.
+fn snapshots(data: &[u8]) {
+    rdb::fuzz_rdb(data);
+    let Some((&first, data)) = data.split_first() else { return };
+    let load = |piece: usize| {
+        let hasher = Hasher::new(1, 2);
+        let mut keyspace = Keyspace::new(16, Layout::Single, hasher);
+        let build = BuildOptions::new(&StoreOptions::default(), hasher);
+        let now = Now { monotonic: Monotonic(0), unix_us: 1_700_000_000_000_000 };
+        let mut loader = Loader::new(LoadOptions { check_checksum: false, ..LoadOptions::new(now, build) });
+        let end = data.chunks(piece.max(1)).find_map(|bytes| loader.feed(&mut keyspace, bytes).err());
+        (keyspace_digest(&keyspace), end)
+    };
+    assert_eq!(load(data.len()), load(usize::from(first)), "pieces give the same keys as the whole");
 }
 
 /// What RESTORE is given: as it is, and as a value without version and checksum.

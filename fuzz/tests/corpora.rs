@@ -1,5 +1,6 @@
 //! Every input of every corpus passes its entry, and so do a few thousand changed ones.
 
+use shoal_fuzz::memory::{bound, peak_of};
 use shoal_fuzz::{Mutator, TARGETS, corpus};
 
 const CHANGED: usize = 3000;
@@ -23,7 +24,10 @@ fn changed_inputs_pass() {
         let mut mutator = Mutator::new(7);
         for number in 0..CHANGED {
             let input = mutator.draw(&inputs);
-            let outcome = std::panic::catch_unwind(|| (target.run)(&input));
+            let outcome = std::panic::catch_unwind(|| {
+                let peak = peak_of(|| (target.run)(&input));
+                assert!(peak <= bound(input.len()), "{peak} bytes");
+            });
             assert!(outcome.is_ok(), "{}, input {number}: {}", target.name, input.escape_ascii());
         }
     }

@@ -15,13 +15,16 @@ mod aof;
 pub use aof::TestAof;
 
 mod memory;
+mod show;
+
+pub use show::show;
 
 use crate::action::Action;
 use crate::clients::Handle;
 use crate::dispatch::Verdict;
 use crate::host::{
     AofHealth, ClusterAnswer, Crash, Exchange, Exchanged, Host, LogLevel, ProcessFacts, SnapshotContext,
-    SnapshotReport, SnapshotStart, SnapshotTarget,
+    SnapshotProgress, SnapshotReport, SnapshotStart, SnapshotTarget,
 };
 use crate::node::{Node, NodeIdentity, NodeSettings};
 use shoal_cluster::view::{NodeFacts, NodeKey, SlotOwners, ViewRole};
@@ -31,7 +34,7 @@ use shoal_cluster::{
 };
 use shoal_config::{AppendFsync, Change, Config, SetContext, SetError};
 use shoal_machine::{Monotonic, Now};
-use shoal_protocol::quoting::{quote, split_arguments};
+use shoal_protocol::quoting::split_arguments;
 use shoal_protocol::value::{Decoder, Value};
 use shoal_protocol::{ErrorReply, OwnedRequest};
 use shoal_session::{Close, Identity};
@@ -64,6 +67,10 @@ pub struct TestHost {
     pub snapshots: Vec<SnapshotTarget>,
     /// What stands in the snapshots that were begun.
     pub images: Vec<Vec<u8>>,
+    /// What the process that writes a snapshot says of itself.
+    pub progress: SnapshotProgress,
+    /// How often the snapshot file was removed.
+    pub removed_snapshots: usize,
     /// How many snapshots were to be cancelled.
     pub cancelled_snapshots: usize,
     /// The append-only file.
@@ -120,6 +127,8 @@ impl Default for TestHost {
             snapshot_file: Vec::new(),
             snapshots: Vec::new(),
             images: Vec::new(),
+            progress: SnapshotProgress::default(),
+            removed_snapshots: 0,
             cancelled_snapshots: 0,
             aof: TestAof::default(),
             applied: Vec::new(),
@@ -193,6 +202,15 @@ impl Host for TestHost {
         self.snapshots.push(target);
         self.images.push(Snapshot::new(keyspace, &context.options).to_vec());
         Ok(SnapshotStart { process_id: 4711, fork_us: 123 })
+    }
+
+    fn snapshot_progress(&self) -> SnapshotProgress {
+        self.progress
+    }
+
+    fn remove_snapshot(&mut self) -> Result<(), String> {
+        self.removed_snapshots += 1;
+        Ok(())
     }
 
     fn cancel_snapshot(&mut self) {
@@ -731,35 +749,6 @@ impl shoal_config::Surroundings for NoSurroundings {
 
     fn enter_directory(&mut self, path: &str) -> Result<String, String> {
         Ok(path.to_owned())
-    }
-}
-
-/// A reply on one line.
-pub fn show(value: &Value) -> String {
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let list = |values: &[Value]| {
-        let shown: Vec<String> = values.iter().map(show).collect();
-        format!("[{}]", shown.join(", "))
-    };
-    match value {
-        Value::Simple(bytes) => format!("+{}", text(bytes)),
-        Value::Error(bytes) => format!("-{}", text(bytes)),
-        Value::Integer(integer) => format!(":{integer}"),
-        Value::Bulk(bytes) => quote(bytes),
-        Value::Null(_) => "nil".to_owned(),
-        Value::Array(values) => list(values),
-        Value::Set(values) => format!("~{}", list(values)),
-        Value::Push(values) => format!(">{}", list(values)),
-        Value::Map(pairs) => {
-            let shown: Vec<String> =
-                pairs.iter().map(|(key, value)| format!("{}: {}", show(key), show(value))).collect();
-            format!("{{{}}}", shown.join(", "))
-        }
-        Value::Double(number) => format!(",{number}"),
-        Value::Boolean(true) => "#t".to_owned(),
-        Value::Boolean(false) => "#f".to_owned(),
-        Value::BigNumber(number) => format!("({number}"),
-        Value::Verbatim { format, text: bytes } => format!("={}:{}", text(format), quote(bytes)),
     }
 }
 

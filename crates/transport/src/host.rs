@@ -17,7 +17,7 @@ use shoal_config::{AppendFsync, Change, Config, SetError};
 use shoal_machine::Now;
 use shoal_node::{
     AofHealth, ClusterAnswer, Crash, Exchange, Exchanged, Host, LinkBuffer, LogLevel, ProcessFacts,
-    SnapshotContext, SnapshotStart, SnapshotTarget,
+    SnapshotContext, SnapshotProgress, SnapshotStart, SnapshotTarget,
 };
 use shoal_store::{Garbage, Keyspace};
 use std::collections::BTreeMap;
@@ -145,6 +145,14 @@ impl Host for ShellHost {
         self.snapshots.begin(&self.registry, &listeners, keyspace, target, context)
     }
 
+    fn snapshot_progress(&self) -> SnapshotProgress {
+        self.snapshots.progress()
+    }
+
+    fn remove_snapshot(&mut self) -> Result<(), String> {
+        self.disk.remove(std::path::Path::new(&self.snapshots.file_name)).map_err(|error| error.to_string())
+    }
+
     fn cancel_snapshot(&mut self) {
         self.snapshots.cancel();
     }
@@ -168,7 +176,8 @@ impl Host for ShellHost {
         name: &str,
     ) -> Result<u64, String> {
         let path = self.aof.prepare(name)?;
-        crate::snapshot::write_file(&*self.disk, keyspace, context, &disk::temporary_beside(&path), &path)
+        let temporary = disk::temporary_beside(&path);
+        crate::snapshot::write_file(&*self.disk, keyspace, context, (&temporary, &path), &mut |_| ())
     }
 
     fn adopt_aof_base(&mut self, process_id: u32, name: &str) -> Result<u64, String> {

@@ -13,6 +13,7 @@
 
 mod aof;
 mod bus;
+mod child_report;
 mod clock;
 mod connection;
 pub mod disk;

@@ -11,11 +11,14 @@
 
 #![allow(unsafe_code)]
 
+use crate::child_report::{ChildReport, Reporter};
 use crate::disk::{self, Disk, DiskWriter, ReadFile, SharedDisk};
 use crate::server::SNAPSHOT;
 use mio::unix::pipe;
 use mio::{Interest, Registry};
-use shoal_node::{Handle, Node, SnapshotContext, SnapshotReport, SnapshotStart, SnapshotTarget};
+use shoal_node::{
+    Handle, Node, SnapshotContext, SnapshotProgress, SnapshotReport, SnapshotStart, SnapshotTarget,
+};
 use shoal_store::Keyspace;
 use shoal_store::snapshot::Snapshot;
 use std::io::{self, BufWriter, Read, Write};
@@ -65,19 +68,21 @@ pub struct SnapshotWriter {
     pub file_name: String,
     disk: SharedDisk,
     child: Option<Child>,
+    /// What the child says of itself, or the last one has said.
+    report: Option<ChildReport>,
     sends: Vec<FileSend>,
 }
 
 impl SnapshotWriter {
     pub fn new(disk: SharedDisk, file_name: String) -> Self {
-        Self { file_name, disk, child: None, sends: Vec::new() }
+        Self { file_name, disk, child: None, report: None, sends: Vec::new() }
     }
 
     /// Writes the file while everybody waits; its size in bytes.
     pub fn save(&self, keyspace: &Keyspace, context: &SnapshotContext) -> Result<u64, String> {
         let path = Path::new(&self.file_name);
         let temporary = temporary_of(std::process::id(), SnapshotTarget::File, path);
-        write_file(&*self.disk, keyspace, context, &temporary, path)
+        write_file(&*self.disk, keyspace, context, (&temporary, path), &mut |_| ())
     }
 
     /// Gives the file to `take`, piece by piece, until that says true.
@@ -106,6 +111,8 @@ impl SnapshotWriter {
         }
         let (sender, mut receiver) = pipe::new().map_err(|error| error.to_string())?;
         registry.register(&mut receiver, SNAPSHOT, Interest::READABLE).map_err(|error| error.to_string())?;
+        // Without the page the snapshot is written all the same; only its progress is not known.
+        self.report = ChildReport::new().ok();
         let path = PathBuf::from(&self.file_name);
         let began = Instant::now();
         // SAFETY: the child below keeps to what is allowed after a fork of a process with threads: see the module's
@@ -118,7 +125,8 @@ impl SnapshotWriter {
                     // SAFETY: the child has a copy of its own of each descriptor, and does not accept connections.
                     unsafe { libc::close(listener) };
                 }
-                let code = run_child(&*self.disk, keyspace, context, target, &path, sender);
+                let code =
+                    run_child(&*self.disk, keyspace, context, (target, &path), sender, self.report.as_ref());
                 exit_at_once(code)
             }
             process_id => {
@@ -137,6 +145,11 @@ impl SnapshotWriter {
                 Ok(SnapshotStart { process_id: process_id.unsigned_abs(), fork_us })
             }
         }
+    }
+
+    /// What the child says of itself, or the last one has said.
+    pub fn progress(&self) -> SnapshotProgress {
+        self.report.as_ref().map(ChildReport::progress).unwrap_or_default()
     }
 
     /// Ends the child, if there is one.
@@ -177,7 +190,11 @@ impl SnapshotWriter {
             return Progress::Nothing;
         }
         let Some(child) = self.child.take() else { return Progress::Nothing };
-        Progress::Ended(finish(&*self.disk, child, &self.file_name))
+        let copied_bytes = self.progress().copied_bytes;
+        Progress::Ended(
+            finish(&*self.disk, child, &self.file_name)
+                .map(|size_bytes| SnapshotReport { size_bytes, copied_bytes }),
+        )
     }
 
     /// Begins to give the file to a replica.
@@ -241,22 +258,33 @@ fn run_child(
     disk: &dyn Disk,
     keyspace: &Keyspace,
     context: &SnapshotContext,
-    target: SnapshotTarget,
-    path: &Path,
+    (target, path): (SnapshotTarget, &Path),
     mut pipe: pipe::Sender,
+    report: Option<&ChildReport>,
 ) -> i32 {
+    let mut reporter = report.map(Reporter::new);
+    let progress = &mut |keys| {
+        if let Some(reporter) = &mut reporter {
+            reporter.wrote(keys);
+        }
+    };
     // The executor's signals are not the child's; by default USR1 ends it.
     let written = match target {
-        SnapshotTarget::Stream => write_stream(keyspace, context, &mut pipe),
+        SnapshotTarget::Stream => write_stream(keyspace, context, &mut pipe, progress),
         SnapshotTarget::File => {
-            write_file(disk, keyspace, context, &temporary_of(std::process::id(), target, path), path)
+            let temporary = temporary_of(std::process::id(), target, path);
+            write_file(disk, keyspace, context, (&temporary, path), progress)
         }
         SnapshotTarget::AofBase => {
             let process_id = std::process::id();
             let temporary = temporary_of(process_id, target, path);
-            write_file(disk, keyspace, context, &temporary, &crate::aof::child_file(process_id))
+            write_file(disk, keyspace, context, (&temporary, &crate::aof::child_file(process_id)), progress)
         }
     };
+    // While the pipe is open the parent does not wait for the end of this process.
+    if let Some(reporter) = &mut reporter {
+        reporter.look();
+    }
     match written {
         Ok(_) => 0,
         Err(reason) => {
@@ -281,28 +309,30 @@ fn write_stream(
     keyspace: &Keyspace,
     context: &SnapshotContext,
     pipe: &mut pipe::Sender,
+    progress: &mut dyn FnMut(u64),
 ) -> Result<u64, String> {
     let blocking = pipe.set_nonblocking(false);
     blocking.map_err(|error| error.to_string())?;
-    write_keys(keyspace, context, &mut BufWriter::with_capacity(FILE_CHUNK_BYTES, pipe), |_| Ok(()))
+    let mut writer = BufWriter::with_capacity(FILE_CHUNK_BYTES, pipe);
+    write_keys(keyspace, context, &mut writer, progress, |_| Ok(()))
 }
 
-/// Writes a file beside the final one and puts it in its place.
+/// Writes a file beside the final one and puts it in its place. `progress` hears of the keys that are written.
 pub fn write_file(
     disk: &dyn Disk,
     keyspace: &Keyspace,
     context: &SnapshotContext,
-    temporary: &Path,
-    path: &Path,
+    (temporary, path): (&Path, &Path),
+    progress: &mut dyn FnMut(u64),
 ) -> Result<u64, String> {
-    let attempt = || -> Result<u64, String> {
+    let mut attempt = || -> Result<u64, String> {
         let text = |error: io::Error| error.to_string();
         let file = disk.create(temporary).map_err(text)?;
         let mut unsynced = 0;
         let mut writer = BufWriter::with_capacity(WRITE_BUFFER_BYTES, DiskWriter(&*file));
-        let size = write_keys(keyspace, context, &mut writer, |count| {
+        let size = write_keys(keyspace, context, &mut writer, progress, |count| {
             unsynced += count;
-            if unsynced >= SYNC_EVERY_BYTES {
+            if context.sync_often && unsynced >= SYNC_EVERY_BYTES {
                 unsynced = 0;
                 file.sync()?;
             }
@@ -319,11 +349,12 @@ pub fn write_file(
     })
 }
 
-/// Writes all keys; the size in bytes. `written` hears of every piece.
+/// Writes all keys; the size in bytes. `progress` hears of the keys of every piece, `written` of its bytes.
 fn write_keys(
     keyspace: &Keyspace,
     context: &SnapshotContext,
     writer: &mut dyn Write,
+    progress: &mut dyn FnMut(u64),
     mut written: impl FnMut(usize) -> io::Result<()>,
 ) -> Result<u64, String> {
     let mut failure = None;
@@ -331,6 +362,7 @@ fn write_keys(
     let outcome = Snapshot::new(keyspace, &context.options).write_to(&mut |chunk| {
         let delay_us = context.key_delay_us.saturating_mul(chunk.keys - keys);
         keys = chunk.keys;
+        progress(keys);
         if delay_us > 0 {
             std::thread::sleep(std::time::Duration::from_micros(delay_us));
         }
@@ -347,8 +379,8 @@ fn write_keys(
     }
 }
 
-/// Waits for a child that has closed its pipe, and says how it went.
-fn finish(disk: &dyn Disk, child: Child, file_name: &str) -> Result<SnapshotReport, String> {
+/// Waits for a child that has closed its pipe, and says how it went: the size of the file.
+fn finish(disk: &dyn Disk, child: Child, file_name: &str) -> Result<u64, String> {
     let mut status = 0;
     // SAFETY: the process is a child of this one that has not been waited for; it has closed its pipe as the last thing.
     let waited = unsafe { libc::waitpid(child.process_id, &raw mut status, 0) };
@@ -359,7 +391,7 @@ fn finish(disk: &dyn Disk, child: Child, file_name: &str) -> Result<SnapshotRepo
             SnapshotTarget::File => disk.size(Path::new(file_name)).map_err(|error| error.to_string())?,
             SnapshotTarget::Stream | SnapshotTarget::AofBase => 0,
         };
-        return Ok(SnapshotReport { size_bytes, ..SnapshotReport::default() });
+        return Ok(size_bytes);
     }
     let _ = disk.remove(&child.temporary);
     if libc::WIFSIGNALED(status) {

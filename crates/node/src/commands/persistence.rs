@@ -121,7 +121,7 @@ fn shutdown(call: &mut NodeCall<'_>, mut arguments: Arguments<'_>) -> Outcome {
 #[cfg(test)]
 mod tests {
     use crate::action::{Action, ShutdownRequest};
-    use crate::host::{SnapshotReport, SnapshotTarget};
+    use crate::host::{SnapshotProgress, SnapshotReport, SnapshotTarget};
     use crate::testing::{Fixture, START_UNIX_US};
 
     #[test]
@@ -180,6 +180,61 @@ mod tests {
         ]);
         fixture.advance_ms(100);
         assert_eq!(fixture.host.snapshots.len(), 2);
+    }
+
+    #[test]
+    fn a_snapshot_in_the_background_tells_how_far_it_is() {
+        let mut fixture = Fixture::new();
+        fixture.run("MSET a 1 b 2 c 3 d 4");
+        let line = |fixture: &mut Fixture, name: &str| {
+            let text = fixture.text("INFO persistence");
+            text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).unwrap().to_owned()
+        };
+        assert_eq!(line(&mut fixture, "current_save_keys_total"), "0");
+        fixture.run("BGSAVE");
+        fixture.run("SET e 5");
+        fixture.host.progress = SnapshotProgress {
+            keys: 3,
+            copied_bytes: 5 << 20,
+            peak_copied_bytes: 7 << 20,
+            average_copied_bytes: 6 << 20,
+            age_s: 1,
+        };
+        for (name, value) in [
+            ("current_save_keys_processed", "3"),
+            ("current_save_keys_total", "4"),
+            ("current_fork_perc", "75.00"),
+            ("current_cow_size", "5242880"),
+            ("current_cow_peak", "7340032"),
+            ("current_cow_size_age", "1"),
+        ] {
+            assert_eq!(line(&mut fixture, name), value, "{name}");
+        }
+        fixture.end_snapshot(Ok(SnapshotReport::default()));
+        assert!(fixture.host.has_logged("Fork CoW for RDB: current 5 MB, peak 7 MB, average 6 MB"));
+        assert_eq!(line(&mut fixture, "current_save_keys_processed"), "0");
+    }
+
+    #[test]
+    fn a_file_for_replicas_only_is_removed_after_them() {
+        for (words, removed) in [("yes", 1), ("no", 0)] {
+            let mut fixture = Fixture::with_configuration(&[
+                ("save", "\"\""),
+                ("repl-diskless-sync", "no"),
+                ("rdb-del-sync-files", words),
+            ]);
+            let replica = fixture.connect();
+            fixture.send_as(replica, &["PSYNC", "?", "-1"]);
+            assert_eq!(fixture.host.snapshots, [SnapshotTarget::File]);
+            fixture.advance_ms(1000);
+            fixture.end_snapshot(Ok(SnapshotReport::default()));
+            fixture.advance_ms(1000);
+            assert_eq!(fixture.host.removed_snapshots, 0, "it is on its way to the replica");
+            fixture.node.file_sent(fixture.host.clock, &mut fixture.host, replica, Ok(()));
+            fixture.advance_ms(1000);
+            fixture.advance_ms(1000);
+            assert_eq!(fixture.host.removed_snapshots, removed);
+        }
     }
 
     #[test]
