@@ -43,6 +43,17 @@ pub fn cli_main(args: Vec<OsString>) -> i32 {
     }
 }
 
+/// The cluster manager of Redis 3 and 4, as `redis-trib.rb` and `shoal trib`. `args` are the arguments after the program's
+/// name; the result is the exit code.
+pub fn trib_main(args: Vec<OsString>) -> i32 {
+    match cluster::trib::run(&text::argument_bytes(args)) {
+        Ok(code) | Err(Exit(code)) => {
+            console::flush();
+            code
+        }
+    }
+}
+
 /// The load generator, as `redis-benchmark` and `shoal benchmark`. `args` are the arguments after the program's name; the
 /// result is the exit code.
 pub fn benchmark_main(args: Vec<OsString>) -> i32 {

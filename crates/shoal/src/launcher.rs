@@ -11,6 +11,7 @@
 //! What the options mean and how slots and replicas are laid out is decided in [`plan`], without side effects.
 
 mod client;
+mod create_cluster;
 mod directory;
 mod form;
 mod nodes;
@@ -25,6 +26,7 @@ use std::fmt;
 use std::io::{self, Write};
 use std::time::Duration;
 
+pub use create_cluster::{create_cluster_main, script as create_cluster_script};
 use directory::{DataDirectory, State};
 use nodes::{Nodes, stop_all};
 use options::{DirectoryOptions, UpOptions};

@@ -65,7 +65,12 @@ const NAMES: &[Name] = &[
         "checks and repairs an append-only file",
     ),
     name(Program::Trib, Some("redis-trib.rb"), Some("trib"), "the cluster manager of Redis 3 and 4"),
-    name(Program::CreateCluster, Some("create-cluster"), None, "the launcher of Redis's source tree"),
+    name(
+        Program::CreateCluster,
+        None,
+        Some("create-cluster"),
+        "the launcher of Redis's source tree; install-links writes its script",
+    ),
     name(Program::Nutcracker, Some("nutcracker"), None, "the proxy as twemproxy"),
     name(Program::Predixy, Some("predixy"), None, "the proxy as predixy"),
     name(Program::Up, None, Some("up"), "starts a cluster on this machine"),
@@ -109,20 +114,18 @@ fn start(program: Program, invoked: &str, arguments: Vec<OsString>) -> i32 {
         Program::Up => launcher::up_main(arguments),
         Program::Down => launcher::down_main(arguments),
         Program::Status => launcher::status_main(arguments),
+        Program::CreateCluster => launcher::create_cluster_main(arguments),
         Program::InstallLinks => install_links(&arguments),
         Program::Cli => shoal_cli::cli_main(arguments),
+        Program::Trib => shoal_cli::trib_main(arguments),
         Program::Benchmark => shoal_cli::benchmark_main(arguments),
         Program::CheckRdb => check_rdb_main(invoked, &arguments),
-        Program::Sentinel
-        | Program::CheckAof
-        | Program::Trib
-        | Program::CreateCluster
-        | Program::Nutcracker
-        | Program::Predixy
-        | Program::Proxy => complain(&format!(
-            "{invoked}: this program is not part of Shoal {} yet.\n",
-            env!("CARGO_PKG_VERSION")
-        )),
+        Program::Sentinel | Program::CheckAof | Program::Nutcracker | Program::Predixy | Program::Proxy => {
+            complain(&format!(
+                "{invoked}: this program is not part of Shoal {} yet.\n",
+                env!("CARGO_PKG_VERSION")
+            ))
+        }
     }
 }
 
@@ -167,7 +170,28 @@ fn install_links(arguments: &[OsString]) -> i32 {
         }
         report.push_str(&format!("{} -> {}\n", path.display(), target.display()));
     }
+    match write_script(directory, &target) {
+        Ok(line) => report.push_str(&line),
+        Err(text) => return complain(&text),
+    }
     say(&report)
+}
+
+/// Writes the script `create-cluster`. One that is there may have been edited, and stays.
+fn write_script(directory: &Path, target: &Path) -> Result<String, String> {
+    let path = directory.join("create-cluster");
+    let shown = path.display();
+    let is_link = path.symlink_metadata().is_ok_and(|metadata| metadata.is_symlink());
+    if path.exists() && !is_link {
+        return Ok(format!("{shown} is there already and stays as it is\n"));
+    }
+    if is_link {
+        let _ = std::fs::remove_file(&path);
+    }
+    let text = launcher::create_cluster_script(target.parent().unwrap_or(Path::new(".")));
+    let written = std::fs::write(&path, text)
+        .and_then(|()| std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)));
+    written.map(|()| format!("{shown}\n")).map_err(|error| format!("shoal: cannot write {shown}: {error}\n"))
 }
 
 fn help() -> String {

@@ -12,3 +12,5 @@ mod create;
 mod failover;
 #[path = "cluster/resharding.rs"]
 mod resharding;
+#[path = "cluster/tools.rs"]
+mod tools;

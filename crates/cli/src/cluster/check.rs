@@ -114,7 +114,7 @@ pub(super) fn views(members: &mut [Member]) -> Vec<Option<Vec<Node>>> {
 /// Checks a cluster and prints how it goes. Returns the findings.
 pub(super) fn check(cluster: &mut Cluster, search_multiple_owners: bool) -> Step<Findings> {
     print_headline(cluster);
-    cluster.members.iter().for_each(|member| out!("{}\n", member.node.describe()));
+    cluster.members.iter().for_each(|member| out!("{}\n", member.node.describe(cluster.style)));
     check_configuration(cluster, search_multiple_owners)
 }
 

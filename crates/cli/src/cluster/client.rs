@@ -6,7 +6,7 @@ use crate::connection::{Address, Connection, ConnectionError};
 use crate::console::{self, err};
 use crate::exit::{Exit, Step};
 use crate::modes::statistics::info_number;
-use crate::options::Options;
+use crate::options::{ManagerStyle, Options};
 use shoal_protocol::value::Value;
 
 /// A node and the connection to it.
@@ -18,6 +18,8 @@ pub(super) struct Member {
 /// All nodes of a cluster that can be reached, the one asked first at the front.
 pub(super) struct Cluster {
     pub members: Vec<Member>,
+    /// How it is shown.
+    pub style: ManagerStyle,
     /// Primaries with slots that others know and that could not be reached.
     pub unreachable_primaries: usize,
 }
@@ -164,7 +166,7 @@ impl Cluster {
                 members.push(member);
             }
         }
-        let mut cluster = Self { members, unreachable_primaries };
+        let mut cluster = Self { members, style: options.cluster.style, unreachable_primaries };
         cluster.count_replicas();
         Ok(cluster)
     }

@@ -7,7 +7,7 @@ use super::node::{Node, format_slots, parse_address};
 use super::plan::{Affinity, CreatePlan, PRIMARIES_MIN, plan_create};
 use crate::console::{self, err, out};
 use crate::exit::{Exit, Step, fail};
-use crate::options::Options;
+use crate::options::{ManagerStyle, Options};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, ToSocketAddrs};
 use std::time::{Duration, Instant};
@@ -25,6 +25,9 @@ const BUS_PORT_OFFSET: i64 = 10_000;
 
 /// Creates a cluster of the nodes at these addresses.
 pub(super) fn run(addresses: &[Vec<u8>], options: &Options) -> Step<i32> {
+    if options.cluster.style == ManagerStyle::Trib {
+        log(Level::Information, ">>> Creating cluster\n");
+    }
     let mut members = gather(addresses, options)?;
     let replicas = usize::try_from(options.cluster.replicas).unwrap_or(0);
     let hosts: Vec<_> = members.iter().map(|member| member.node.host.as_str()).collect();
@@ -35,7 +38,7 @@ pub(super) fn run(addresses: &[Vec<u8>], options: &Options) -> Step<i32> {
             return Ok(1);
         }
     };
-    print_plan(&members, &plan);
+    print_plan(&members, &plan, options.cluster.style);
     if !super::confirm("Can I set the above configuration?", options) {
         return Ok(0);
     }
@@ -48,7 +51,7 @@ pub(super) fn run(addresses: &[Vec<u8>], options: &Options) -> Step<i32> {
     }
     log(Level::Information, ">>> Sending CLUSTER MEET messages to join the cluster\n");
     meet(&mut members)?;
-    wait_for_join(&mut members);
+    wait_for_join(&mut members, options.cluster.style);
     for (replica, primary) in plan.primary_of.iter().enumerate() {
         let Some(primary) = primary else { continue };
         let primary_id = members[*primary].node.id.clone();
@@ -90,10 +93,18 @@ fn gather(addresses: &[Vec<u8>], options: &Options) -> Step<Vec<Member>> {
     Ok(members)
 }
 
-fn print_plan(members: &[Member], plan: &CreatePlan) {
+fn print_plan(members: &[Member], plan: &CreatePlan, style: ManagerStyle) {
     log(Level::Information, &format!(">>> Performing hash slots allocation on {} nodes...\n", members.len()));
+    if style == ManagerStyle::Trib {
+        out!("Using {} masters:\n", plan.primaries.len());
+    }
     for (index, primary) in plan.primaries.iter().enumerate() {
-        out!("Master[{index}] -> Slots {} - {}\n", primary.first_slot, primary.last_slot);
+        match style {
+            ManagerStyle::Cli => {
+                out!("Master[{index}] -> Slots {} - {}\n", primary.first_slot, primary.last_slot);
+            }
+            ManagerStyle::Trib => out!("{}\n", members[primary.node].node.address()),
+        }
     }
     for (index, (replica, primary)) in plan.assigned.iter().enumerate() {
         if index == plan.regular_count {
@@ -120,7 +131,8 @@ fn print_plan(members: &[Member], plan: &CreatePlan) {
             out!("S: {id} {address}\n   replicates {}\n", members[primary].node.id);
         } else if let Some(primary) = plan.primaries.iter().find(|primary| primary.node == index) {
             let slots: Vec<_> = (primary.first_slot..=primary.last_slot).collect();
-            out!("M: {id} {address}\n   slots:{} ({} slots) master\n", format_slots(&slots), slots.len());
+            let ranges = format_slots(&slots, style);
+            out!("M: {id} {address}\n   slots:{ranges} ({} slots) master\n", slots.len());
         }
     }
 }
@@ -166,8 +178,9 @@ pub(super) fn meet_words(node: &Node) -> Step<Vec<String>> {
 }
 
 /// Waits until every node knows every other one, and all agree about the slots.
-pub(super) fn wait_for_join(members: &mut [Member]) {
-    out!("Waiting for the cluster to join\n");
+pub(super) fn wait_for_join(members: &mut [Member], style: ManagerStyle) {
+    out!("Waiting for the cluster to join{}", if style == ManagerStyle::Trib { "" } else { "\n" });
+    console::flush();
     let patience_s = JOIN_COMPLAINT_S + (members.len() as f64 * JOIN_COMPLAINT_PER_NODE_S) as u64;
     let patience = Duration::from_secs(patience_s);
     let (mut last_dot, mut last_complaint) = (Instant::now(), Instant::now());

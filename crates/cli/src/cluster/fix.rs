@@ -24,7 +24,7 @@ pub(super) fn run(arguments: &[Vec<u8>], options: &Options) -> Step<i32> {
     let mut cluster = super::load(arguments, options)?;
     KeyCounts::collect(&mut cluster)?.print(&cluster);
     check::print_headline(&cluster);
-    cluster.members.iter().for_each(|member| out!("{}\n", member.node.describe()));
+    cluster.members.iter().for_each(|member| out!("{}\n", member.node.describe(cluster.style)));
     let views = check::views(&mut cluster.members);
     let mut findings = check::diagnose(&cluster.nodes(), &views);
     let mut is_sound = findings.consistent;
@@ -281,6 +281,7 @@ fn cover(cluster: &mut Cluster, uncovered: &[u16], options: &Options) -> Step<us
         (with(|count| count == 0), with(|count| count == 1), with(|count| count > 1));
     let mut fixed = 0;
     if ask(
+        cluster,
         "The following uncovered slots have no keys across the cluster:",
         &none,
         "Fix these slots by covering with a random node?",
@@ -294,6 +295,7 @@ fn cover(cluster: &mut Cluster, uncovered: &[u16], options: &Options) -> Step<us
         }
     }
     if ask(
+        cluster,
         "The following uncovered slots have keys in just one node:",
         &single,
         "Fix these slots by covering with those nodes?",
@@ -306,6 +308,7 @@ fn cover(cluster: &mut Cluster, uncovered: &[u16], options: &Options) -> Step<us
         }
     }
     if ask(
+        cluster,
         "The following uncovered slots have keys in multiple nodes:",
         &several,
         "Fix these slots by moving keys into a single node?",
@@ -427,10 +430,10 @@ fn addresses(cluster: &Cluster, indexes: &[usize]) -> String {
 }
 
 /// Shows slots and asks what to do with them; whatever the options say, this wants a yes.
-fn ask(headline: &str, slots: &[u16], question: &str) -> bool {
+fn ask(cluster: &Cluster, headline: &str, slots: &[u16], question: &str) -> bool {
     if slots.is_empty() {
         return false;
     }
-    out!("{headline}\n{}\n", format_slots(slots));
+    out!("{headline}\n{}\n", format_slots(slots, cluster.style));
     super::confirm_in_any_case(question)
 }

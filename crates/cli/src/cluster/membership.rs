@@ -1,13 +1,13 @@
 //! `--cluster add-node`, `del-node` and `set-timeout`: who belongs to a cluster, and what all of them are told.
 
 use super::check;
-use super::client::{Cluster, Member};
+use super::client::{CallError, Cluster, Member};
 use super::create::{meet_words, wait_for_join};
 use super::log::{Level, log};
 use super::node::{Node, parse_address};
 use crate::console::out;
 use crate::exit::{Exit, Step, fail};
-use crate::options::Options;
+use crate::options::{ManagerStyle, Options};
 use crate::text::{leading_integer, lossy};
 use shoal_protocol::value::Value;
 use std::time::{Duration, Instant};
@@ -37,7 +37,7 @@ pub(super) fn add_node(arguments: &[Vec<u8>], options: &Options) -> Step<i32> {
     member.require_cluster_mode()?;
     member.load()?;
     member.require_empty()?;
-    if primary.is_none() {
+    if primary.is_none() && cluster.style == ManagerStyle::Cli {
         copy_functions(&mut cluster.members[0], &mut member)?;
     }
     let address = member.node.address();
@@ -51,7 +51,7 @@ pub(super) fn add_node(arguments: &[Vec<u8>], options: &Options) -> Step<i32> {
         let node = cluster.members[primary].node.clone();
         wait_until_known(&mut member, &node.id)?;
         cluster.members.push(member);
-        wait_for_join(&mut cluster.members);
+        wait_for_join(&mut cluster.members, cluster.style);
         let text = format!(">>> Configure node as replica of {}.\n", node.address());
         log(Level::Information, &text);
         if let Some(member) = cluster.members.last_mut() {
@@ -158,8 +158,20 @@ pub(super) fn del_node(arguments: &[Vec<u8>], options: &Options) -> Step<i32> {
         }
         cluster.members[index].call_or_complain(&["CLUSTER", "FORGET", &id])?;
     }
-    log(Level::Information, ">>> Sending CLUSTER RESET SOFT to the deleted node.\n");
-    cluster.members[removed].call_or_complain(&["CLUSTER", "RESET", "SOFT"])?;
+    match cluster.style {
+        ManagerStyle::Cli => {
+            log(Level::Information, ">>> Sending CLUSTER RESET SOFT to the deleted node.\n");
+            cluster.members[removed].call_or_complain(&["CLUSTER", "RESET", "SOFT"])?;
+        }
+        ManagerStyle::Trib => {
+            log(Level::Information, ">>> SHUTDOWN the node.\n");
+            // The connection ends without a reply; an error is one that the node gave.
+            if let Err(CallError::Refused(error)) = cluster.members[removed].call(&["SHUTDOWN"]) {
+                log(Level::Error, &format!("[ERR] The node does not shut down: {error}\n"));
+                return Ok(1);
+            }
+        }
+    }
     Ok(0)
 }
 

@@ -19,11 +19,12 @@ mod plan;
 mod rebalance;
 mod reshard;
 mod slot_plan;
+pub(crate) mod trib;
 
 use crate::console::{self, err, out};
 use crate::exit::{Exit, Step, fail};
 use crate::format::OutputFormat;
-use crate::options::{Options, insert_standard_input};
+use crate::options::{ManagerStyle, Options, insert_standard_input};
 use crate::text::{leading_integer, lossy};
 use client::Cluster;
 use info::KeyCounts;
@@ -219,7 +220,9 @@ fn run_check(arguments: &[Vec<u8>], options: &Options) -> Step<i32> {
         out!("{report}\n");
         findings
     } else {
-        keys.print(&cluster);
+        if options.cluster.style == ManagerStyle::Cli {
+            keys.print(&cluster);
+        }
         check::check(&mut cluster, multiple_owners)?
     };
     Ok(i32::from(!findings.is_clean()))

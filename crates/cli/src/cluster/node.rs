@@ -3,6 +3,7 @@
 //! A line of CLUSTER NODES: `id host:port@bus-port[,hostname] flags primary-id ping pong epoch link slot …`, where a slot is
 //! `7`, `0-5460`, `[7->-id]` (leaving) or `[7-<-id]` (arriving).
 
+use crate::options::ManagerStyle;
 use crate::text::leading_integer;
 use shoal_protocol::slot::SLOT_COUNT;
 use std::collections::BTreeMap;
@@ -53,14 +54,14 @@ impl Node {
     }
 
     /// The node in two or three lines: `M: id host:port`, its slots, and its replicas or its primary.
-    pub(super) fn describe(&self) -> String {
+    pub(super) fn describe(&self, style: ManagerStyle) -> String {
         let role = if self.is_replica() { 'S' } else { 'M' };
         let flags: Vec<_> = self.flags.iter().filter(|flag| *flag != "myself").map(String::as_str).collect();
         let mut text = format!(
             "{role}: {} {}\n   slots:{} ({} slots) {}",
             self.id,
             self.address(),
-            format_slots(&self.slots),
+            format_slots(&self.slots, style),
             self.slots.len(),
             flags.join(",")
         );
@@ -130,13 +131,13 @@ fn parse_slots(word: &str, node: &mut Node) {
     }
 }
 
-/// Slots as ranges, for people: `[0-5460],[7000]`. The slots are in order.
-pub(super) fn format_slots(slots: &[u16]) -> String {
-    let ranges: Vec<_> = ranges(slots)
-        .into_iter()
-        .map(|(first, last)| if first == last { format!("[{first}]") } else { format!("[{first}-{last}]") })
-        .collect();
-    ranges.join(",")
+/// Slots as ranges, for people: `[0-5460],[7000]`, or without the brackets. The slots are in order.
+pub(super) fn format_slots(slots: &[u16], style: ManagerStyle) -> String {
+    let range = |(first, last)| {
+        let text = if first == last { format!("{first}") } else { format!("{first}-{last}") };
+        if style == ManagerStyle::Trib { text } else { format!("[{text}]") }
+    };
+    ranges(slots).into_iter().map(range).collect::<Vec<_>>().join(",")
 }
 
 /// Slots as ranges, first and last. The slots are in order.
@@ -180,7 +181,7 @@ e7d1eecce10fd6bb5eb35b9f99a514335d9ba9ca ::1:30001@31001 myself,master - 0 0 1 c
         assert_eq!((nodes[0].host.as_str(), nodes[0].port, nodes[0].bus_port), ("127.0.0.1", 30004, 31004));
         assert!(nodes[0].is_replica());
         assert_eq!(nodes[0].primary_id.as_deref(), Some("e7d1eecce10fd6bb5eb35b9f99a514335d9ba9ca"));
-        assert_eq!(format_slots(&nodes[1].slots), "[5461-5470],[5480]");
+        assert_eq!(format_slots(&nodes[1].slots, ManagerStyle::Cli), "[5461-5470],[5480]");
         assert_eq!(nodes[2].host, "::1");
         assert_eq!(nodes[2].slots.len(), 5461);
         assert_eq!(nodes[2].importing.get(&93).map(String::as_str), Some("67ed"));
@@ -213,12 +214,13 @@ e7d1eecce10fd6bb5eb35b9f99a514335d9ba9ca ::1:30001@31001 myself,master - 0 0 1 c
         let mut nodes = parse_nodes(NODES).unwrap();
         nodes[2].replica_count = 1;
         assert_eq!(
-            nodes[2].describe(),
+            nodes[2].describe(ManagerStyle::Cli),
             "M: e7d1eecce10fd6bb5eb35b9f99a514335d9ba9ca ::1:30001\n   slots:[0-5460] (5461 slots) master\n   \
              1 additional replica(s)"
         );
+        assert!(nodes[2].describe(ManagerStyle::Trib).contains("\n   slots:0-5460 (5461 slots) master\n"));
         assert_eq!(
-            nodes[0].describe(),
+            nodes[0].describe(ManagerStyle::Cli),
             "S: 07c37dfeb235213a872192d90877d0cd55635b91 127.0.0.1:30004\n   slots: (0 slots) slave\n   \
              replicates e7d1eecce10fd6bb5eb35b9f99a514335d9ba9ca"
         );

@@ -7,7 +7,7 @@ use super::moving::MoveOptions;
 use super::slot_plan::{Balance, Share, balance};
 use crate::console::{self, out};
 use crate::exit::{Exit, Step};
-use crate::options::Options;
+use crate::options::{ManagerStyle, Options};
 use serde_json::json;
 
 /// Loads, checks, plans and carries the plan out.
@@ -39,12 +39,13 @@ pub(super) fn run(arguments: &[Vec<u8>], options: &Options) -> Step<i32> {
     }
     let Some(plan) = plan else {
         let threshold = options.cluster.threshold;
-        let text =
-            format!("*** No rebalancing needed! All nodes are within the {threshold:.2}% threshold.\n");
+        let threshold = shown(threshold, threshold.fract() == 0.0, options);
+        let text = format!("*** No rebalancing needed! All nodes are within the {threshold}% threshold.\n");
         log(Level::Warning, &text);
         return Ok(0);
     };
-    let text = format!(">>> Rebalancing across {count} nodes. Total weight = {total_weight:.2}\n");
+    let total_weight = shown(total_weight, options.cluster.weights.is_empty(), options);
+    let text = format!(">>> Rebalancing across {count} nodes. Total weight = {total_weight}\n");
     log(Level::Information, &text);
     if options.verbose {
         for (node, balance) in &plan.balances {
@@ -67,6 +68,15 @@ pub(super) fn run(arguments: &[Vec<u8>], options: &Options) -> Step<i32> {
         out!("\n");
     }
     Ok(0)
+}
+
+/// A number as the manager prints it; `redis-trib.rb` knew whole ones.
+fn shown(number: f32, is_whole: bool, options: &Options) -> String {
+    match options.cluster.style {
+        ManagerStyle::Cli => format!("{number:.2}"),
+        ManagerStyle::Trib if is_whole => format!("{number:.0}"),
+        ManagerStyle::Trib => format!("{number:?}"),
+    }
 }
 
 /// The weight of every node: 1 unless it is given. A node is named by the beginning of its id.

@@ -74,7 +74,7 @@ fn carry_out_quietly(cluster: &mut Cluster, moves: &[Move], target: usize, optio
 
 fn show(cluster: &Cluster, count: usize, sources: &[usize], target: usize, moves: &[Move]) {
     let node = |index: usize| {
-        let text = cluster.members[index].node.describe();
+        let text = cluster.members[index].node.describe(cluster.style);
         text.lines().map(|line| format!("    {line}\n")).collect::<String>()
     };
     out!("\nReady to move {count} slots.\n  Source nodes:\n");

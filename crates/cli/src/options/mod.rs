@@ -61,11 +61,22 @@ pub(crate) enum StandardInput {
     Tag(Vec<u8>),
 }
 
+/// Whose words the manager speaks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum ManagerStyle {
+    /// Those of `redis-cli --cluster`.
+    #[default]
+    Cli,
+    /// Those of `redis-trib.rb`.
+    Trib,
+}
+
 /// The options of `--cluster`.
 #[derive(Clone, Debug)]
 pub(crate) struct ClusterOptions {
     /// The manager's command; `None` if this is not about the manager.
     pub command: Option<Vec<u8>>,
+    pub style: ManagerStyle,
     pub arguments: Vec<Vec<u8>>,
     /// Replicas per primary.
     pub replicas: i64,
@@ -109,6 +120,7 @@ impl Default for ClusterOptions {
     fn default() -> Self {
         Self {
             command: None,
+            style: ManagerStyle::default(),
             arguments: Vec::new(),
             replicas: 0,
             yes: false,

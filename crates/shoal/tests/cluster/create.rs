@@ -220,7 +220,7 @@ fn assert_dialogue(text: &str, cluster: &Cluster) {
 }
 
 /// Text without the colours of a terminal.
-fn plain(bytes: &[u8]) -> String {
+pub(super) fn plain(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
     let mut pieces = text.split("\x1b[");
     let first = pieces.next().unwrap_or_default().to_string();

@@ -43,6 +43,22 @@ impl Port {
         panic!("no free port");
     }
 
+    /// Takes so many ports in a row.
+    #[allow(dead_code)] // Not every test program needs it.
+    pub fn take_row(count: usize) -> Vec<Self> {
+        let mut row: Vec<Self> = Vec::new();
+        // What does not fit is given back only when the row is complete, so that the same port does not come again.
+        let mut others = Vec::new();
+        while row.len() < count {
+            let port = Self::take();
+            if row.last().is_some_and(|last| last.number + 1 != port.number) {
+                others.append(&mut row);
+            }
+            row.push(port);
+        }
+        row
+    }
+
     /// The port for clients.
     pub fn number(&self) -> u16 {
         self.number
