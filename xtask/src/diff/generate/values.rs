@@ -29,7 +29,8 @@ pub const VALUES: &[&str] = &[
     "nan",
     "abcabc",
     "cbacba",
-    "\0\u{1}",
+    // What comes before the zero byte is nothing else: SORT by text looks no further.
+    "q\0\u{1}",
     "a text of exactly forty-four bytes, no more.",
     "a text of forty-five bytes, thus kept apart..",
 ];
