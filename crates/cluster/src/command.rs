@@ -66,6 +66,8 @@ pub enum ClusterCommand {
         /// How.
         kind: FailoverKind,
     },
+    /// This primary is about to end: its best replica is asked to take its place.
+    HandOver,
     /// CLUSTER SET-CONFIG-EPOCH.
     SetConfigEpoch {
         /// The epoch as given.

@@ -148,6 +148,8 @@ pub struct Extensions {
     pub forgotten: Vec<(NodeId, u64)>,
     /// The shard of the sender (Redis 7.2).
     pub shard_id: Option<NodeId>,
+    /// The sender, a primary that is to end, wants the receiver to take its place (Shoal).
+    pub take_over: bool,
 }
 
 /// A channel and a message.

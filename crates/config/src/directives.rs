@@ -433,6 +433,8 @@ directives! {
     cluster_link_sendbuf_limit_bytes: u64 = 0, "cluster-link-sendbuf-limit", memory(0, UNSIGNED_LONG), [];
     /// Whether the death of a primary's process is noticed at once, and not after node-timeout only. Shoal's own.
     cluster_fast_failure_detection: bool = true, "cluster-fast-failure-detection", Kind::Bool, [];
+    /// Whether a primary that is told to end by SIGTERM asks its best replica to take over first. Shoal's own.
+    cluster_handover_on_shutdown: bool = true, "cluster-handover-on-shutdown", Kind::Bool, [];
     /// How many replicas a primary keeps when one of them moves away.
     cluster_migration_barrier: u32 = 1, "cluster-migration-barrier", integer(0, INT), [];
     /// Milliseconds of silence after which a node is suspected.

@@ -13,6 +13,8 @@ pub struct ShutdownRequest {
     pub now: bool,
     /// Stop even if saving fails.
     pub force: bool,
+    /// A primary of a cluster asks a replica to take over first.
+    pub hand_over: bool,
 }
 
 /// Something the shell carries out when the node has returned.

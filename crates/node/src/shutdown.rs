@@ -1,7 +1,8 @@
 //! Stopping the server: replicas get what is still on its way to them, the data is saved, then the shell is told.
 //!
 //! ```text
-//! begin ──┬─ all replicas up to date, or not to be waited for ──▶ finish ──┬─ saved ──▶ Action::Shutdown
+//! begin ── a primary of a cluster, told by SIGTERM: a replica is asked to take over, and has time to do so
+//!         ├─ all replicas up to date, or not to be waited for ──▶ finish ──┬─ saved ──▶ Action::Shutdown
 //!         └─▶ waiting, writes paused ── up to date, or time over ─▶        └─ failed ─▶ the server goes on
 //!                    └── SHUTDOWN ABORT ─▶ the server goes on
 //! ```
@@ -12,17 +13,23 @@ use crate::clients::Handle;
 use crate::host::{Host, LogLevel};
 use crate::node::Node;
 use crate::pause::{PauseKind, PauseReason};
+use shoal_cluster::ClusterCommand;
 use shoal_machine::{Monotonic, Now};
 use shoal_protocol::ErrorReply;
 
 /// What a client is told whose SHUTDOWN came to nothing.
 pub(crate) const FAILED: ErrorReply = ErrorReply::new("ERR Errors trying to SHUTDOWN. Check logs.");
 
+/// A replica that is asked to take over has so many milliseconds, unless `shutdown-timeout` is less.
+const HAND_OVER_MS: u64 = 5000;
+
 /// A shutdown that waits for replicas.
 #[derive(Debug)]
 pub(crate) struct PendingShutdown {
     request: ShutdownRequest,
     deadline: Monotonic,
+    /// It waits for a replica to take over.
+    is_handing_over: bool,
     /// The clients whose SHUTDOWN is not answered yet.
     clients: Vec<Handle>,
 }
@@ -69,20 +76,37 @@ impl Node {
             host.log(LogLevel::Notice, "User requested shutdown...");
         }
         let timeout_ms = u64::from(self.config.shutdown_timeout_seconds) * 1000;
-        if request.now || timeout_ms == 0 || self.are_replicas_up_to_date() {
+        let is_first = self.shutdown.is_none();
+        let is_handing_over =
+            is_first && !request.now && timeout_ms > 0 && self.begin_hand_over(now, host, request);
+        if !is_handing_over && (request.now || timeout_ms == 0 || self.are_replicas_up_to_date()) {
             return self.finish_shutdown(now, host, request);
         }
         if let Some(pending) = &mut self.shutdown {
             pending.clients.extend(client);
             return ShutdownProgress::Waiting;
         }
-        host.log(LogLevel::Notice, "Waiting for replicas before shutting down.");
-        let deadline = now.monotonic.plus_ms(timeout_ms);
+        let deadline = if is_handing_over {
+            now.monotonic.plus_ms(timeout_ms.min(HAND_OVER_MS))
+        } else {
+            host.log(LogLevel::Notice, "Waiting for replicas before shutting down.");
+            now.monotonic.plus_ms(timeout_ms)
+        };
         // Longer than the wait itself, so that no write slips in between its end and the last snapshot.
         self.pauses.begin(PauseReason::Shutdown, PauseKind::Writes, Monotonic(u64::MAX));
-        self.shutdown = Some(PendingShutdown { request, deadline, clients: client.into_iter().collect() });
+        let clients = client.into_iter().collect();
+        self.shutdown = Some(PendingShutdown { request, deadline, is_handing_over, clients });
         self.ask_replicas();
         ShutdownProgress::Waiting
+    }
+
+    /// Asks a replica to take over, if this is a primary of a cluster and there is one that can.
+    fn begin_hand_over(&mut self, now: Now, host: &mut dyn Host, request: ShutdownRequest) -> bool {
+        request.hand_over
+            && self.config.cluster_handover_on_shutdown
+            && self.cluster.is_some()
+            && !self.is_replica()
+            && self.run_cluster_command(now, host, ClusterCommand::HandOver).is_ok()
     }
 
     /// How long a shutdown still waits for replicas, if one does.
@@ -92,9 +116,19 @@ impl Node {
 
     /// Goes on with a shutdown that waits, if replicas have caught up or their time is over.
     pub(crate) fn continue_shutdown(&mut self, now: Now, host: &mut dyn Host) {
-        let Some(pending) = &self.shutdown else { return };
+        let is_replica = self.is_replica();
+        let Some(pending) = &mut self.shutdown else { return };
         let request = pending.request;
-        if now.monotonic >= pending.deadline || self.are_replicas_up_to_date() {
+        let is_over = now.monotonic >= pending.deadline;
+        if pending.is_handing_over && is_replica && !is_over {
+            host.log(LogLevel::Notice, "A replica has taken over before the shutdown.");
+            pending.is_handing_over = false;
+            // Clients whose writes were put off hear of the new primary; the next tick ends the server.
+            self.end_pause(PauseReason::Shutdown);
+            return;
+        }
+        let is_up_to_date = !pending.is_handing_over && self.are_replicas_up_to_date();
+        if is_over || is_up_to_date {
             self.finish_shutdown(now, host, request);
         } else {
             self.ask_replicas();

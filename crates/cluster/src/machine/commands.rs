@@ -59,6 +59,7 @@ impl ClusterMachine {
             ClusterCommand::Forget { node } => self.forget(&node)?,
             ClusterCommand::Reset { kind, database_is_empty } => self.reset(kind, database_is_empty)?,
             ClusterCommand::Failover { kind } => self.failover(kind)?,
+            ClusterCommand::HandOver => self.hand_over()?,
             ClusterCommand::SetConfigEpoch { epoch } => self.set_config_epoch(epoch)?,
             ClusterCommand::BumpEpoch => {
                 let word = if self.bump_config_epoch() { "BUMPED" } else { "STILL" };
@@ -330,6 +331,46 @@ impl ClusterMachine {
             }
         }
         Ok(())
+    }
+
+    /// Asks the replica that has most of the data. It begins a manual failover, as CLUSTER FAILOVER does.
+    fn hand_over(&mut self) -> Result<(), Failure> {
+        let can_follow = |node: &Node| {
+            node.is_shoal
+                && !node.is_failed()
+                && !node.is_suspected()
+                && !node.flags.has(NodeFlags::NO_FAILOVER)
+        };
+        let me = self.myself;
+        let best = self
+            .table
+            .replicas_of(me)
+            .filter(|&(key, node)| can_follow(node) && self.open_link(key).is_some())
+            .max_by_key(|(_, node)| (node.replication_offset, std::cmp::Reverse(node.id)));
+        let Some((replica, node)) = best.filter(|_| self.me().is_primary() && !self.me().slots.is_empty())
+        else {
+            return Err("ERR There is no replica that can take over".into());
+        };
+        let text = format!("Asking replica {} to take over.", node.id);
+        self.log(LogLevel::Notice, text);
+        self.begin_hand_over(replica);
+        Ok(())
+    }
+
+    /// Our primary is about to end, and wants us in its place.
+    pub(super) fn on_hand_over(&mut self, sender: NodeKey) {
+        if self.my_primary() != Some(sender)
+            || self.is_manual_failover_of_replica()
+            || self.config.replica_no_failover
+        {
+            return;
+        }
+        self.log(
+            LogLevel::Notice,
+            "My master is about to end, and asks this replica to take over.".to_owned(),
+        );
+        self.begin_manual_failover(false);
+        self.send_manual_failover_start(sender);
     }
 
     fn set_config_epoch(&mut self, epoch: i64) -> Result<(), Failure> {

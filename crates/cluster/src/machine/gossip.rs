@@ -88,6 +88,7 @@ impl ClusterMachine {
                 .map(|(&node, &until)| (node, until.ms_since(now).div_ceil(1000)))
                 .take(MAX_FORGOTTEN_TOLD)
                 .collect();
+            extensions.take_over = self.asks_to_take_over(target);
         }
         extensions
     }
@@ -190,6 +191,9 @@ impl ClusterMachine {
         }
         for &(id, seconds) in &extensions.forgotten {
             self.forget_on_request(id, seconds);
+        }
+        if extensions.take_over {
+            self.on_hand_over(sender);
         }
     }
 

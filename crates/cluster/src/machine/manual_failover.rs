@@ -66,6 +66,19 @@ impl ClusterMachine {
         self.todo.election = true;
     }
 
+    /// Begins to ask a replica to take over.
+    pub(super) fn begin_hand_over(&mut self, replica: NodeKey) {
+        self.hand_over = Some((replica, self.monotonic().plus_ms(TIMEOUT_MS)));
+        self.send_ping(replica);
+    }
+
+    /// Whether a ping to this node asks it to take over.
+    pub(super) fn asks_to_take_over(&self, target: Option<NodeKey>) -> bool {
+        let now = self.monotonic();
+        self.me().is_primary()
+            && self.hand_over.is_some_and(|(replica, until)| Some(replica) == target && now < until)
+    }
+
     /// Our replica wants to take over.
     pub(super) fn on_manual_failover_start(&mut self, sender: NodeKey) {
         let is_my_replica = self.table.get(sender).is_some_and(|node| node.primary == Some(self.myself));

@@ -96,6 +96,8 @@ pub struct ClusterMachine {
     election: Election,
     cannot_failover: CannotFailover,
     manual_failover: ManualFailover,
+    /// The replica that is asked to take over, and until when.
+    hand_over: Option<(NodeKey, Monotonic)>,
     status: NodeStatus,
     status_at: Monotonic,
     progress_at: Monotonic,
@@ -148,6 +150,7 @@ impl ClusterMachine {
             election: Election::Idle,
             cannot_failover: CannotFailover::default(),
             manual_failover: ManualFailover::None,
+            hand_over: None,
             status: NodeStatus::default(),
             status_at: now.monotonic,
             progress_at: now.monotonic,

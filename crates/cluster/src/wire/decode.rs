@@ -1,8 +1,9 @@
 //! From bytes to messages.
 
 use super::{
-    EXTENSION_FORGOTTEN, EXTENSION_HOSTNAME, EXTENSION_HUMAN_NAME, EXTENSION_SHARD_ID, FLAG_EXTENSIONS,
-    FLAG_FORCE_ACK, FLAG_PAUSED, GOSSIP_LENGTH, HEADER_LENGTH, HOST_LENGTH, SIGNATURE, WireError,
+    EXTENSION_FORGOTTEN, EXTENSION_HOSTNAME, EXTENSION_HUMAN_NAME, EXTENSION_SHARD_ID, EXTENSION_TAKE_OVER,
+    FLAG_EXTENSIONS, FLAG_FORCE_ACK, FLAG_PAUSED, GOSSIP_LENGTH, HEADER_LENGTH, HOST_LENGTH, SIGNATURE,
+    WireError,
 };
 use crate::messages::{Body, Extensions, Gossip, GossipEntry, Header, Message, Publication};
 use crate::{NodeFlags, NodeId, SlotSet};
@@ -142,6 +143,7 @@ fn extension(reader: &mut Reader<'_>, extensions: &mut Extensions) -> Result<(),
             extensions.forgotten.push((node, data.u64()?));
         }
         EXTENSION_SHARD_ID => extensions.shard_id = Some(data.name()?),
+        EXTENSION_TAKE_OVER => extensions.take_over = true,
         _ => {}
     }
     Ok(())

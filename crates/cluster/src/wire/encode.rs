@@ -1,8 +1,8 @@
 //! From messages to bytes.
 
 use super::{
-    EXTENSION_FORGOTTEN, EXTENSION_HOSTNAME, EXTENSION_HUMAN_NAME, EXTENSION_SHARD_ID, FLAG_EXTENSIONS,
-    FLAG_FORCE_ACK, FLAG_PAUSED, GOSSIP_LENGTH, HEADER_LENGTH, HOST_LENGTH, SIGNATURE,
+    EXTENSION_FORGOTTEN, EXTENSION_HOSTNAME, EXTENSION_HUMAN_NAME, EXTENSION_SHARD_ID, EXTENSION_TAKE_OVER,
+    FLAG_EXTENSIONS, FLAG_FORCE_ACK, FLAG_PAUSED, GOSSIP_LENGTH, HEADER_LENGTH, HOST_LENGTH, SIGNATURE,
 };
 use crate::messages::{Body, Extensions, Gossip, GossipEntry, Message, Publication};
 
@@ -142,6 +142,9 @@ fn extensions(bytes: &mut Vec<u8>, extensions: &Extensions) -> u16 {
     }
     if let Some(shard_id) = &extensions.shard_id {
         append(EXTENSION_SHARD_ID, &[shard_id.as_bytes()]);
+    }
+    if extensions.take_over {
+        append(EXTENSION_TAKE_OVER, &[]);
     }
     count
 }

@@ -49,6 +49,7 @@ fn bodies() -> Vec<Body> {
         hostname: Some("host.example".into()),
         human_name: Some("blue".into()),
         forgotten: vec![(name(b'f'), 60)],
+        take_over: false,
         shard_id: Some(name(b'e')),
     };
     let publication = Publication { channel: b"news"[..].into(), message: b"\0\xff"[..].into() };
@@ -74,6 +75,15 @@ fn every_type_survives_the_way() {
         let message = message(body);
         assert_eq!(decode(&encode(&message)), Ok(Some(message)));
     }
+}
+
+#[test]
+fn a_primary_asks_to_be_replaced() {
+    let extensions = Extensions { take_over: true, ..Extensions::default() };
+    let message = message(Body::Ping(Gossip { entries: Vec::new(), extensions }));
+    let bytes = encode(&message);
+    assert_eq!(bytes[HEADER_LENGTH..], [0, 0, 0, 8, 0x53, 0x01, 0, 0]);
+    assert_eq!(decode(&bytes), Ok(Some(message)));
 }
 
 #[test]

@@ -66,8 +66,9 @@ fn stop(directory: &DataDirectory, ports: &[u16], mut nodes: Option<&mut Nodes<'
         ports.iter().filter_map(|port| Some((*port, process_of(directory, *port)?))).collect()
     };
     for (_, process) in find() {
-        // One that has just ended by itself needs no signal.
-        let _ = system::send_signal(process, libc::SIGTERM);
+        // One that has just ended by itself needs no signal. This one, unlike SIGTERM, asks no replica to take over: all are
+        // going to end.
+        let _ = system::send_signal(process, libc::SIGINT);
     }
     let start = Instant::now();
     loop {
@@ -205,7 +206,7 @@ impl<'a> Nodes<'a> {
         // A node that was started this moment may not have written its process id yet.
         for (_, child) in &self.children {
             if let Ok(process) = i32::try_from(child.id()) {
-                let _ = system::send_signal(process, libc::SIGTERM);
+                let _ = system::send_signal(process, libc::SIGINT);
             }
         }
         let directory = self.directory;

@@ -266,14 +266,18 @@ fn take_signals(signals: Signals, config: &Config) -> TakeSignals {
     Box::new(move || {
         let stop = signals.take_stop().map(|signal| {
             log_line!(Notice, "{}", signal.message());
-            request(if signal == StopSignal::Interrupt { on_interrupt } else { on_terminate })
+            let is_interrupt = signal == StopSignal::Interrupt;
+            let options = if is_interrupt { on_interrupt } else { on_terminate };
+            // Ctrl-C, and `shoal down`, mean the whole cluster; who terminates one node means the others to go on.
+            ShutdownRequest { hand_over: !is_interrupt, ..request(options) }
         });
         SignalRequests { stop, reload: signals.take_hangup() }
     })
 }
 
 fn request(options: ShutdownOptions) -> ShutdownRequest {
-    ShutdownRequest { save: options.save, no_save: options.nosave, now: options.now, force: options.force }
+    let ShutdownOptions { save, nosave: no_save, now, force, .. } = options;
+    ShutdownRequest { save, no_save, now, force, ..ShutdownRequest::default() }
 }
 
 /// What the process shows of a change of role: the letter in the log, the score of the out-of-memory killer.

@@ -94,6 +94,36 @@ fn stopped_master_no_failover() {
     }
 }
 
+/// SIGTERM: a replica takes over before the primary ends, with every write, and clients wait for it no longer than for
+/// an election.
+#[test]
+fn terminated_master_hands_over() {
+    let mut cluster = with_long_timeout();
+    let key = key_of(0, 3, 0);
+    let mut writer = cluster.nodes[0].connect();
+    let mut last = 0;
+    for _ in 0..1000 {
+        last += 1;
+        assert_eq!(writer.text(&["SET", &key, &last.to_string()]), "OK");
+    }
+    cluster.nodes[0].signal("TERM");
+    // What is still acknowledged counts; the others hear where to go, or that the connection has ended.
+    while writer
+        .try_call(&["SET", &key, &(last + 1).to_string()])
+        .is_some_and(|reply| reply.as_error().is_none())
+    {
+        last += 1;
+    }
+    let start = Instant::now();
+    cluster.nodes[0].wait_for_end();
+    assert!(cluster.nodes[0].log().contains("A replica has taken over before the shutdown."));
+    assert_eq!(cluster.nodes[3].call(&["GET", &key]), last.to_string());
+    let outage = time_until_write(&cluster, &key);
+    assert!(start.elapsed() < FAST_OUTAGE_MAX, "{:?}, of it {outage:?} after the end", start.elapsed());
+    cluster.nodes[0].start();
+    cluster.wait_until_settled();
+}
+
 fn with_long_timeout() -> Cluster {
     let setup = || Cluster::setup(Kind::Shoal).conf("cluster-node-timeout 5000");
     let cluster = Cluster::start((0..6).map(|_| setup()).collect());
