@@ -109,7 +109,7 @@ impl Node {
         let settings = Settings {
             limits: &self.options.limits,
             hasher: self.keyspace.hasher(),
-            keep_size: self.keyspace.frozen_pages,
+            keep_size: self.keyspace.keeps_size(),
         };
         let Some(found) = self.keyspace.database(database).find(key) else { return 0 };
         if self.keyspace.database(database).entry(found).kind() != Type::Hash {
@@ -134,7 +134,7 @@ impl Node {
         }
         if is_empty {
             // Others have deleted the key with its last field, so that it is not told once more.
-            let keep_size = self.keyspace.frozen_pages;
+            let keep_size = self.keyspace.keeps_size();
             drop(self.keyspace.database_mut(database).remove(found, keep_size));
             if self.effects.track_events {
                 let event = KeyEvent { class: EventClass::Generic, name: "del", database, key: key.to_vec() };
@@ -191,7 +191,7 @@ impl Node {
         deletion: Deletion,
         own: Option<(Handle, &mut Session)>,
     ) {
-        let keep_size = self.keyspace.frozen_pages;
+        let keep_size = self.keyspace.keeps_size();
         let Some(found) = self.keyspace.database(database).find(key) else { return };
         let entry = self.keyspace.database_mut(database).remove(found, keep_size);
         if deletion.frees_elsewhere || entry.free_effort() > FREED_AT_ONCE_MAX {

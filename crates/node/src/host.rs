@@ -120,6 +120,8 @@ pub enum Crash {
     Panic,
     /// A failed assertion.
     Assertion,
+    /// Memory that is not to be had.
+    OutOfMemory,
     /// Ends at once, as if killed.
     Abort,
 }

@@ -427,11 +427,12 @@ impl Node {
 
     /// When a tick is wanted earlier than `hz` asks for.
     pub fn next_deadline(&self) -> Option<Monotonic> {
-        let waits = self.replication.waits.iter().filter_map(|wait| wait.deadline);
         let is_due =
             self.can_go_on_applying() || self.shutdown_asked.is_some() && !self.is_housekeeping_paused;
         let due = is_due.then_some(Monotonic(0));
-        waits.chain(due).chain(self.pauses.next_deadline()).chain(self.blocking.next_deadline()).min()
+        let waits = self.next_wait_deadline();
+        let others = self.pauses.next_deadline().into_iter().chain(self.blocking.next_deadline());
+        waits.into_iter().chain(due).chain(others).min()
     }
 
     /// Hands memory that takes long to free to the shell.

@@ -299,7 +299,7 @@ impl<'a> Call<'a, '_> {
         Settings {
             limits: &self.options.limits,
             hasher: self.keyspace.hasher(),
-            keep_size: self.keyspace.frozen_pages,
+            keep_size: self.keyspace.keeps_size(),
         }
     }
 
@@ -635,7 +635,7 @@ impl<'a> Call<'a, '_> {
 
     /// As [`Call::remove`], in another database.
     pub fn remove_from(&mut self, database_index: usize, found: Found) {
-        let keep_size = self.keyspace.frozen_pages;
+        let keep_size = self.keyspace.keeps_size();
         let entry = self.keyspace.database_mut(database_index).remove(found, keep_size);
         self.keyspace.discard_entry(entry);
     }

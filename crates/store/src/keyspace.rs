@@ -17,18 +17,25 @@ pub struct Keyspace {
     garbage: Vec<Garbage>,
     /// While a snapshot shares the pages, tables do not shrink and access clocks stand still.
     pub frozen_pages: bool,
+    /// A debugging aid: tables do not shrink.
+    pub forbids_shrinking: bool,
 }
 
 impl Keyspace {
     /// `count` empty databases.
     pub fn new(count: usize, layout: Layout, hasher: Hasher) -> Self {
         let databases = (0..count.max(1)).map(|_| Database::new(layout, hasher)).collect();
-        Self { databases, hasher, layout, garbage: Vec::new(), frozen_pages: false }
+        Self { databases, hasher, layout, garbage: Vec::new(), frozen_pages: false, forbids_shrinking: false }
     }
 
     /// An empty keyspace of the same shape, to be loaded beside this one.
     pub fn empty_like(&self) -> Self {
         Self::new(self.databases.len(), self.layout, self.hasher)
+    }
+
+    /// Whether tables keep their size when items go.
+    pub fn keeps_size(&self) -> bool {
+        self.frozen_pages || self.forbids_shrinking
     }
 
     /// The number of databases.

@@ -45,6 +45,8 @@ pub struct ShellHost {
     pub exchanges: Exchanges,
     pub bus: Option<BusHandle>,
     pub listeners: Listeners,
+    /// Those of the cluster bus; its thread has them as long as the process lives.
+    pub bus_listeners: Vec<std::os::fd::RawFd>,
     pub registry: Registry,
     pub apply: ApplyConfiguration,
 }
@@ -141,7 +143,7 @@ impl Host for ShellHost {
         target: SnapshotTarget,
         context: &SnapshotContext,
     ) -> Result<SnapshotStart, String> {
-        let listeners = self.listeners.descriptors();
+        let listeners = [self.listeners.descriptors(), self.bus_listeners.clone()].concat();
         self.snapshots.begin(&self.registry, &listeners, keyspace, target, context)
     }
 
@@ -296,6 +298,12 @@ impl Host for ShellHost {
             Crash::SegmentationFault => crate::snapshot::raise(libc::SIGSEGV),
             Crash::Abort => crate::snapshot::exit_at_once(1),
             Crash::Panic => panic!("DEBUG PANIC called at Unix time {}", self.clock.now().unix_s()),
+            Crash::OutOfMemory => {
+                let Ok(layout) = std::alloc::Layout::array::<u8>(isize::MAX as usize / 2) else { return };
+                let text = format!("Out Of Memory allocating {} bytes!", layout.size());
+                self.log.write(LogLevel::Warning, &text);
+                std::alloc::handle_alloc_error(layout)
+            }
             Crash::Assertion => panic!("=== ASSERTION FAILED === DEBUG ASSERT called"),
         }
     }

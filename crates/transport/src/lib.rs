@@ -32,4 +32,6 @@ pub use disk::{Disk, DiskFile, SharedDisk, SystemDisk};
 pub use facts::allocator_name;
 pub use host::ApplyConfiguration;
 pub use listener::{ListenError, Listeners};
-pub use server::{LoadFailure, Log, Server, ServerSettings, SignalRequests, StopReason, TakeSignals};
+pub use server::{
+    LoadFailure, Log, Server, ServerSettings, SignalRequests, StopReason, TakeSignals, describe_crash,
+};

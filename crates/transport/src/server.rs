@@ -4,7 +4,10 @@
 //! actions; a slice of expiry; timers; write all output. Sockets are watched edge by edge, so a connection that was not
 //! read empty stands in a list and is read on in the next turn.
 
+mod crash_view;
 mod loading;
+
+pub use crash_view::describe_crash;
 
 pub use loading::LoadFailure;
 
@@ -151,10 +154,9 @@ impl Server {
                 Some((socket, take))
             }
         };
-        let bus = match settings.bus {
-            None => None,
-            Some(bus) => Some(BusHandle::start(bus, settings.clock, Arc::clone(&settings.log), waker)?),
-        };
+        let bus_listeners = settings.bus.iter().flat_map(|bus| bus.listeners.descriptors()).collect();
+        let start = |bus| BusHandle::start(bus, settings.clock, Arc::clone(&settings.log), waker);
+        let bus = settings.bus.map(start).transpose()?;
         let file_name = settings.node.config().dbfilename.clone();
         let unix_path = settings.node.config().unixsocket.clone();
         let aof_directory = settings.node.config().appenddirname.clone().into();
@@ -170,6 +172,7 @@ impl Server {
             exchanges: crate::exchange::Exchanges::default(),
             bus,
             listeners: settings.listeners,
+            bus_listeners,
             registry,
             apply: settings.apply,
         };
@@ -211,6 +214,7 @@ impl Server {
         if self.stop.is_none() {
             self.node.cluster_data_loaded(self.host.clock.now(), &mut self.host);
         }
+        let _view = crash_view::View::open(self);
         let mut events = Events::with_capacity(EVENTS_PER_TURN);
         while self.stop.is_none() {
             let timeout = self.timeout();
@@ -505,7 +509,9 @@ impl Server {
                 self.node.prefetch(handle, &connection.reader);
             }
             let verdict = match connection.reader.next(&limits) {
-                Ok(Some(request)) => self.node.execute(now, &mut self.host, handle, request),
+                Ok(Some(request)) => crash_view::watched(&connection.stream, request, || {
+                    self.node.execute(now, &mut self.host, handle, request)
+                }),
                 Ok(None) => {
                     connection.may_have_requests = false;
                     break;

@@ -10,6 +10,7 @@ use shoal_store::digest::{keyspace_digest, value_digest};
 use shoal_store::populate::{self, Populate};
 use shoal_store::table::Item;
 use shoal_store::{Entry, Outcome, StoreOptions, Text, access, snapshot};
+use std::fmt::Write as _;
 
 pub(super) const BODIES: &[(CommandId, NodeBody)] = &[(CommandId::Debug, debug)];
 
@@ -23,7 +24,11 @@ const SUBCOMMANDS: &[Row] = &[
     ("AOF-FLUSH-SLEEP", 1, accept),
     ("ASSERT", 0, |call, _| crash(call, Crash::Assertion)),
     ("CHANGE-REPL-ID", 0, change_replication_id),
+    ("CLIENT-ENFORCE-REPLY-LIST", 1, accept),
+    ("CLIENT-EVICTION", 0, client_eviction),
     ("CONFIG-REWRITE-FORCE-ALL", 0, rewrite_all),
+    ("DELAY-RDB-CLIENT-FREE-SECONDS", 1, accept),
+    ("DICT-RESIZING", 1, resize_tables),
     ("DIGEST", 0, digest),
     ("DIGEST-VALUE", -1, digest_value),
     ("DROP-CLUSTER-PACKET-FILTER", 1, drop_cluster_packet_filter),
@@ -36,6 +41,7 @@ const SUBCOMMANDS: &[Row] = &[
     ("LOADAOF", 0, load_aof),
     ("LOG", 1, log),
     ("OBJECT", -1, object),
+    ("OOM", 0, |call, _| crash(call, Crash::OutOfMemory)),
     ("PANIC", 0, |call, _| crash(call, Crash::Panic)),
     ("PAUSE-CRON", 1, pause_cron),
     ("POPULATE", -1, populate_database),
@@ -43,7 +49,8 @@ const SUBCOMMANDS: &[Row] = &[
     ("QUICKLIST", -1, quicklist),
     ("QUICKLIST-PACKED-THRESHOLD", 1, quicklist_packed_threshold),
     ("RELOAD", ANY, reload),
-    ("REPLYBUFFER", 2, accept),
+    ("REPLICATE", -2, replicate),
+    ("REPLYBUFFER", 2, reply_buffer),
     ("SEGFAULT", 0, |call, _| crash(call, Crash::SegmentationFault)),
     ("SET-ACTIVE-EXPIRE", 1, set_active_expire),
     ("SET-DISABLE-DENY-SCRIPTS", 1, accept),
@@ -103,6 +110,67 @@ fn set_active_expire(call: &mut NodeCall<'_>, mut arguments: Arguments<'_>) -> O
 fn set_skip_checksum_validation(call: &mut NodeCall<'_>, mut arguments: Arguments<'_>) -> Outcome {
     call.node.options.skip_checksum = take_switch(&mut arguments)?;
     call.reply().ok();
+    Ok(())
+}
+
+fn resize_tables(call: &mut NodeCall<'_>, mut arguments: Arguments<'_>) -> Outcome {
+    call.node.keyspace.forbids_shrinking = !take_switch(&mut arguments)?;
+    call.reply().ok();
+    Ok(())
+}
+
+/// Reply buffers have the size that they need, so that there is nothing to be set; the words are looked at.
+fn reply_buffer(call: &mut NodeCall<'_>, mut arguments: Arguments<'_>) -> Outcome {
+    let name = arguments.take()?;
+    if name.eq_ignore_ascii_case(b"PEAK-RESET-TIME") {
+        if !arguments.take_keyword("NEVER") && !arguments.take_keyword("RESET") {
+            arguments.take_i64()?;
+        }
+    } else if name.eq_ignore_ascii_case(b"RESIZING") {
+        take_switch(&mut arguments)?;
+    } else {
+        return Err(call.subcommand_syntax(b"REPLYBUFFER"));
+    }
+    call.reply().ok();
+    Ok(())
+}
+
+/// Sends a command to replicas and into the append-only file without carrying it out. Who gets it cannot be chosen: both
+/// are fed with the same bytes.
+fn replicate(call: &mut NodeCall<'_>, mut arguments: Arguments<'_>) -> Outcome {
+    if !arguments.take_keyword("ALL") {
+        return Err(ErrorReply::new("ERR DEBUG REPLICATE sends to ALL only"));
+    }
+    let words: Vec<&[u8]> = arguments.rest().collect();
+    call.node.propagate_own(call.session.database, words);
+    call.reply().ok();
+    Ok(())
+}
+
+/// How many clients hold how much memory, by powers of two as Redis keeps them for `maxmemory-clients`.
+fn client_eviction(call: &mut NodeCall<'_>, _: Arguments<'_>) -> Outcome {
+    /// The first group goes to 32 KiB, the last one begins at 4 GiB.
+    const FIRST_BITS: u32 = 15;
+    const GROUPS: usize = 19;
+    if !call.node.client_memory_is_limited() {
+        return Err(ErrorReply::new("ERR maxmemory-clients is disabled."));
+    }
+    let mut groups = [(0u64, 0u32); GROUPS];
+    for (_, session) in call.clients() {
+        let bytes = crate::client_line::memory_bytes(session) as u64;
+        let bits = (u64::BITS - bytes.leading_zeros()).saturating_sub(FIRST_BITS) as usize;
+        let group = &mut groups[bits.min(GROUPS - 1)];
+        *group = (group.0 + bytes, group.1 + 1);
+    }
+    let mut text = "Bucket         Tot Mem       Clients\n".to_owned();
+    for (index, (bytes, clients)) in groups.iter().enumerate() {
+        let bound = crate::info::human(1 << (FIRST_BITS + index as u32));
+        let _ = match index + 1 == GROUPS {
+            false => writeln!(text, "Below {bound:>8} {bytes:>10} {clients:>10}"),
+            true => writeln!(text, "Above        {bytes:>10} {clients:>10}"),
+        };
+    }
+    call.reply().verbatim("txt", text.as_bytes());
     Ok(())
 }
 
@@ -402,66 +470,80 @@ fn protocol(call: &mut NodeCall<'_>, mut arguments: Arguments<'_>) -> Outcome {
 }
 
 fn help(call: &mut NodeCall<'_>, _: Arguments<'_>) -> Outcome {
-    call.reply_help(&[
-        "AOF-FLUSH-SLEEP <microsec>",
-        "    Accepted without effect.",
-        "ASSERT",
-        "    Die of a failed assertion.",
-        "CHANGE-REPL-ID",
-        "    Go on with another name of the replication stream.",
-        "CONFIG-REWRITE-FORCE-ALL",
-        "    Write the configuration in force into its file, defaults included.",
-        "DIGEST",
-        "    The fingerprint of all data; the same data gives the same fingerprint.",
-        "DIGEST-VALUE <key> [<key> ...]",
-        "    The fingerprint of each key's value.",
-        "DROP-CLUSTER-PACKET-FILTER <packet-type>",
-        "    Drop messages of this type from the cluster bus; -1 for none.",
-        "ERROR <string>",
-        "    Reply with this error.",
-        "HTSTATS <db>",
-        "    How well a database's tables are filled.",
-        "HTSTATS-KEY <key>",
-        "    How well the table of a key's value is filled.",
-        "LISTPACK <key>",
-        "    Write the elements of a value that is a listpack to the log.",
-        "LOG <message>",
-        "    Write a line to the log.",
-        "OBJECT <key>",
-        "    What there is to know about a key's value.",
-        "PANIC",
-        "    Die of a panic.",
-        "PAUSE-CRON <0|1>",
-        "    Stop housekeeping, or let it go on.",
-        "POPULATE <count> [<prefix>] [<size>]",
-        "    Make string keys named key:<number>, which are not replicated.",
-        "PROTOCOL <type>",
-        "    A reply of this type: string, integer, double, bignum, null, array, set, map,",
-        "    attrib, push, verbatim, true, false.",
-        "QUICKLIST <key> [<0|1>]",
-        "    Write the nodes of a list to the log; with 1 their elements, too.",
-        "QUICKLIST-PACKED-THRESHOLD <size>",
-        "    Elements of lists from this size on have a node of their own; 0 leaves it to",
-        "    list-max-listpack-size.",
-        "RELOAD [NOSAVE] [NOFLUSH] [MERGE]",
-        "    Save the data, drop it, and load it again.",
-        "REPLYBUFFER PEAK-RESET-TIME|RESIZING <value>",
-        "    Accepted without effect.",
-        "SEGFAULT",
-        "    Die of an invalid memory access.",
-        "SET-ACTIVE-EXPIRE <0|1>",
-        "    Whether expired keys are deleted before somebody touches them.",
-        "SET-DISABLE-DENY-SCRIPTS <0|1>",
-        "    Accepted without effect.",
-        "SET-SKIP-CHECKSUM-VALIDATION <0|1>",
-        "    Whether RESTORE leaves checksums unchecked.",
-        "SLEEP <seconds>",
-        "    Hang for so long. Decimals are allowed.",
-        "STRINGMATCH-LEN <pattern> <string>",
-        "    Whether a string matches a pattern.",
-    ]);
+    call.reply_help(HELP);
     Ok(())
 }
+
+const HELP: &[&str] = &[
+    "AOF-FLUSH-SLEEP <microsec>",
+    "    Accepted without effect.",
+    "ASSERT",
+    "    Die of a failed assertion.",
+    "CHANGE-REPL-ID",
+    "    Go on with another name of the replication stream.",
+    "CLIENT-ENFORCE-REPLY-LIST <0|1>",
+    "    Accepted without effect.",
+    "CLIENT-EVICTION",
+    "    How many clients hold how much memory.",
+    "CONFIG-REWRITE-FORCE-ALL",
+    "    Write the configuration in force into its file, defaults included.",
+    "DELAY-RDB-CLIENT-FREE-SECONDS <seconds>",
+    "    Accepted without effect.",
+    "DICT-RESIZING <0|1>",
+    "    Whether tables shrink when items go.",
+    "DIGEST",
+    "    The fingerprint of all data; the same data gives the same fingerprint.",
+    "DIGEST-VALUE <key> [<key> ...]",
+    "    The fingerprint of each key's value.",
+    "DROP-CLUSTER-PACKET-FILTER <packet-type>",
+    "    Drop messages of this type from the cluster bus; -1 for none.",
+    "ERROR <string>",
+    "    Reply with this error.",
+    "HTSTATS <db>",
+    "    How well a database's tables are filled.",
+    "HTSTATS-KEY <key>",
+    "    How well the table of a key's value is filled.",
+    "LISTPACK <key>",
+    "    Write the elements of a value that is a listpack to the log.",
+    "LOG <message>",
+    "    Write a line to the log.",
+    "OBJECT <key>",
+    "    What there is to know about a key's value.",
+    "OOM",
+    "    Die for want of memory.",
+    "PANIC",
+    "    Die of a panic.",
+    "PAUSE-CRON <0|1>",
+    "    Stop housekeeping, or let it go on.",
+    "POPULATE <count> [<prefix>] [<size>]",
+    "    Make string keys named key:<number>, which are not replicated.",
+    "PROTOCOL <type>",
+    "    A reply of this type: string, integer, double, bignum, null, array, set, map,",
+    "    attrib, push, verbatim, true, false.",
+    "QUICKLIST <key> [<0|1>]",
+    "    Write the nodes of a list to the log; with 1 their elements, too.",
+    "QUICKLIST-PACKED-THRESHOLD <size>",
+    "    Elements of lists from this size on have a node of their own; 0 leaves it to",
+    "    list-max-listpack-size.",
+    "RELOAD [NOSAVE] [NOFLUSH] [MERGE]",
+    "    Save the data, drop it, and load it again.",
+    "REPLICATE ALL <command>",
+    "    Send a command to replicas and into the append-only file.",
+    "REPLYBUFFER PEAK-RESET-TIME|RESIZING <value>",
+    "    Accepted without effect.",
+    "SEGFAULT",
+    "    Die of an invalid memory access.",
+    "SET-ACTIVE-EXPIRE <0|1>",
+    "    Whether expired keys are deleted before somebody touches them.",
+    "SET-DISABLE-DENY-SCRIPTS <0|1>",
+    "    Accepted without effect.",
+    "SET-SKIP-CHECKSUM-VALIDATION <0|1>",
+    "    Whether RESTORE leaves checksums unchecked.",
+    "SLEEP <seconds>",
+    "    Hang for so long. Decimals are allowed.",
+    "STRINGMATCH-LEN <pattern> <string>",
+    "    Whether a string matches a pattern.",
+];
 
 #[cfg(test)]
 mod tests {
@@ -567,6 +649,18 @@ mod tests {
                 "-ERR argument must be a memory value bigger than 1 and smaller than 4gb",
             ),
             ("DEBUG REPLYBUFFER RESIZING 0", "+OK"),
+            ("DEBUG REPLYBUFFER PEAK-RESET-TIME never", "+OK"),
+            ("DEBUG REPLYBUFFER PEAK-RESET-TIME 100", "+OK"),
+            ("DEBUG REPLYBUFFER PEAK-RESET-TIME x", "-ERR value is not an integer or out of range"),
+            (
+                "DEBUG REPLYBUFFER x 1",
+                "-ERR unknown subcommand or wrong number of arguments for 'REPLYBUFFER'. Try DEBUG HELP.",
+            ),
+            ("DEBUG CLIENT-EVICTION", "-ERR maxmemory-clients is disabled."),
+            ("DEBUG CLIENT-ENFORCE-REPLY-LIST 1", "+OK"),
+            ("DEBUG DICT-RESIZING 0", "+OK"),
+            ("DEBUG REPLICATE ALL PING", "+OK"),
+            ("DEBUG REPLICATE aof PING", "-ERR DEBUG REPLICATE sends to ALL only"),
             ("DEBUG STRINGMATCH-LEN a*c abc", ":1"),
             ("DEBUG DROP-CLUSTER-PACKET-FILTER 1", "-ERR This instance has cluster support disabled"),
             (
@@ -581,10 +675,20 @@ mod tests {
         assert_eq!(fixture.host.sleeps, [(500_000, false)]);
         assert!(fixture.host.has_logged("DEBUG LOG: hello"));
         assert!(!fixture.node.active_expire_enabled);
+        assert!(fixture.node.keyspace.keeps_size());
+        fixture.check("DEBUG DICT-RESIZING 1", "+OK");
+        assert!(!fixture.node.keyspace.keeps_size());
+        fixture.run("CONFIG SET maxmemory-clients 10mb");
+        let shown = fixture.text("DEBUG CLIENT-EVICTION");
+        assert!(
+            shown.lines().any(|line| line.starts_with("Below   32.00K") && line.ends_with(" 1")),
+            "{shown}"
+        );
         for (line, crash) in [
             ("DEBUG SEGFAULT", Crash::SegmentationFault),
             ("DEBUG PANIC", Crash::Panic),
             ("DEBUG ASSERT", Crash::Assertion),
+            ("DEBUG OOM", Crash::OutOfMemory),
         ] {
             fixture.run(line);
             assert_eq!(fixture.host.crashes.pop(), Some(crash));

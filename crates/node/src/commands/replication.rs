@@ -135,7 +135,7 @@ fn begin_wait(call: &mut NodeCall<'_>, count: usize, timeout_ms: u64, aof: Optio
         return Ok(());
     }
     call.session.is_blocked = true;
-    call.node.replication.waits.push(wait);
+    call.node.add_wait(wait);
     call.node.ask_replicas();
     Ok(())
 }

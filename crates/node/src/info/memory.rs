@@ -25,7 +25,7 @@ pub(crate) struct MemoryUse {
     pub backlog_bytes: u64,
     /// Plain clients.
     pub normal_client_bytes: u64,
-    /// Replicas: their connections, and what waits for them beyond the backlog.
+    /// What waits for replicas beyond the backlog.
     pub replica_client_bytes: u64,
     /// What does not count for `maxmemory`.
     pub uncounted_bytes: u64,
@@ -58,11 +58,9 @@ impl Node {
             ..MemoryUse::default()
         };
         for session in self.clients.iter().map(|(_, session)| session).chain(std::iter::once(own)) {
-            let bytes = held_bytes(session) as u64;
-            if ClientType::of(session) == ClientType::Replica {
-                found.replica_client_bytes += bytes;
-            } else {
-                found.normal_client_bytes += bytes;
+            // What replicas are sent lies in the stream, and is counted there.
+            if ClientType::of(session) != ClientType::Replica {
+                found.normal_client_bytes += held_bytes(session) as u64;
             }
         }
         found.overhead_bytes = found.startup_bytes

@@ -100,6 +100,23 @@ impl Node {
     }
 }
 
+impl Node {
+    /// All of INFO, for a report of a crash.
+    pub fn describe(&mut self, now: Now, host: &mut dyn Host) -> String {
+        let nobody = Session::new(0, shoal_session::Identity::default(), now);
+        self.info(now, host, &nobody, &[b"everything"])
+    }
+
+    /// The list of clients, line by line, but for the one whose command is running.
+    pub fn describe_clients(&self, now: Now, write: &mut dyn FnMut(&str)) {
+        for (_, session) in self.clients.iter() {
+            let mut line = String::new();
+            crate::client_line::write_line(&mut line, session, now, None);
+            write(&line);
+        }
+    }
+}
+
 fn replication(facts: &mut Facts<'_>, lines: &mut Lines) {
     facts.node.replication_info(facts.now, &mut lines.0);
 }

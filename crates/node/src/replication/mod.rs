@@ -70,6 +70,8 @@ pub(crate) struct Replication {
     pub failover: Option<Failover>,
     /// Clients in WAIT.
     pub waits: Vec<Wait>,
+    /// When the first of them gives up, or earlier; `None` if none does.
+    pub next_wait_deadline: Option<Monotonic>,
     /// The end of the stream after replicas were last asked how far they are.
     pub asked_at: u64,
     /// The mark that ends the snapshot that is being streamed.
@@ -97,6 +99,7 @@ impl Replication {
             resume_database: 0,
             failover: None,
             waits: Vec::new(),
+            next_wait_deadline: None,
             asked_at: 0,
             mark: [0; shoal_replication::MARK_BYTES],
             next_cron_at: now,

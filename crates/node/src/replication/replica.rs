@@ -346,6 +346,7 @@ impl Node {
         self.blocking.note_all();
         let mut old = std::mem::replace(&mut self.keyspace, keyspace);
         self.keyspace.frozen_pages = old.frozen_pages;
+        self.keyspace.forbids_shrinking = old.forbids_shrinking;
         for database in 0..self.keyspace.database_count() {
             let exists = |key: &[u8]| {
                 old.database(database).find(key).is_some()

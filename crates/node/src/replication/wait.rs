@@ -109,10 +109,27 @@ impl Node {
     pub(crate) fn expire_waits(&mut self, now: Now) {
         // The append-only file may have been switched off.
         self.serve_waits();
+        if self.next_wait_deadline().is_none_or(|next| next > now.monotonic) {
+            return;
+        }
         self.end_waits(|node, wait| {
             let is_over = wait.deadline.is_some_and(|deadline| deadline <= now.monotonic);
             is_over.then(|| Ok(node.wait_progress(wait)))
         });
+        let deadlines = self.replication.waits.iter().filter_map(|wait| wait.deadline);
+        self.replication.next_wait_deadline = deadlines.min();
+    }
+
+    /// A client waits. The first deadline is kept apart, so that no turn of the loop looks at all of them.
+    pub(crate) fn add_wait(&mut self, wait: Wait) {
+        let next = self.next_wait_deadline();
+        self.replication.next_wait_deadline = next.into_iter().chain(wait.deadline).min();
+        self.replication.waits.push(wait);
+    }
+
+    /// When the first client that waits gives up, or earlier.
+    pub(crate) fn next_wait_deadline(&self) -> Option<Monotonic> {
+        self.replication.next_wait_deadline.filter(|_| !self.replication.waits.is_empty())
     }
 
     /// Ends the waits for which `outcome` gives something.

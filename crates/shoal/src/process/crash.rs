@@ -23,9 +23,9 @@ const REPORT_TIMEOUT_SECONDS: u32 = 10;
 /// The signals that are reported.
 const FATAL: [libc::c_int; 5] = [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGABRT];
 
-/// Gives what the server knows about itself, in the form of INFO. It runs in a crashing process on any thread: it must
-/// not wait for locks.
-pub type Describe = fn() -> String;
+/// Gives what the server knows about itself, section by section. It runs in a crashing process on any thread: it must not wait
+/// for locks, and may fail half-way.
+pub type Describe = fn(&mut dyn FnMut(&str));
 
 static DESCRIBE: Mutex<Option<Describe>> = Mutex::new(None);
 static EXITS_ON_PANIC: AtomicBool = AtomicBool::new(false);
@@ -142,13 +142,15 @@ fn report(cause: &str) {
     ));
     logging::write_emergency(&format!("{}\n", Backtrace::force_capture()));
     let describe = DESCRIBE.try_lock().ok().and_then(|slot| *slot);
-    let described = describe.map_or_else(String::new, |describe| describe());
     logging::write_emergency(&format!(
-        "\n------ INFO OUTPUT ------\nshoal_version:{}\npid:{}\n{described}\n\
-         \n=== REDIS BUG REPORT END. Make sure to include from START to END. ===\n\n",
+        "\n------ SERVER ------\nshoal_version:{}\npid:{}\n",
         env!("CARGO_PKG_VERSION"),
         std::process::id()
     ));
+    if let Some(describe) = describe {
+        describe(&mut logging::write_emergency);
+    }
+    logging::write_emergency("\n=== REDIS BUG REPORT END. Make sure to include from START to END. ===\n\n");
 }
 
 /// Ends the process by a signal with its default effect.
@@ -178,7 +180,7 @@ mod tests {
     #[ignore = "it crashes, for the test that starts it"]
     fn crash_on_purpose() {
         let Ok(way) = std::env::var("SHOAL_TEST_CRASH") else { return };
-        set_describe(|| "role:master".into());
+        set_describe(|write| write("role:master"));
         install(way != "unreported");
         set_exit_on_panic(way == "exit");
         match way.as_str() {

@@ -86,6 +86,7 @@ fn build(prepared: &mut Prepared, disk: &SharedDisk) -> Result<Server, String> {
     let config = prepared.config.clone();
     let seeds = Seeds::draw().map_err(|error| format!("Cannot read random numbers: {error}"))?;
     let clock = Clock::new();
+    crate::process::crash::set_describe(shoal_transport::describe_crash);
     let (signals, wakes) =
         Signals::install().map_err(|error| format!("Can't take over the signals: {error}"))?;
     let listeners = listen(&config)?;

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)] // A failed unwrap is a failed test.
 
 use super::{PAIRS, QUIET, follow, setup, wait_until_equal};
-use crate::support::{Kind, LATER, SOON, Server, always, eventually};
+use crate::support::{Kind, LATER, SOON, Server, Setup, always, eventually};
 
 #[test]
 fn writes_need_enough_replicas() {
@@ -96,4 +96,29 @@ fn role_on_both_sides() {
         let port = primary.port().to_string();
         assert_eq!(lines[..4], ["slave", "127.0.0.1", port.as_str(), "connected"]);
     }
+}
+
+/// Fields of hashes expire on the primary, which tells the replica; a full synchronisation and a restart keep the expiries.
+#[test]
+fn fields_of_hashes_expire_on_both_sides() {
+    let array = |server: &Server, words: &[&str]| format!("{:?}", server.connect().call(words));
+    let mut primary = Setup::new(Kind::Shoal).conf("repl-diskless-sync-delay 0").start();
+    primary.call(&["HSET", "h", "stays", "1", "goes", "2", "later", "3"]);
+    assert_eq!(array(&primary, &["HEXPIRE", "h", "100000", "FIELDS", "1", "later"]), "Array([Integer(1)])");
+    let expiry = array(&primary, &["HPEXPIRETIME", "h", "FIELDS", "1", "later"]);
+    assert_eq!(primary.call(&["SAVE"]), "OK");
+    primary.kill();
+    primary.start();
+    let replica = Setup::new(Kind::Shoal).start();
+    follow(&replica, &primary);
+    wait_until_equal(&primary, &replica);
+    for server in [&primary, &replica] {
+        assert_eq!(array(server, &["HPEXPIRETIME", "h", "FIELDS", "1", "later"]), expiry);
+    }
+    assert_eq!(array(&primary, &["HPEXPIRE", "h", "300", "FIELDS", "1", "goes"]), "Array([Integer(1)])");
+    eventually(SOON, "the field goes", || replica.call(&["HEXISTS", "h", "goes"]) == "0");
+    primary.wait_for_info("stats", "expired_subkeys", "1");
+    wait_until_equal(&primary, &replica);
+    assert_eq!(replica.info("stats", "expired_subkeys").as_deref(), Some("0"));
+    assert_eq!(replica.call(&["HLEN", "h"]), "2");
 }

@@ -25,6 +25,9 @@ const TABLE_GROUPS: &[(&str, u64)] = &[
     ("geo", 5),
 ];
 
+/// Commands that came with this version are not drawn: the servers that are installed do not have them.
+const NEWER: &str = "7.4.0";
+
 /// Commands of these groups that are not drawn, with the reason.
 const LEFT_OUT: &[(&str, &str)] = &[
     ("pfselftest", "takes a second and tests the server by itself"),
@@ -172,7 +175,7 @@ fn of_the_table(group: &str) -> Vec<(u64, &'static str)> {
         [] => std::slice::from_ref(row),
         subcommands => subcommands,
     });
-    let names = rows.filter(|row| row.group == group).map(|row| row.name);
+    let names = rows.filter(|row| row.group == group && row.since != NEWER).map(|row| row.name);
     let names = names.filter(|name| LEFT_OUT.iter().all(|(left_out, _)| left_out != name));
     names.map(|name| (weight(name), name)).collect()
 }

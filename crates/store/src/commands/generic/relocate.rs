@@ -51,7 +51,7 @@ fn rename_key(
 
 /// Takes an entry out of the selected database, to be put elsewhere.
 fn take(call: &mut Call<'_, '_>, key: &[u8]) -> Option<Entry> {
-    let keep_size = call.keyspace.frozen_pages;
+    let keep_size = call.keyspace.keeps_size();
     let database = call.database_mut();
     let found = database.find(key)?;
     Some(database.remove(found, keep_size))

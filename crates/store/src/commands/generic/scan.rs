@@ -18,10 +18,10 @@ pub(super) fn keys(call: &mut Call<'_, '_>, mut arguments: Arguments<'_>) -> Out
     let length = call.reply.deferred();
     let mut count = 0;
     let database = call.keyspace.database(call.database_index);
-    let (reply, now_ms, from_primary) = (&mut *call.reply, call.now.unix_ms(), call.access.from_primary);
+    let (reply, now_ms, access) = (&mut *call.reply, call.now.unix_ms(), call.access);
     let visit = |entry: &Entry| {
-        let expired = !from_primary && entry.expiry_ms().is_some_and(|at| at <= now_ms);
-        if !expired && pattern.matches(entry.key()) {
+        let expired = !access.from_primary && entry.expiry_ms().is_some_and(|at| at <= now_ms);
+        if !expired && !access.gives_up(reply) && pattern.matches(entry.key()) {
             reply.bulk(entry.key());
             count += 1;
         }

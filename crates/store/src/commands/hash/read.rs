@@ -84,6 +84,9 @@ pub(super) fn hgetall(call: &mut Call<'_, '_>, mut arguments: Arguments<'_>) -> 
     let hash = hash.live(now_ms);
     call.reply.map(hash.len());
     for (field, value) in hash.iter() {
+        if call.access.gives_up(call.reply) {
+            break;
+        }
         reply_with_element(call.reply, field);
         reply_with_element(call.reply, value);
     }
@@ -111,7 +114,12 @@ fn reply_with_each(
     let hash = call.keyspace.collection::<Hash>(call.database_index, found);
     let hash = hash.live(now_ms);
     call.reply.array(hash.len());
-    hash.iter().for_each(|pair| reply_with_element(call.reply, part(pair)));
+    for pair in hash.iter() {
+        if call.access.gives_up(call.reply) {
+            break;
+        }
+        reply_with_element(call.reply, part(pair));
+    }
     Ok(())
 }
 

@@ -232,3 +232,24 @@ fn scanning() {
     }
     assert_eq!(seen.len(), 1000);
 }
+
+/// Whoever gets no more than so much gets nothing at all: the rest of a reply is not made.
+#[test]
+fn replies_beyond_the_output_limit_end_early() {
+    let mut fixture = Fixture::default();
+    let words: Vec<String> = (0..5000).map(|number| format!("f{number}")).collect();
+    fixture.run(&format!("SADD s {}", words.join(" ")));
+    fixture.run(&format!(
+        "HSET h {}",
+        words.iter().map(|word| format!("{word} v")).collect::<Vec<_>>().join(" ")
+    ));
+    fixture
+        .run(&format!("MSET {}", words.iter().map(|word| format!("{word} v")).collect::<Vec<_>>().join(" ")));
+    for line in [&["SMEMBERS", "s"][..], &["HGETALL", "h"], &["HKEYS", "h"], &["HVALS", "h"], &["KEYS", "*"]]
+    {
+        fixture.access.reply_max_bytes = 0;
+        assert!(fixture.run_words(line).len() > 30_000, "{line:?}");
+        fixture.access.reply_max_bytes = 1000;
+        assert!(fixture.run_words(line).len() < 1100, "{line:?}");
+    }
+}

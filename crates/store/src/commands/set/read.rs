@@ -44,7 +44,12 @@ pub(super) fn smembers(call: &mut Call<'_, '_>, mut arguments: Arguments<'_>) ->
     };
     let set = call.keyspace.collection::<Set>(call.database_index, found);
     call.reply.set(set.len());
-    set.iter().for_each(|member| reply_with_element(call.reply, member));
+    for member in set.iter() {
+        if call.access.gives_up(call.reply) {
+            break;
+        }
+        reply_with_element(call.reply, member);
+    }
     Ok(())
 }
 
