@@ -18,6 +18,8 @@ use std::time::{Duration, Instant};
 
 /// Random commands that are compared; `cargo xtask diff` runs more.
 const DIFFERENTIAL_OPERATIONS: usize = 200_000;
+/// And in cluster mode, through a client of clusters.
+const CLUSTER_OPERATIONS: usize = 20_000;
 
 /// A step by name, what it does, and how it is repeated by hand.
 struct Step {
@@ -76,13 +78,16 @@ const STEPS: &[Step] = &[
     Step {
         name: "differential",
         help: "against what an installed redis-server answers",
-        repeat: "cargo test -p shoal-store -p shoal-config --test '*'; cargo xtask diff --ops 200000",
+        repeat: "cargo test -p shoal-store -p shoal-config --test '*'; cargo xtask diff --ops 200000; \
+                 cargo xtask diff --cluster --ops 20000",
         run: |context| {
             let tests = context.run(Kind::Differential)?;
             let shoal = context.programs()?.shoal.clone();
-            let commands =
-                diff::differential(1, DIFFERENTIAL_OPERATIONS, &shoal, &diff::Choice::default(), false)?;
-            Ok(format!("{tests}, {commands}"))
+            let single = diff::Choice::default();
+            let cluster = diff::Choice { is_cluster: true, ..diff::Choice::default() };
+            let commands = diff::differential(1, DIFFERENTIAL_OPERATIONS, &shoal, &single, false)?;
+            let routed = diff::differential(1, CLUSTER_OPERATIONS, &shoal, &cluster, false)?;
+            Ok(format!("{tests}, {commands}; in cluster mode: {routed}"))
         },
     },
     Step {
