@@ -150,21 +150,31 @@ pub(super) fn del_node(arguments: &[Vec<u8>], options: &Options) -> Step<i32> {
         log(Level::Error, &text);
         return Ok(1);
     }
-    let id = node.id.clone();
-    log(Level::Information, ">>> Sending CLUSTER FORGET messages to the cluster...\n");
+    remove(&mut cluster, removed, false)
+}
+
+/// Lets all nodes forget one that has no slots, and the node itself forget them. Returns the exit code.
+pub(super) fn remove(cluster: &mut Cluster, removed: usize, is_quiet: bool) -> Step<i32> {
+    let say = |text: &str| {
+        if !is_quiet {
+            log(Level::Information, text);
+        }
+    };
+    let id = cluster.members[removed].node.id.clone();
+    say(">>> Sending CLUSTER FORGET messages to the cluster...\n");
     for index in (0..cluster.members.len()).filter(|index| *index != removed) {
         if cluster.members[index].node.primary_id.as_ref() == Some(&id) {
-            find_other_primary(&mut cluster, index, removed)?;
+            find_other_primary(cluster, index, removed, &say)?;
         }
         cluster.members[index].call_or_complain(&["CLUSTER", "FORGET", &id])?;
     }
     match cluster.style {
         ManagerStyle::Cli => {
-            log(Level::Information, ">>> Sending CLUSTER RESET SOFT to the deleted node.\n");
+            say(">>> Sending CLUSTER RESET SOFT to the deleted node.\n");
             cluster.members[removed].call_or_complain(&["CLUSTER", "RESET", "SOFT"])?;
         }
         ManagerStyle::Trib => {
-            log(Level::Information, ">>> SHUTDOWN the node.\n");
+            say(">>> SHUTDOWN the node.\n");
             // The connection ends without a reply; an error is one that the node gave.
             if let Err(CallError::Refused(error)) = cluster.members[removed].call(&["SHUTDOWN"]) {
                 log(Level::Error, &format!("[ERR] The node does not shut down: {error}\n"));
@@ -176,13 +186,13 @@ pub(super) fn del_node(arguments: &[Vec<u8>], options: &Options) -> Step<i32> {
 }
 
 /// A replica whose primary goes follows another one.
-fn find_other_primary(cluster: &mut Cluster, replica: usize, removed: usize) -> Step {
+fn find_other_primary(cluster: &mut Cluster, replica: usize, removed: usize, say: &dyn Fn(&str)) -> Step {
     let Some(primary) = with_fewest_replicas(cluster, Some(removed)) else {
         fail!("[ERR] Node {} has no other master to follow.", cluster.members[replica].node.address());
     };
     let node = cluster.members[primary].node.clone();
     let (address, new) = (cluster.members[replica].node.address(), node.address());
-    log(Level::Information, &format!(">>> {address} as replica of {new}\n"));
+    say(&format!(">>> {address} as replica of {new}\n"));
     cluster.members[replica].call_or_complain(&["CLUSTER", "REPLICATE", &node.id])?;
     cluster.members[primary].node.replica_count += 1;
     Ok(())

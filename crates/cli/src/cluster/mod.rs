@@ -8,6 +8,7 @@ mod call;
 mod check;
 mod client;
 mod create;
+mod drain;
 mod fix;
 mod import;
 mod info;
@@ -118,6 +119,13 @@ const COMMANDS: &[Row] = &[
         arguments: "host:port node_id",
         options: &[],
         body: membership::del_node,
+    },
+    Row {
+        name: "drain",
+        arity: Arity::Exactly(2),
+        arguments: "host:port node_id",
+        options: &["delete", "simulate", "yes", "timeout <arg>", "pipeline <arg>"],
+        body: drain::run,
     },
     Row {
         name: "call",
@@ -259,7 +267,7 @@ fn help_text() -> String {
     }
     text.push_str(
         "\nThe host and port of any working node name the cluster.\n\
-         check, info and call print JSON with --json.\n\
+         check, info, call, reshard, rebalance and drain print JSON with --json.\n\
          \nCluster Manager Options:\n  --cluster-yes  Answer every question with yes\n\n",
     );
     text

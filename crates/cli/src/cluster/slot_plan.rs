@@ -115,9 +115,45 @@ fn transfers(shares: &mut [Share], mut balances: Vec<(usize, i32)>) -> Vec<Trans
     transfers
 }
 
+/// Gives all slots of a node to others, so that those have as equal numbers as can be: the poorest take first. An other is
+/// an index and how many slots it has. Each takes slots that stand together.
+pub(super) fn level(source: usize, slots: &[u16], others: &[(usize, usize)]) -> Vec<Transfer> {
+    let mut wanted: Vec<(usize, usize, usize)> = others.iter().map(|&(node, have)| (node, have, 0)).collect();
+    for _ in slots {
+        let Some(poorest) = wanted.iter_mut().min_by_key(|(_, have, taken)| have + taken) else { break };
+        poorest.2 += 1;
+    }
+    let mut rest = slots;
+    let mut transfers = Vec::new();
+    for (target, _, count) in wanted {
+        let (taken, left) = rest.split_at(count.min(rest.len()));
+        rest = left;
+        if !taken.is_empty() {
+            transfers.push(Transfer { source, target, slots: taken.to_vec() });
+        }
+    }
+    transfers
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_drained_node_fills_up_the_poorest() {
+        let slots: Vec<u16> = (0..100).collect();
+        let plan = |others: &[(usize, usize)]| {
+            let transfers = level(7, &slots, others);
+            assert!(transfers.iter().all(|transfer| transfer.source == 7));
+            let all: Vec<u16> = transfers.iter().flat_map(|transfer| transfer.slots.clone()).collect();
+            assert!(others.is_empty() || all == slots, "every slot moves, in order");
+            transfers.iter().map(|transfer| (transfer.target, transfer.slots.len())).collect::<Vec<_>>()
+        };
+        assert_eq!(plan(&[(1, 50), (2, 50)]), [(1, 50), (2, 50)]);
+        assert_eq!(plan(&[(1, 0), (2, 40), (3, 200)]), [(1, 70), (2, 30)]);
+        assert_eq!(plan(&[(4, 9)]), [(4, 100)]);
+        assert_eq!(plan(&[]), []);
+    }
 
     fn counts(moves: &[Move], nodes: usize) -> Vec<usize> {
         (0..nodes).map(|node| moves.iter().filter(|one| one.source == node).count()).collect()

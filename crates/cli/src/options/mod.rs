@@ -106,6 +106,8 @@ pub(crate) struct ClusterOptions {
     pub timeout_ms: i64,
     /// Keys per MIGRATE.
     pub pipeline: i64,
+    /// `drain`: the node leaves the cluster.
+    pub delete: bool,
     /// Keys that are there already are replaced.
     pub replace: bool,
     /// `import`: keys stay at the source.
@@ -138,6 +140,7 @@ impl Default for ClusterOptions {
             threshold: 2.0,
             use_empty_primaries: false,
             simulate: false,
+            delete: false,
             timeout_ms: 60_000,
             pipeline: 10,
             replace: false,

@@ -418,6 +418,7 @@ pub(crate) const ROWS: &[Row] = &[
         }),
     ),
     hidden("--cluster-simulate", Flag(|options| options.cluster.simulate = true)),
+    hidden("--cluster-delete", Flag(|options| options.cluster.delete = true)),
     hidden("--cluster-replace", Flag(|options| options.cluster.replace = true)),
     hidden("--cluster-copy", Flag(|options| options.cluster.copy = true)),
     hidden("--cluster-slave", Flag(|options| options.cluster.as_replica = true)),

@@ -208,3 +208,56 @@ fn trib_commands() {
         );
     }
 }
+
+/// A primary with a replica gives everything to the others and leaves; nothing is lost, and the plan can be seen before.
+#[test]
+fn drain_node() {
+    let cluster = Cluster::start((0..4).map(|_| Cluster::setup(Kind::Shoal)).collect());
+    cluster.meet();
+    for (index, (first, last)) in
+        [("0", "8000"), ("8001", "16283"), ("16284", "16383")].into_iter().enumerate()
+    {
+        assert_eq!(cluster.nodes[index].call(&["CLUSTER", "ADDSLOTSRANGE", first, last]), "OK");
+    }
+    let third = cluster.id(2);
+    eventually(LATER, "the replica knows its primary", || {
+        cluster.nodes[3].call(&["CLUSTER", "REPLICATE", &third]) == "OK"
+    });
+    cluster.wait_until_settled();
+    let keys = 3000;
+    for key in 0..keys {
+        let owner = cluster.owner(&format!("key:{key}"));
+        assert_eq!(cluster.nodes[owner].call(&["SET", &format!("key:{key}"), "value"]), "OK");
+    }
+    let id = cluster.id(2);
+    let drain = |options: &[&str], input: &str| {
+        let address = cluster.nodes[0].address();
+        let mut line = vec![SHOAL, "cli", "--cluster", "drain", &address, &id];
+        line.extend(options);
+        let output = run(Path::new("."), &line, input);
+        (text(&output), output.status.code())
+    };
+    let (planned, code) = drain(&["--json", "--cluster-simulate"], "");
+    assert_eq!(code, Some(0), "{planned}");
+    let plan: serde_json::Value = serde_json::from_str(&planned).unwrap();
+    let steps = plan["transfers"].as_array().unwrap();
+    let slots: u64 = steps.iter().map(|step| step["slot_count"].as_u64().unwrap()).sum();
+    assert_eq!((steps.len(), slots), (1, 100), "{planned}");
+    let (refused, code) = drain(&[], "no\n");
+    assert!(refused.contains("Do you want to move these slots?") && code == Some(1), "{refused}");
+    assert_eq!(cluster.line(0, 2).unwrap().slots, ["16284-16383"], "nothing has moved");
+
+    let (drained, code) = drain(&["--json", "--cluster-yes", "--cluster-delete"], "");
+    assert_eq!(code, Some(0), "{drained}");
+    let report: serde_json::Value = serde_json::from_str(&drained).unwrap();
+    assert_eq!((&report["ok"], &report["deleted"]), (&true.into(), &true.into()), "{drained}");
+    eventually(LATER, "the others know each other only", || {
+        [0, 1, 3].iter().all(|&index| cluster.table(index).len() == 3)
+    });
+    let counts: Vec<String> = [0, 1].iter().map(|&index| cluster.nodes[index].call(&["DBSIZE"])).collect();
+    let total: usize = counts.iter().map(|count| count.parse::<usize>().unwrap()).sum();
+    assert_eq!(total, keys, "{counts:?}");
+    let address = cluster.nodes[0].address();
+    let checked = text(&run(Path::new("."), &[SHOAL, "cli", "--cluster", "check", &address], ""));
+    assert!(checked.contains("[OK] All 16384 slots covered."), "{checked}");
+}
