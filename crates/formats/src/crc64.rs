@@ -4,7 +4,7 @@
 /// The polynomial 0xad93d23594c935a9 with its bits reversed.
 const POLYNOMIAL: u64 = 0x95ac_9329_ac4b_c9b5;
 /// Bytes that are taken in one step.
-const STEP: usize = 8;
+const STEP: usize = 16;
 
 /// Table `n` advances a byte that has `n` more bytes of the step behind it.
 static TABLES: [[u64; 256]; STEP] = tables();
@@ -49,7 +49,7 @@ impl Crc64 {
     pub fn update(&mut self, bytes: &[u8]) {
         let (steps, rest) = bytes.as_chunks::<STEP>();
         for step in steps {
-            let mixed = (self.0 ^ u64::from_le_bytes(*step)).to_le_bytes();
+            let mixed = (u128::from(self.0) ^ u128::from_le_bytes(*step)).to_le_bytes();
             self.0 = (0..STEP).fold(0, |crc, at| crc ^ TABLES[STEP - 1 - at][usize::from(mixed[at])]);
         }
         for byte in rest {

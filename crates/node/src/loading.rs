@@ -69,7 +69,8 @@ impl Node {
     /// Begins to load a snapshot of this size into the empty keyspace.
     pub fn begin_startup_load(&mut self, now: Now, total_bytes: u64) {
         self.is_loading = true;
-        let source = Source::Snapshot(Box::new(Loader::new(self.load_options(now))));
+        let options = LoadOptions { file_bytes: total_bytes, ..self.load_options(now) };
+        let source = Source::Snapshot(Box::new(Loader::new(options)));
         self.startup_load = Some(StartupLoad { source, began: now, total_bytes, loaded_bytes: 0 });
     }
 

@@ -169,6 +169,20 @@ impl Database {
         self.table_mut(found.place.slot).item_mut(found.position)
     }
 
+    /// Makes room for so many keys, if there are none yet and all are in one table.
+    pub fn reserve(&mut self, keys: usize) {
+        if self.layout == Layout::Single && self.length == 0 {
+            self.table_mut(0).reserve(keys);
+        }
+    }
+
+    /// Gives back the room that was made for keys if none came.
+    pub fn release_unused(&mut self) {
+        if self.layout == Layout::Single && self.length == 0 {
+            self.tables[0] = None;
+        }
+    }
+
     /// Inserts an entry whose key is not there yet.
     pub fn insert(&mut self, place: Place, entry: Entry) -> Found {
         let expiry_ms = entry.expiry_ms();

@@ -110,6 +110,30 @@ pub fn json(rows: &[Row]) -> String {
     json!(rows).to_string()
 }
 
+/// Puts these figures into the document in the place of those with the same names; new ones come behind the others.
+pub fn update(rows: &[Row]) -> Outcome<()> {
+    let text = workspace::text(PATH)?.unwrap_or_default();
+    let updated = merge(&text, rows).ok_or_else(|| format!("{PATH} has no place for figures"))?;
+    std::fs::write(workspace::root().join(PATH), updated).map_err(|error| format!("{PATH}: {error}"))
+}
+
+fn merge(text: &str, rows: &[Row]) -> Option<String> {
+    let new = table(rows);
+    let mut new: Vec<&str> = new.lines().skip(2).collect();
+    let name = |line: &str| line.split(" | ").next().unwrap_or_default().to_owned();
+    let mut lines = Vec::new();
+    for line in text.lines() {
+        if line == END {
+            // Behind the table there is an empty line.
+            let at = lines.iter().rposition(|line: &&str| line.starts_with('|'))? + 1;
+            lines.splice(at..at, new.drain(..));
+        }
+        let same = new.iter().position(|row| line.starts_with("| ") && name(row) == name(line));
+        lines.push(same.map_or(line, |at| new.remove(at)));
+    }
+    new.is_empty().then(|| lines.join("\n") + "\n")
+}
+
 /// Replaces the figures in the document.
 pub fn write(rows: &[Row], binary: &str) -> Outcome<()> {
     let text = workspace::text(PATH)?.unwrap_or_default();
@@ -134,7 +158,17 @@ fn number(value: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Row, table};
+    use super::{END, Row, merge, table};
+
+    #[test]
+    fn a_part_of_the_figures_replaces_its_own() {
+        let row = |name: &str, ours| Row::shown(name.to_owned(), "s", ours, 2.0);
+        let text = format!("head\n\n{}\n{END}\n", table(&[row("a", 1.0), row("ab", 1.0)]));
+        let merged = merge(&text, &[row("c", 3.0), row("a", 4.0)]).unwrap();
+        let expected = table(&[row("a", 4.0), row("ab", 1.0), row("c", 3.0)]);
+        assert_eq!(merged, format!("head\n\n{expected}\n{END}\n"));
+        assert_eq!(merge("nothing", &[row("c", 3.0)]), None);
+    }
 
     #[test]
     fn promises_are_judged() {

@@ -114,6 +114,82 @@ fn snapshot_files_are_exchanged_with_a_real_server() {
     assert_eq!(again.call(&["DEBUG", "DIGEST"]), digest);
 }
 
+/// Libraries of functions, which a real server has made, come back to it from ours: by file, after a reload, and by way of
+/// a replica and of the base of an append-only file.
+#[test]
+fn function_libraries_come_back_to_a_real_server() {
+    let code = "#!lua name=lib\nredis.register_function('f', function() return 'from f' end)";
+    let real = Setup::redis().start();
+    assert_eq!(real.call(&["FUNCTION", "LOAD", code]), "lib");
+    assert_eq!(real.call(&["SET", "k", "v"]), "OK");
+    assert_eq!(real.call(&["SAVE"]), "OK");
+
+    let lines = "rdb-version-compat 10\nenable-debug-command yes\nrepl-diskless-sync-delay 0";
+    let mut ours = Setup::shoal().conf(lines).prepare();
+    fs::copy(real.path("dump.rdb"), ours.path("dump.rdb")).unwrap();
+    ours.start();
+    assert_eq!(ours.call(&["FLUSHALL"]), "OK");
+    assert_eq!(ours.call(&["DEBUG", "RELOAD"]), "OK");
+    let replica = Setup::shoal().conf(lines).start();
+    assert_eq!(replica.call(&["REPLICAOF", "127.0.0.1", &ours.port().to_string()]), "OK");
+    eventually(SOON, "the replica has the data", || {
+        replica.info("replication", "master_link_status").as_deref() == Some("up")
+    });
+    for server in [&ours, &replica] {
+        assert_eq!(server.call(&["SAVE"]), "OK");
+        let mut again = Setup::redis().prepare();
+        fs::copy(server.path("dump.rdb"), again.path("dump.rdb")).unwrap();
+        again.start();
+        assert_eq!(again.call(&["FCALL", "f", "0"]), "from f");
+    }
+}
+
+/// A file as old servers wrote them: of version 3, without a checksum, its expiry in seconds and its collections in the forms
+/// of Redis 2.4.
+#[test]
+fn a_file_of_an_old_server_is_loaded() {
+    let mut file = b"REDIS0003\xfe\x00".to_vec();
+    // A string that expires in 2100.
+    file.extend_from_slice(b"\xfd\x80\xdc\x48\x7a\x00\x05timed\xc0\x07");
+    // A hash in a zipmap, a list in a ziplist, a set and a list element by element, scores as text.
+    file.extend_from_slice(b"\x09\x04hash\x0f\x02\x01a\x01\x00b\x03key\x02\x0042\xff");
+    file.extend_from_slice(b"\x0a\x04list\x11\x11\0\0\0\x0d\0\0\0\x02\0\0\x01a\x03\xfe\x2a\xff");
+    file.extend_from_slice(b"\x02\x03set\x02\x01x\xc0\x05");
+    file.extend_from_slice(b"\x01\x05plain\x02\x01x\x01y");
+    file.extend_from_slice(b"\x03\x04zset\x02\x01m\x031.5\x01n\xff");
+    file.push(0xff);
+    let mut server = Setup::shoal().prepare();
+    fs::write(server.path("dump.rdb"), &file).unwrap();
+    let mut real = Setup::redis().prepare();
+    fs::write(real.path("dump.rdb"), &file).unwrap();
+    server.start();
+    real.start();
+    assert_eq!(server.call(&["DBSIZE"]), "6");
+    assert_eq!(server.call(&["EXPIRETIME", "timed"]), "2051595392");
+    assert_eq!(server.call(&["HGET", "hash", "key"]), "42");
+    assert_eq!(server.call(&["LINDEX", "list", "1"]), "42");
+    assert_eq!(server.call(&["ZSCORE", "zset", "n"]), "-inf");
+    assert_eq!(server.call(&["DEBUG", "DIGEST"]), real.call(&["DEBUG", "DIGEST"]));
+}
+
+#[test]
+fn a_snapshot_in_the_background_shows_its_progress() {
+    let server = Setup::shoal().conf("rdb-key-save-delay 100\nrdbcompression no").start();
+    assert_eq!(server.call(&["DEBUG", "POPULATE", "20000", "key", "100"]), "OK");
+    assert_eq!(server.call(&["BGSAVE"]), "Background saving started");
+    let number =
+        |name: &str| server.info("persistence", name).and_then(|text| text.parse::<f64>().ok()).unwrap();
+    assert_eq!(number("current_save_keys_total"), 20000.0);
+    eventually(SOON, "some of the keys are written", || {
+        let keys = number("current_save_keys_processed");
+        keys > 0.0 && keys < 20000.0 && number("current_fork_perc") > 0.0 && number("current_cow_size") > 0.0
+    });
+    eventually(SOON, "the snapshot is written", || number("rdb_bgsave_in_progress") == 0.0);
+    assert!(number("rdb_last_cow_size") > 0.0);
+    assert_eq!(number("current_save_keys_processed"), 0.0);
+    assert!(server.log().contains("Fork CoW for RDB: current "));
+}
+
 /// A file that is damaged stops the start, with offset and reason, and stays as it is.
 #[test]
 fn a_damaged_snapshot_is_refused() {
@@ -130,7 +206,12 @@ fn a_damaged_snapshot_is_refused() {
         server.spawn();
         assert_eq!(server.wait_for_end().code(), Some(1), "{what}");
         assert_eq!(fs::read(server.path("dump.rdb")).unwrap(), bytes, "{what}: the file is left alone");
-        assert!(server.log().contains("Cannot load dump.rdb"), "{what}: {}", server.log());
+        let log = server.log();
+        assert!(log.contains("Cannot load dump.rdb"), "{what}: {log}");
+        assert!(
+            log.contains("[info] ") && log.contains("Terminating server after rdb file reading failure."),
+            "{log}"
+        );
     }
     fs::write(server.path("dump.rdb"), good).unwrap();
     server.start();

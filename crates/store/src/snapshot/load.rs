@@ -17,6 +17,8 @@ const AUX_MAX: usize = 64;
 /// So many entries are on their way into the keyspace at a time: while a new one is read, memory is asked for the places
 /// of the others, so that nobody waits for it.
 const SETTLING: usize = 24;
+/// A key takes at least so many bytes of a file, as far as room for it is concerned.
+const KEY_BYTES: u64 = 8;
 /// The most keys without elements that are remembered by name.
 const EMPTY_KEYS_MAX: usize = 10;
 /// The most modules whose data were passed over that are remembered.
@@ -36,6 +38,9 @@ pub struct LoadOptions {
     pub lfu: bool,
     /// The checksum is compared.
     pub check_checksum: bool,
+    /// The size of the file, if it is known and not only said to be so. Room is made for the keys that a file announces as
+    /// far as so many bytes can hold them.
+    pub file_bytes: u64,
     /// How values are built.
     pub build: BuildOptions,
 }
@@ -43,7 +48,15 @@ pub struct LoadOptions {
 impl LoadOptions {
     /// As a primary loads its own file.
     pub fn new(now: Now, build: BuildOptions) -> Self {
-        Self { now, drop_expired: true, replace: false, lfu: false, check_checksum: true, build }
+        Self {
+            now,
+            drop_expired: true,
+            replace: false,
+            lfu: false,
+            check_checksum: true,
+            file_bytes: 0,
+            build,
+        }
     }
 }
 
@@ -261,7 +274,7 @@ impl Loader {
 
 impl Target {
     /// What the file says beside its keys.
-    fn remark(&mut self, keyspace: &Keyspace, event: RdbEvent<'_>) -> Result<(), LoadError> {
+    fn remark(&mut self, keyspace: &mut Keyspace, event: RdbEvent<'_>) -> Result<(), LoadError> {
         let loaded = &mut self.loaded;
         match event {
             RdbEvent::Begin { version } => loaded.version = version,
@@ -272,6 +285,15 @@ impl Target {
                 let count = keyspace.database_count();
                 let known = usize::try_from(index).ok().filter(|index| *index < count);
                 self.database = known.ok_or(LoadError::DatabaseOutOfRange { index, count })?;
+            }
+            RdbEvent::Resize { keys, .. } => {
+                let keys = keys.min(self.options.file_bytes / KEY_BYTES);
+                keyspace.database_mut(self.database).reserve(usize::try_from(keys).unwrap_or(0));
+            }
+            RdbEvent::End { .. } => {
+                for index in 0..keyspace.database_count() {
+                    keyspace.database_mut(index).release_unused();
+                }
             }
             RdbEvent::Function(code) => loaded.functions.push(code.to_vec()),
             RdbEvent::ModuleAux { module_id }

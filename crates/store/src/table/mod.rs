@@ -44,6 +44,9 @@ const MAX_DEPTH: u32 = 32;
 /// So many places may be unused, whatever the size of the table.
 const VACANT_MIN: usize = 8;
 
+/// Items that a segment gets on the average when room is made for many.
+const RESERVED_ITEMS_MAX: usize = MAX_SLOTS * 3 / 4;
+
 /// Hash bits that a cursor keeps.
 const CURSOR_BITS: u32 = 48;
 
@@ -185,6 +188,23 @@ impl<T: Item> Table<T> {
             self.length += 1;
             return Position { segment: index, bucket, slot };
         }
+    }
+
+    /// Makes room for so many items in an empty table, so that they come in without a segment growing or splitting on the
+    /// way. A table with items stays as it is.
+    pub fn reserve(&mut self, items: usize) {
+        if !self.is_empty() || items <= MAX_SLOTS {
+            return;
+        }
+        let depth = items.div_ceil(RESERVED_ITEMS_MAX).next_power_of_two().trailing_zeros().min(MAX_DEPTH);
+        let mean = items >> depth;
+        // One segment in six gets more than its share and the usual deviation; it grows as it always does.
+        let room = mean + mean.isqrt();
+        self.depth = depth;
+        self.segments = (0..1 << depth).map(|_| Segment::with_room(depth, room)).collect();
+        self.directory = (0..1 << depth).collect();
+        self.shortcuts = self.segments.iter().map(Segment::shortcut).collect();
+        self.vacant = Vec::new();
     }
 
     /// Puts another item with the same key in the place of one; the mark stays. Returns the old one.

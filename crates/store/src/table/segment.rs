@@ -188,6 +188,11 @@ impl<T: Item> Segment<T> {
         Self::with_buckets(depth, 1)
     }
 
+    /// An empty segment that takes so many items without growing, as far as one can.
+    pub fn with_room(depth: u32, items: usize) -> Self {
+        Self::with_buckets(depth, size_for(items))
+    }
+
     /// A segment that stands for an unused place.
     pub fn vacant() -> Self {
         Self::with_buckets(0, 0)

@@ -116,6 +116,27 @@ fn grows_and_shrinks_and_stays_full() {
 }
 
 #[test]
+fn room_that_was_made_is_used() {
+    for (reserved, count) in [(MANY, MANY), (MANY, MANY / 50), (MANY / 4, MANY), (1, MANY / 100)] {
+        let mut table = Table::new();
+        table.reserve(reserved as usize);
+        let capacity = table.capacity();
+        for number in 0..count {
+            insert(&mut table, number);
+        }
+        assert!((0..count).all(|number| find(&table, number).is_some()));
+        assert_eq!(scan_all(&table, 10).len(), count as usize);
+        if reserved == count {
+            assert!(table.capacity() <= capacity + capacity / 10, "{} after {capacity}", table.capacity());
+            assert!(table.capacity() <= count as usize * 4 / 3, "{}", table.capacity());
+        }
+        table.reserve(1 << 20);
+        assert!((0..count).all(|number| remove(&mut table, number)));
+        assert!(table.is_empty());
+    }
+}
+
+#[test]
 fn behaves_like_a_map() {
     let mut table = Table::new();
     let mut model = BTreeMap::new();
