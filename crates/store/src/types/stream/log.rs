@@ -1,12 +1,12 @@
 //! The entries of a stream.
 
+use super::id_map::Range;
 use super::node::{Node, StreamEntry, Walk};
 use super::tree::Tree;
 use crate::call::EncodingLimits;
 use shoal_formats::listpack::{Listpack, MAX_BYTES, Malformed};
 use shoal_formats::rdb::StreamHistory;
 use shoal_formats::stream_id::StreamId;
-use std::collections::btree_map;
 
 /// Entries with ascending ids. Those that were deleted may still be in their nodes, marked.
 #[derive(Clone, Debug, Default)]
@@ -78,8 +78,8 @@ impl Log {
     }
 
     /// The nodes, as files keep them: the base and the entries.
-    pub fn nodes(&self) -> impl ExactSizeIterator<Item = (StreamId, &Listpack)> {
-        self.tree.iter().map(|(base, node)| (*base, node.listpack()))
+    pub fn nodes(&self) -> impl Iterator<Item = (StreamId, &Listpack)> {
+        self.tree.iter().map(|(base, node)| (base, node.listpack()))
     }
 
     /// Takes a node from a file or the wire, behind those that are there. Every element is looked at.
@@ -304,7 +304,7 @@ impl Log {
         } else {
             sample
         };
-        listpacks + count * 2 * size_of::<(StreamId, Node)>()
+        listpacks + self.tree.size_bytes()
     }
 }
 
@@ -322,7 +322,7 @@ fn has_room(node: &Node, words: usize, bytes: usize, limits: &EncodingLimits) ->
 /// The entries of a part of a log, in order.
 #[derive(Clone, Debug)]
 pub struct Entries<'a> {
-    nodes: btree_map::Range<'a, StreamId, Node>,
+    nodes: Range<'a, Node>,
     walk: Option<Walk<'a>>,
     start: StreamId,
     end: StreamId,
@@ -340,11 +340,11 @@ impl<'a> Entries<'a> {
                 Some(walk) => walk,
                 None if backwards => {
                     let (base, node) = self.nodes.next_back()?;
-                    self.walk.insert(Walk::backward(node, *base))
+                    self.walk.insert(Walk::backward(node, base))
                 }
                 None => {
                     let (base, node) = self.nodes.next()?;
-                    self.walk.insert(Walk::forward(node, *base))
+                    self.walk.insert(Walk::forward(node, base))
                 }
             };
             let entry = if backwards { walk.previous_entry() } else { walk.next_entry() };

@@ -4,9 +4,9 @@
 //! number is kept as if it were Redis's. It depends on nothing but the keys: one node per branching, one per run of
 //! bytes without branching, one per key, and the root.
 
+use super::id_map::{IdMap, Range};
 use super::node::Node;
 use shoal_formats::stream_id::StreamId;
-use std::collections::{BTreeMap, btree_map};
 
 /// Bytes of a key.
 const KEY_BYTES: u32 = 16;
@@ -14,13 +14,13 @@ const KEY_BYTES: u32 = 16;
 /// Nodes in the order of their bases.
 #[derive(Clone, Debug)]
 pub(super) struct Tree {
-    nodes: BTreeMap<StreamId, Node>,
+    nodes: IdMap<Node>,
     radix_nodes: u64,
 }
 
 impl Default for Tree {
     fn default() -> Self {
-        Self { nodes: BTreeMap::new(), radix_nodes: 1 }
+        Self { nodes: IdMap::default(), radix_nodes: 1 }
     }
 }
 
@@ -34,35 +34,40 @@ impl Tree {
         self.radix_nodes
     }
 
-    pub(super) fn iter(&self) -> btree_map::Iter<'_, StreamId, Node> {
-        self.nodes.iter()
+    /// Bytes on the heap, about, without what the nodes hold.
+    pub(super) fn size_bytes(&self) -> usize {
+        self.nodes.size_bytes()
+    }
+
+    pub(super) fn iter(&self) -> Range<'_, Node> {
+        self.nodes.from(StreamId::MIN)
     }
 
     pub(super) fn first(&self) -> Option<(StreamId, &Node)> {
-        self.nodes.first_key_value().map(|(base, node)| (*base, node))
+        self.iter().next()
     }
 
     pub(super) fn first_mut(&mut self) -> Option<(StreamId, &mut Node)> {
-        self.nodes.iter_mut().next().map(|(base, node)| (*base, node))
+        self.nodes.first_mut()
     }
 
     pub(super) fn last(&self) -> Option<(StreamId, &Node)> {
-        self.nodes.last_key_value().map(|(base, node)| (*base, node))
+        self.iter().next_back()
     }
 
     pub(super) fn last_mut(&mut self) -> Option<(StreamId, &mut Node)> {
-        self.nodes.iter_mut().next_back().map(|(base, node)| (*base, node))
+        self.nodes.last_mut()
     }
 
     /// The nodes in which ids from `start` to `end` may be.
-    pub(super) fn range(&self, start: StreamId, end: StreamId) -> btree_map::Range<'_, StreamId, Node> {
-        let base = self.nodes.range(..=start).next_back().map_or(start, |(base, _)| *base);
-        self.nodes.range(base..=end.max(base))
+    pub(super) fn range(&self, start: StreamId, end: StreamId) -> Range<'_, Node> {
+        let base = self.nodes.at_or_before(start).map_or(start, |(base, _)| base);
+        self.nodes.range(base, end.max(base))
     }
 
     /// The node in which this id may be.
     pub(super) fn around_mut(&mut self, id: StreamId) -> Option<(StreamId, &mut Node)> {
-        self.nodes.range_mut(..=id).next_back().map(|(base, node)| (*base, node))
+        self.nodes.at_or_before_mut(id)
     }
 
     /// Puts a node in whose base is not there.
@@ -72,15 +77,15 @@ impl Tree {
     }
 
     pub(super) fn remove(&mut self, base: StreamId) {
-        if self.nodes.remove(&base).is_some() {
+        if self.nodes.remove(base).is_some() {
             self.radix_nodes -= self.radix_growth(base);
         }
     }
 
     /// How many nodes a radix tree over the keys gets by a key that it has not.
     fn radix_growth(&self, key: StreamId) -> u64 {
-        let lower = self.nodes.range(..key).next_back().map(|(base, _)| *base);
-        let upper = self.nodes.range(key..).next().map(|(base, _)| *base);
+        let lower = self.before(key);
+        let upper = self.nodes.from(key).next().map(|(base, _)| base);
         let shared = |other: Option<StreamId>| other.map(|other| (common_bytes(key, other), other));
         // The key leaves the path to its nearest neighbour behind `depth` bytes.
         let Some((depth, neighbour)) = shared(lower).max(shared(upper)) else {
@@ -90,9 +95,9 @@ impl Tree {
         // A run of bytes to the key, if it is not a branch's child itself, and the key.
         let own = 1 + u64::from(depth + 1 < KEY_BYTES);
         let (first, last) = subtree(neighbour, depth + 1);
-        let before = self.nodes.range(..first).next_back();
-        let after = self.nodes.range(last..).find(|(base, _)| **base != last);
-        let outside = [before, after].into_iter().flatten().map(|(base, _)| common_bytes(neighbour, *base));
+        let after = self.nodes.from(last).map(|(base, _)| base).find(|&base| base != last);
+        let outside =
+            [self.before(first), after].into_iter().flatten().map(|base| common_bytes(neighbour, base));
         let branch = outside.max();
         if branch == Some(depth) {
             return own;
@@ -103,9 +108,15 @@ impl Tree {
         own + u64::from(depth > start) + u64::from(end > depth + 1)
     }
 
+    /// The last key below this one.
+    fn before(&self, key: StreamId) -> Option<StreamId> {
+        let mut keys = self.nodes.range(StreamId::MIN, key).map(|(base, _)| base).rev();
+        keys.find(|&base| base != key)
+    }
+
     /// How many bytes all keys between two have in common: where their paths branch first, or their end.
     fn branch_below(&self, first: StreamId, last: StreamId) -> u32 {
-        let mut keys = self.nodes.range(first..=last).map(|(base, _)| *base);
+        let mut keys = self.nodes.range(first, last).map(|(base, _)| base);
         match (keys.next(), keys.next_back()) {
             (Some(least), Some(greatest)) => common_bytes(least, greatest),
             _ => KEY_BYTES,
@@ -152,14 +163,14 @@ mod tests {
             let mut tree = Tree::default();
             for step in 0..400 {
                 let id = StreamId::new(rng.below(spread), rng.below(spread) & rng.next_u64());
-                if tree.len() > 0 && (step % 3 == 2 || tree.nodes.contains_key(&id)) {
+                if tree.len() > 0 && (step % 3 == 2 || tree.nodes.get(id).is_some()) {
                     let index = rng.index(tree.len());
-                    let base = *tree.nodes.keys().nth(index).unwrap();
+                    let base = tree.iter().nth(index).unwrap().0;
                     tree.remove(base);
                 } else {
                     tree.insert(id, Node::new(&[b"f", b"v"]));
                 }
-                let keys: Vec<_> = tree.nodes.keys().map(|id| id.as_number().to_be_bytes()).collect();
+                let keys: Vec<_> = tree.iter().map(|(id, _)| id.as_number().to_be_bytes()).collect();
                 let expected = if keys.is_empty() { 1 } else { model(&keys, 0) };
                 assert_eq!(tree.radix_nodes(), expected, "{keys:?}");
             }
