@@ -327,6 +327,7 @@ impl Node {
     ) {
         let began_us = self.stopwatch_us.take().unwrap_or_else(|| host.stopwatch_us());
         let is_outermost = !self.unit.is_open;
+        self.note_aof_time(now);
         let (offset_before, aof_before) = (self.replication_offset(), self.aof.position());
         self.effects.reset();
         let makes_own_keys = session.kind != ClientKind::Primary && self.is_writable_replica();

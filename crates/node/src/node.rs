@@ -396,6 +396,7 @@ impl Node {
         if self.pauses.expire(now.monotonic) {
             self.resume_postponed();
         }
+        self.note_aof_time(now);
         self.go_on_applying(now, host);
         self.expire_blocked(now, host);
         self.serve_blocked(host);

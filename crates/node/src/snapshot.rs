@@ -30,8 +30,8 @@ impl Node {
             return Err("a snapshot is being written already".to_owned());
         }
         let mut context = self.snapshot_context(now, host);
+        let form = (target == SnapshotTarget::AofBase).then(|| self.shape_base(&mut context));
         if target == SnapshotTarget::AofBase {
-            context.options.aof_base = true;
             context.sync_often = self.config.aof_rewrite_incremental_fsync;
         }
         let start = host.begin_snapshot(&self.keyspace, target, &context)?;
@@ -39,10 +39,9 @@ impl Node {
         self.stats.last_fork_us = start.fork_us;
         self.keyspace.frozen_pages = true;
         self.snapshot = Some(RunningSnapshot { target, keys: self.keyspace.len() as u64 });
-        if target == SnapshotTarget::AofBase {
-            self.note_rewrite_began(now, host, start);
-        } else {
-            self.note_snapshot_began(now, host, target, start);
+        match form {
+            Some(form) => self.note_rewrite_began(now, host, start, form),
+            None => self.note_snapshot_began(now, host, target, start),
         }
         Ok(())
     }

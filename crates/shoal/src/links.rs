@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
+use crate::check::aof::check_aof_main;
 use crate::check::rdb::check_rdb_main;
 use crate::launcher;
 use crate::server::startup::server_main;
@@ -120,7 +121,8 @@ fn start(program: Program, invoked: &str, arguments: Vec<OsString>) -> i32 {
         Program::Trib => shoal_cli::trib_main(arguments),
         Program::Benchmark => shoal_cli::benchmark_main(arguments),
         Program::CheckRdb => check_rdb_main(invoked, &arguments),
-        Program::Sentinel | Program::CheckAof | Program::Nutcracker | Program::Predixy | Program::Proxy => {
+        Program::CheckAof => check_aof_main(invoked, &arguments),
+        Program::Sentinel | Program::Nutcracker | Program::Predixy | Program::Proxy => {
             complain(&format!(
                 "{invoked}: this program is not part of Shoal {} yet.\n",
                 env!("CARGO_PKG_VERSION")

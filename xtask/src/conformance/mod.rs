@@ -103,6 +103,10 @@ const GROUPS: &[Group] = &[
             "integration/logging",
         ],
     },
+    Group {
+        name: "append-only file",
+        files: &["integration/aof", "integration/aof-multi-part", "integration/aof-race", "unit/aofrw"],
+    },
     Group { name: "client programs", files: &["integration/redis-cli", "integration/redis-benchmark"] },
 ];
 

@@ -14,6 +14,16 @@ const LINE_MAX_BYTES: usize = 1024;
 /// The most files that a list may name.
 const FILES_MAX: usize = 100_000;
 
+/// How a base is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BaseForm {
+    /// As a snapshot.
+    #[default]
+    Snapshot,
+    /// As commands.
+    Commands,
+}
+
 /// What a file is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileKind {
@@ -149,15 +159,19 @@ impl Manifest {
         name
     }
 
-    /// The name that the next snapshot gets.
-    pub fn next_base_name(&self, prefix: &str) -> String {
-        format!("{prefix}.{}.base.rdb", self.base_sequence + 1)
+    /// The name that the next base gets.
+    pub fn next_base_name(&self, prefix: &str, form: BaseForm) -> String {
+        let ending = match form {
+            BaseForm::Snapshot => "rdb",
+            BaseForm::Commands => "aof",
+        };
+        format!("{prefix}.{}.base.{ending}", self.base_sequence + 1)
     }
 
-    /// Puts a new snapshot in the place of the old one and of the commands that it holds: all files but the last
+    /// Puts a new base in the place of the old one and of the commands that it holds: all files but the last
     /// `kept_increments`.
-    pub fn replace_base(&mut self, prefix: &str, kept_increments: usize) {
-        let name = self.next_base_name(prefix);
+    pub fn replace_base(&mut self, prefix: &str, form: BaseForm, kept_increments: usize) {
+        let name = self.next_base_name(prefix, form);
         self.base_sequence += 1;
         self.history.extend(self.base.replace(ManifestFile { name, sequence: self.base_sequence }));
         let replaced = self.increments.len().saturating_sub(kept_increments);
@@ -220,14 +234,14 @@ mod tests {
     #[test]
     fn a_new_base_replaces_what_it_holds() {
         let mut manifest = Manifest::default();
-        manifest.replace_base("a", 0);
+        manifest.replace_base("a", BaseForm::Commands, 0);
         assert_eq!(manifest.add_increment("a"), "a.1.incr.aof");
         assert_eq!(manifest.add_increment("a"), "a.2.incr.aof");
-        assert_eq!(manifest.next_base_name("a"), "a.2.base.rdb");
-        manifest.replace_base("a", 1);
+        assert_eq!(manifest.next_base_name("a", BaseForm::Snapshot), "a.2.base.rdb");
+        manifest.replace_base("a", BaseForm::Snapshot, 1);
         assert_eq!(
             manifest.to_string(),
-            "file a.2.base.rdb seq 2 type b\nfile a.1.base.rdb seq 1 type h\nfile a.1.incr.aof seq 1 type h\n\
+            "file a.2.base.rdb seq 2 type b\nfile a.1.base.aof seq 1 type h\nfile a.1.incr.aof seq 1 type h\n\
              file a.2.incr.aof seq 2 type i\n"
         );
     }

@@ -13,4 +13,4 @@ mod commands;
 mod manifest;
 
 pub use commands::{CommandReader, MalformedCommand, fuzz_aof};
-pub use manifest::{FileKind, Manifest, ManifestError, ManifestFile};
+pub use manifest::{BaseForm, FileKind, Manifest, ManifestError, ManifestFile};

@@ -17,10 +17,10 @@ mod tests;
 pub(crate) use load::AofLoad;
 pub(crate) use rewrite::RewriteAnswer;
 
-use crate::host::{Crash, Host, LogLevel};
+use crate::host::{Crash, Host, LogLevel, SnapshotContext};
 use crate::node::Node;
 use shoal_config::AppendFsync;
-use shoal_formats::aof::Manifest;
+use shoal_formats::aof::{BaseForm, Manifest};
 use shoal_machine::{Monotonic, Now};
 
 /// How far the append-only file is in use.
@@ -46,6 +46,10 @@ pub(crate) struct Aof {
     buffer: Vec<u8>,
     /// The database that the file has selected last.
     selected_database: Option<usize>,
+    /// The time that the next command gets if commands are to say when they were written, in seconds since 1970.
+    now_s: Option<u64>,
+    /// The time that stands in the file last.
+    noted_s: u64,
     /// Bytes of base and commands.
     pub current_size: u64,
     /// Bytes when it began with its present base.
@@ -87,6 +91,8 @@ pub(crate) struct Aof {
 pub(crate) struct Rewrite {
     pub since: Monotonic,
     pub process_id: u32,
+    /// What it writes.
+    pub form: BaseForm,
     /// It was told to end, which is no failure.
     pub is_cancelled: bool,
 }
@@ -103,6 +109,10 @@ impl Aof {
 
     /// Collects a command; `encoded` is its form in the file.
     pub(crate) fn append(&mut self, database: usize, encoded: &[u8]) {
+        if let Some(now_s) = self.now_s.filter(|now_s| *now_s > self.noted_s) {
+            self.noted_s = now_s;
+            self.buffer.extend_from_slice(format!("#TS:{now_s}\r\n").as_bytes());
+        }
         if self.selected_database != Some(database) {
             self.selected_database = Some(database);
             let select = shoal_protocol::OwnedRequest::new(["SELECT", &database.to_string()]);
@@ -234,12 +244,12 @@ impl Node {
         let prefix = self.config.appendfilename.clone();
         let mut manifest = self.aof.manifest.clone();
         if manifest.is_empty() {
-            let name = manifest.next_base_name(&prefix);
             let mut context = self.snapshot_context(now, host);
-            context.options.aof_base = true;
+            let form = self.shape_base(&mut context);
+            let name = manifest.next_base_name(&prefix, form);
             let size = host.write_aof_base(&self.keyspace, &context, &name)?;
             host.log(LogLevel::Notice, &format!("Creating AOF base file {name} on server start"));
-            manifest.replace_base(&prefix, 0);
+            manifest.replace_base(&prefix, form, 0);
             self.aof.current_size = size;
             self.aof.base_size = size;
         }
@@ -256,6 +266,22 @@ impl Node {
         self.aof.is_open = true;
         self.delete_history(host);
         Ok(())
+    }
+
+    /// Makes what is written the base of an append-only file.
+    pub(crate) fn shape_base(&self, context: &mut SnapshotContext) -> BaseForm {
+        let options = &mut context.options;
+        options.aof_base = true;
+        // Functions have no command yet that would make them again.
+        options.as_commands = !self.config.aof_use_rdb_preamble && options.functions.is_empty();
+        options.timestamps = self.config.aof_timestamp_enabled;
+        if options.as_commands { BaseForm::Commands } else { BaseForm::Snapshot }
+    }
+
+    /// Commands that are collected from now on were carried out at this time.
+    #[inline]
+    pub(crate) fn note_aof_time(&mut self, now: Now) {
+        self.aof.now_s = self.config.aof_timestamp_enabled.then(|| now.unix_s());
     }
 
     /// Puts a list in the place of the old one, on disk and here.

@@ -3,6 +3,7 @@
 use super::{AofState, Rewrite};
 use crate::host::{Host, LogLevel, SnapshotReport, SnapshotStart, SnapshotTarget};
 use crate::node::Node;
+use shoal_formats::aof::BaseForm;
 use shoal_machine::Now;
 
 /// Failures after which the next attempt has to wait.
@@ -91,14 +92,21 @@ impl Node {
         }
         self.aof.is_open = true;
         self.aof.selected_database = None;
+        self.aof.noted_s = 0;
         self.aof.increment_size = 0;
         Ok(())
     }
 
     /// The child has begun.
-    pub(crate) fn note_rewrite_began(&mut self, now: Now, host: &mut dyn Host, start: SnapshotStart) {
+    pub(crate) fn note_rewrite_began(
+        &mut self,
+        now: Now,
+        host: &mut dyn Host,
+        start: SnapshotStart,
+        form: BaseForm,
+    ) {
         let process_id = start.process_id;
-        self.aof.rewrite = Some(Rewrite { since: now.monotonic, process_id, is_cancelled: false });
+        self.aof.rewrite = Some(Rewrite { since: now.monotonic, process_id, form, is_cancelled: false });
         let text = format!("Background append only file rewriting started by pid {process_id}");
         host.log(LogLevel::Notice, &text);
     }
@@ -129,7 +137,7 @@ impl Node {
             Ok(report) => {
                 host.log(LogLevel::Notice, "Background AOF rewrite terminated with success");
                 self.aof.last_copied_bytes = report.copied_bytes;
-                self.take_new_base(host, rewrite.process_id)
+                self.take_new_base(host, rewrite)
             }
             Err(reason) => Err(format!("Background AOF rewrite terminated with error: {reason}")),
         };
@@ -159,11 +167,11 @@ impl Node {
     }
 
     /// Makes the child's file the base.
-    fn take_new_base(&mut self, host: &mut dyn Host, process_id: u32) -> Result<(), String> {
+    fn take_new_base(&mut self, host: &mut dyn Host, rewrite: Rewrite) -> Result<(), String> {
         let prefix = self.config.appendfilename.clone();
         let mut manifest = self.aof.manifest.clone();
-        let name = manifest.next_base_name(&prefix);
-        let base_size = host.adopt_aof_base(process_id, &name)?;
+        let name = manifest.next_base_name(&prefix, rewrite.form);
+        let base_size = host.adopt_aof_base(rewrite.process_id, &name)?;
         if self.aof.state == AofState::Starting {
             let temporary = self.temporary_name();
             manifest.increments.iter().for_each(|file| manifest.history.push(file.clone()));
@@ -174,7 +182,7 @@ impl Node {
                 return Err(reason);
             }
         }
-        manifest.replace_base(&prefix, usize::from(self.aof.state != AofState::Off));
+        manifest.replace_base(&prefix, rewrite.form, usize::from(self.aof.state != AofState::Off));
         if let Err(reason) = self.save_manifest(host, manifest) {
             host.remove_aof_file(&name);
             return Err(reason);

@@ -307,6 +307,60 @@ fn after_a_lost_sync_only_a_new_base_helps() {
 }
 
 #[test]
+fn a_base_of_commands_holds_every_type() {
+    let commands = [("aof-use-rdb-preamble", "no"), ("aof-timestamp-enabled", "yes")];
+    let mut fixture = started(&commands);
+    assert!(manifest(&fixture).starts_with("file appendonly.aof.1.base.aof seq 1 type b\n"));
+    let many = |word: &str| -> String { (0..200).map(|number| format!(" {word}{number}")).collect() };
+    let pairs =
+        |word: &str| -> String { (0..200).map(|number| format!(" {number} {word}{number}")).collect() };
+    for line in [
+        "SET text \"a \\x00 \\r\\n b\"",
+        "SET soon v PX 100000",
+        "SET number -17",
+        &format!("SET long {}", "x".repeat(100_000)),
+        &format!("RPUSH list{}", many("element")),
+        &format!("RPUSH short 1 two {}", "y".repeat(40_000)),
+        &format!("SADD set{}", many("member")),
+        "SADD numbers 1 2 3",
+        &format!("HSET hash{}", pairs("value")),
+        &format!("ZADD sorted{}", pairs("member")),
+        "ZADD odd -inf a inf b 0.1 c 1e300 d -0 e 3.0000000000000004 f",
+        "SELECT 5",
+        "XADD stream 1-1 a 1 b 2",
+        "XADD stream 1-2 a 3 b 4",
+        "XADD stream 5-0 c 5",
+        "XADD stream 7-0 d 6",
+        "XGROUP CREATE stream group 0 ENTRIESREAD 2",
+        "XREADGROUP GROUP group alice COUNT 2 STREAMS stream >",
+        "XREADGROUP GROUP group bob COUNT 1 STREAMS stream >",
+        "XGROUP CREATECONSUMER stream group carol",
+        "XDEL stream 7-0",
+        "XADD empty 3-3 a 1",
+        "XDEL empty 3-3",
+        "XGROUP CREATE empty nobody $",
+    ] {
+        fixture.run(line);
+    }
+    let expected = fixture.text("DEBUG DIGEST");
+    fixture.run("BGREWRITEAOF");
+    fixture.end_snapshot(Ok(SnapshotReport::default()));
+    fixture.run("SELECT 0");
+    fixture.run("SET after 1");
+    fixture.run("DEL after");
+    fixture.node.flush_aof(&mut fixture.host);
+    let base = fixture.host.aof.files["appendonly.aof.2.base.aof"].clone();
+    let time = format!("#TS:{}\r\n", fixture.host.clock.unix_s());
+    assert!(base.starts_with(time.as_bytes()));
+    let increment = &fixture.host.aof.files["appendonly.aof.2.incr.aof"];
+    assert!(increment.starts_with(time.as_bytes()), "{}", String::from_utf8_lossy(increment));
+    let mut again = restarted(&fixture, &commands);
+    assert_eq!(again.text("DEBUG DIGEST"), expected);
+    again.check_all(&[("SELECT 5", "+OK"), ("XLEN empty", ":0")]);
+    assert!(again.text("XINFO GROUPS empty").contains("nobody"));
+}
+
+#[test]
 fn a_file_of_old_is_taken_over() {
     let mut fixture = Fixture::with_configuration(&[("appendonly", "yes")]);
     let old = b"*3\r\n$3\r\nSET\r\n$1\r\na\r\n$1\r\n1\r\n".to_vec();

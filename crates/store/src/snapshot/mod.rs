@@ -4,6 +4,7 @@
 //! Reading takes chunks as they come, so that a node can load from a replication stream and do other things between.
 
 mod build;
+mod commands;
 mod emit;
 mod hash;
 mod list;
@@ -69,6 +70,10 @@ pub struct SnapshotOptions {
     pub replication: Option<ReplicationPoint>,
     /// It is the base of an append-only file.
     pub aof_base: bool,
+    /// It is written as commands instead (`aof-use-rdb-preamble no`): see [`Snapshot::write_commands`].
+    pub as_commands: bool,
+    /// Commands say when they were written (`aof-timestamp-enabled`).
+    pub timestamps: bool,
     /// The code of the function libraries.
     pub functions: Vec<Vec<u8>>,
     /// Which access clock it keeps.
@@ -85,6 +90,8 @@ impl SnapshotOptions {
             used_memory_bytes: 0,
             replication: None,
             aof_base: false,
+            as_commands: false,
+            timestamps: false,
             functions: Vec::new(),
             access: AccessNotes::None,
         }
@@ -132,6 +139,9 @@ impl<'a> Snapshot<'a> {
     /// `sink` returned false; it is not called again.
     pub fn write_to(&self, sink: &mut dyn FnMut(Chunk<'_>) -> bool) -> Result<Summary, Stopped> {
         let options = self.options;
+        if options.as_commands {
+            return self.write_commands(sink);
+        }
         let mut writer = RdbWriter::new(self.version(), options.store.compress, options.checksum);
         self.write_aux(&mut writer);
         for code in &options.functions {
