@@ -141,8 +141,7 @@ fn say(text: &str, code: i32) -> i32 {
 
 fn check(report: &mut Report, file: &OsStr, repair: Repair) -> Result<(), Aborted> {
     let (path, name) = (Path::new(file), file.to_string_lossy().into_owned());
-    let kind = kind_of(path)
-        .map_err(|error| report.abort(&format!("Cannot open file {name}: {}", reason(&error))))?;
+    let kind = find_kind(report, path)?;
     let mut checker = single::Checker::new(repair);
     if kind == Kind::Manifest {
         return check_manifest(report, &mut checker, path);
@@ -160,6 +159,11 @@ enum Kind {
     Manifest,
     Snapshot,
     Commands,
+}
+
+fn find_kind(report: &mut Report, path: &Path) -> Result<Kind, Aborted> {
+    let failed = |error| report.abort(&format!("Cannot open file {}: {}", path.display(), reason(&error)));
+    kind_of(path).map_err(failed)
 }
 
 fn kind_of(path: &Path) -> io::Result<Kind> {
@@ -192,7 +196,7 @@ fn check_manifest(report: &mut Report, checker: &mut single::Checker, path: &Pat
     for (index, file) in manifest.files().enumerate() {
         let path: PathBuf = directory.join(&file.name);
         let is_base = index == 0 && manifest.base.is_some();
-        let has_preamble = is_base && kind_of(&path).is_ok_and(|kind| kind == Kind::Snapshot);
+        let has_preamble = is_base && find_kind(report, &path)? == Kind::Snapshot;
         let what = if is_base { "BASE AOF" } else { "INCR AOF" };
         if is_base {
             let format = if has_preamble { "RDB" } else { "RESP" };
