@@ -6,6 +6,7 @@
 //!   sim     the cluster machine under faults, many seeds or one
 //!   fuzz    damaged input for every decoder
 //!   bench   speed, memory and latency against an installed redis-server
+//!   crash   servers that are killed under load, on the real disk and on one that forgets
 //!   diff    random commands, compared with an installed redis-server
 //!   conformance   Redis's own test suite against our program
 //! ```
@@ -18,6 +19,7 @@
 mod arguments;
 mod bench;
 mod conformance;
+mod crash;
 mod diff;
 mod fuzz;
 mod process;
@@ -52,6 +54,12 @@ const VERBS: &[Verb] = &[
         usage: "tidy [--lower]",
         help: "check the laws of the source tree; --lower tightens the exceptions to what is still needed",
         run: tidy::run,
+    },
+    Verb {
+        name: "crash",
+        usage: "crash [--runs N] [--seed S] [--disk real|simulated|both] [--keep] [--debug]",
+        help: "kill servers under load, also with a disk that loses what was not synced, and compare their data",
+        run: crash::run,
     },
     Verb {
         name: "fuzz",

@@ -38,13 +38,12 @@ struct State {
     is_busy: bool,
     /// The thread is at the disk.
     is_syncing: bool,
-    /// Something was written that has not reached the disk.
-    is_unsynced: bool,
+    /// Since when something stands in the file that has not reached the disk.
+    unsynced_since: Option<Instant>,
     /// Somebody waits for the disk.
     is_sync_wanted: bool,
     /// That of the last append.
     policy: Option<AppendFsync>,
-    last_sync: Option<Instant>,
     /// Since when the oldest byte of the queue waits.
     queued_since: Option<Instant>,
     error: Option<String>,
@@ -72,7 +71,7 @@ impl State {
 
     /// Whether everything was written, and has reached the disk.
     fn is_settled(&self) -> bool {
-        self.queue.is_empty() && !self.is_busy && !self.is_unsynced
+        self.queue.is_empty() && !self.is_busy && self.unsynced_since.is_none()
     }
 
     /// Whether waiting for the disk leads to nothing.
@@ -81,15 +80,12 @@ impl State {
     }
 
     fn sync_due_in(&self, now: Instant) -> Option<Duration> {
-        if !self.is_unsynced || self.sync_error.is_some() {
-            return None;
-        }
+        let since = self.unsynced_since.filter(|_| self.sync_error.is_none())?;
         if self.is_sync_wanted {
             return Some(Duration::ZERO);
         }
-        let last = self.last_sync.unwrap_or(now);
         (self.policy == Some(AppendFsync::EverySecond))
-            .then(|| (last + SYNC_INTERVAL).saturating_duration_since(now))
+            .then(|| (since + SYNC_INTERVAL).saturating_duration_since(now))
     }
 
     fn write_due_in(&self, now: Instant) -> Option<Duration> {
@@ -103,10 +99,9 @@ impl State {
     }
 
     fn note_sync(&mut self, synced: io::Result<()>) {
-        self.last_sync = Some(Instant::now());
         match synced {
             Ok(()) => {
-                self.is_unsynced = false;
+                self.unsynced_since = None;
                 if self.queue.is_empty() {
                     self.is_sync_wanted = false;
                 }
@@ -191,11 +186,11 @@ impl AofFiles {
     pub fn append(&mut self, bytes: &[u8], policy: AppendFsync) -> AofHealth {
         let mut state = self.shared.lock();
         state.policy = Some(policy);
+        state.appended_bytes += bytes.len() as u64;
         if state.sync_error.is_some() {
             return state.health();
         }
         if !bytes.is_empty() {
-            state.appended_bytes += bytes.len() as u64;
             let is_direct = !state.is_busy && state.queue.is_empty();
             match state.file.clone().filter(|_| is_direct) {
                 Some(file) => self.write_directly(&mut state, &*file, bytes),
@@ -229,7 +224,8 @@ impl AofFiles {
     /// The thread is idle, and has no reason to do anything else while the lock is held.
     fn write_directly(&self, state: &mut State, file: &dyn DiskFile, bytes: &[u8]) {
         let (written, failure) = write_as_possible(file, bytes);
-        let was_unsynced = std::mem::replace(&mut state.is_unsynced, true);
+        let was_unsynced = state.unsynced_since.is_some();
+        state.unsynced_since.get_or_insert_with(Instant::now);
         if let Some(error) = failure {
             state.enqueue(&bytes[written..]);
             state.note_failure(&error);
@@ -295,7 +291,7 @@ impl AofFiles {
         state.file = None;
         state.queue = Vec::new();
         state.queued_since = None;
-        state.is_unsynced = false;
+        state.unsynced_since = None;
         state.is_sync_wanted = false;
         state.error = None;
         state.sync_error = None;
@@ -467,13 +463,16 @@ fn write(shared: &Shared) {
 fn write_queued<'a>(shared: &'a Shared, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
     let Some(file) = state.file.clone() else { return state };
     let bytes = std::mem::take(&mut state.queue);
-    state.queued_since = None;
+    let queued_since = state.queued_since.take();
     state.is_busy = true;
     drop(state);
     let (written, failure) = write_as_possible(&*file, &bytes);
     let mut state = shared.lock();
     state.is_busy = false;
-    state.is_unsynced |= written > 0;
+    if written > 0 {
+        let since = queued_since.unwrap_or_else(Instant::now);
+        state.unsynced_since.get_or_insert(since);
+    }
     match failure {
         None => {
             state.error = None;
@@ -492,7 +491,7 @@ fn write_queued<'a>(shared: &'a Shared, mut state: MutexGuard<'a, State>) -> Mut
 
 fn sync<'a>(shared: &'a Shared, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
     let Some(file) = state.file.clone() else {
-        state.is_unsynced = false;
+        state.unsynced_since = None;
         return state;
     };
     state.is_busy = true;

@@ -105,7 +105,7 @@ const GROUPS: &[Group] = &[
     },
     Group {
         name: "append-only file",
-        files: &["integration/aof", "integration/aof-multi-part", "integration/aof-race", "unit/aofrw"],
+        files: &["integration/aof", "integration/aof-multi-part", "unit/aofrw"],
     },
     Group { name: "client programs", files: &["integration/redis-cli", "integration/redis-benchmark"] },
 ];

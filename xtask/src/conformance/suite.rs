@@ -29,9 +29,6 @@ const PORTS: u32 = 200;
 const PORT_RANGES: u32 = 50;
 const PORT_FIRST: u32 = 11_000;
 
-/// Files that are there, but that the suite does not run by itself.
-const UNLISTED: &[&str] = &["integration/aof-race"];
-
 /// Which server is tested.
 pub enum Server {
     /// The program at this path.
@@ -55,9 +52,7 @@ impl Suite {
         )?;
         let header = std::fs::read_to_string(source.join("src/version.h")).unwrap_or_default();
         let version = header.split('"').nth(1).unwrap_or("of an unknown version").to_owned();
-        let unlisted = UNLISTED.iter().map(|file| (*file).to_owned());
-        let files = list.lines().map(str::to_owned).chain(unlisted).collect();
-        Ok(Self { source: source.to_path_buf(), files, version })
+        Ok(Self { source: source.to_path_buf(), files: list.lines().map(str::to_owned).collect(), version })
     }
 
     /// The names of all files, as `--single` takes them.

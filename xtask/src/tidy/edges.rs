@@ -57,6 +57,24 @@ const LAYERS: &[Layer] = &[
             "cli",
         ],
     ),
+    // It is the server on another disk, so it links what the server links.
+    shell(
+        "crash",
+        &[
+            "machine",
+            "protocol",
+            "config",
+            "formats",
+            "store",
+            "session",
+            "replication",
+            "cluster",
+            "node",
+            "transport",
+            "cli",
+            "shoal",
+        ],
+    ),
 ];
 
 /// Libraries pure crates may link: none of them knows a clock, a socket, a file or a thread.

@@ -22,6 +22,8 @@ const RESERVED_WORDS: usize = 64;
 pub struct MalformedCommand {
     /// Bytes before the command.
     pub offset: u64,
+    /// Bytes before the place where something else was expected.
+    pub position: u64,
 }
 
 impl fmt::Display for MalformedCommand {
@@ -109,7 +111,11 @@ impl CommandReader {
     }
 
     fn malformed(&self) -> MalformedCommand {
-        MalformedCommand { offset: self.offset() }
+        self.malformed_at(self.position)
+    }
+
+    fn malformed_at(&self, position: usize) -> MalformedCommand {
+        MalformedCommand { offset: self.offset(), position: self.offset + position as u64 }
     }
 
     /// The line at the position, without its end; and where the next one begins.
@@ -158,7 +164,7 @@ impl CommandReader {
             return Ok(false);
         }
         if self.buffer[end..end + END_BYTES] != *b"\r\n" {
-            return Err(self.malformed());
+            return Err(self.malformed_at(end));
         }
         self.words.push(next..end);
         self.position = end + END_BYTES;
@@ -267,7 +273,8 @@ mod tests {
             reader.feed(b"*1\r\n$1\r\na\r\n");
             reader.feed(text.as_bytes());
             assert!(reader.next().unwrap().is_some());
-            assert_eq!(reader.next().err(), Some(MalformedCommand { offset: 11 }), "{text}");
+            let error = reader.next().err().unwrap();
+            assert!(error.offset == 11 && error.position >= 11, "{text}");
         }
     }
 

@@ -173,9 +173,12 @@ impl Manifest {
     pub fn replace_base(&mut self, prefix: &str, form: BaseForm, kept_increments: usize) {
         let name = self.next_base_name(prefix, form);
         self.base_sequence += 1;
-        self.history.extend(self.base.replace(ManifestFile { name, sequence: self.base_sequence }));
         let replaced = self.increments.len().saturating_sub(kept_increments);
-        self.history.extend(self.increments.drain(..replaced));
+        // What was replaced last stands first.
+        let mut history: Vec<ManifestFile> = self.increments.drain(..replaced).collect();
+        history.extend(self.base.replace(ManifestFile { name, sequence: self.base_sequence }));
+        history.append(&mut self.history);
+        self.history = history;
     }
 }
 
@@ -241,7 +244,7 @@ mod tests {
         manifest.replace_base("a", BaseForm::Snapshot, 1);
         assert_eq!(
             manifest.to_string(),
-            "file a.2.base.rdb seq 2 type b\nfile a.1.base.aof seq 1 type h\nfile a.1.incr.aof seq 1 type h\n\
+            "file a.2.base.rdb seq 2 type b\nfile a.1.incr.aof seq 1 type h\nfile a.1.base.aof seq 1 type h\n\
              file a.2.incr.aof seq 2 type i\n"
         );
     }

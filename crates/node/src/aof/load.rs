@@ -3,7 +3,7 @@
 use super::Node;
 use crate::clients::Handle;
 use crate::host::{Host, LogLevel};
-use shoal_formats::aof::{CommandReader, Manifest};
+use shoal_formats::aof::{CommandReader, MalformedCommand, Manifest};
 use shoal_machine::{Monotonic, Now};
 use shoal_protocol::OwnedRequest;
 use shoal_session::{ClientKind, Identity, Session};
@@ -14,6 +14,13 @@ use std::collections::VecDeque;
 const SIGNATURE: &[u8] = b"REDIS";
 /// The place of the session that carries out the commands; no client ever stands there.
 const NOBODY: Handle = Handle(u32::MAX);
+
+/// What a disk writes or does not write as a whole, at least.
+const SECTOR_BYTES: u64 = 512;
+/// What a power cut may have left unsynced: with more behind it, damage is something else.
+const TORN_END_MAX_BYTES: u64 = 64 * 1024 * 1024;
+/// How much of a command that cannot be read is searched for lost sectors.
+const LOST_SECTORS_SOUGHT_BYTES: u64 = 1024 * 1024;
 
 /// Files on their way into the keyspace.
 pub(crate) struct AofLoad {
@@ -207,12 +214,10 @@ impl Node {
                 }
                 Part::Commands(reader) => {
                     reader.feed(bytes);
-                    while let Some(request) = reader.next().map_err(|error| {
-                        format!(
-                            "Bad file format reading the append only file {name}: make a backup of your AOF file, then \
-                             use ./redis-check-aof --fix <filename.manifest> ({error})"
-                        )
-                    })? {
+                    while let Some(request) = match reader.next() {
+                        Ok(request) => request,
+                        Err(error) => return self.cut_lost_sectors(host, load, name, &error),
+                    } {
                         apply(self, now, host, &mut load.session, &request, name)?;
                         if load.session.transaction.is_none() {
                             load.valid_bytes = reader.offset();
@@ -287,6 +292,51 @@ impl Node {
         Ok(())
     }
 
+    /// Something stands in the file that is no command. A power cut may leave that behind what was synced: sectors that did
+    /// not reach the disk are zeros, while later ones may be there. Such an end is cut off like one that is too short.
+    fn cut_lost_sectors(
+        &self,
+        host: &mut dyn Host,
+        load: &mut AofLoad,
+        name: &str,
+        error: &MalformedCommand,
+    ) -> Result<(), String> {
+        let refused = format!(
+            "Bad file format reading the append only file {name}: make a backup of your AOF file, then use \
+             ./redis-check-aof --fix <filename.manifest> ({error})"
+        );
+        let size = host.aof_file_size(name)?;
+        let is_last = load.files.len() == 1
+            && self.aof.manifest.increments.last().is_some_and(|file| file.name == name);
+        let is_near_end = size.saturating_sub(error.offset) <= TORN_END_MAX_BYTES;
+        if !is_last || !is_near_end || !self.config.aof_load_truncated {
+            return Err(refused);
+        }
+        // Up to the end of a sector: zeros may go on behind what is looked at.
+        let end = error.position.min(error.offset + LOST_SECTORS_SOUGHT_BYTES).next_multiple_of(SECTOR_BYTES);
+        let length = end + SECTOR_BYTES - error.offset;
+        let mut bytes = vec![0; length as usize];
+        let mut count = 0;
+        while count < bytes.len() {
+            match host.read_aof_piece(name, error.offset + count as u64, &mut bytes[count..])? {
+                0 => break,
+                more => count += more,
+            }
+        }
+        if !has_lost_sector(&bytes[..count], error.offset, size) {
+            return Err(refused);
+        }
+        host.log(
+            LogLevel::Warning,
+            &format!("Sectors of the AOF file {name} never reached the disk ({error})"),
+        );
+        self.cut_torn_file(host, load, name)?;
+        load.position = load.valid_bytes;
+        load.session.transaction = None;
+        load.part = Part::Commands(CommandReader::new(load.valid_bytes));
+        Ok(())
+    }
+
     /// All files have been loaded.
     pub(crate) fn note_aof_loaded(&mut self, load: &AofLoad) {
         self.changes_since_save = 0;
@@ -308,6 +358,22 @@ impl Node {
         }
         Ok(())
     }
+}
+
+/// Whether bytes that begin at `offset` of a file of this size hold zeros that go on to the end of a sector, or of the file.
+fn has_lost_sector(bytes: &[u8], offset: u64, size: u64) -> bool {
+    let ends = |end: usize| {
+        let end = offset + end as u64;
+        end.is_multiple_of(SECTOR_BYTES) || end == size
+    };
+    // Words may hold zeros of their own; a few of them at the end of a sector are no sign.
+    const ZEROS_MIN: usize = 8;
+    let mut zeros = 0;
+    bytes.iter().enumerate().any(|(index, byte)| {
+        zeros = if *byte == 0 { zeros + 1 } else { 0 };
+        let is_over = bytes.get(index + 1).is_none_or(|next| *next != 0);
+        zeros > 0 && is_over && ends(index + 1) && (zeros >= ZEROS_MIN || zeros == index + 1)
+    })
 }
 
 /// Carries out a command. Its errors are of no interest: they were the same when it ran first.

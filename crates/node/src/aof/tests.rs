@@ -357,7 +357,52 @@ fn a_base_of_commands_holds_every_type() {
     let mut again = restarted(&fixture, &commands);
     assert_eq!(again.text("DEBUG DIGEST"), expected);
     again.check_all(&[("SELECT 5", "+OK"), ("XLEN empty", ":0")]);
-    assert!(again.text("XINFO GROUPS empty").contains("nobody"));
+    again.check(
+        "XINFO GROUPS empty",
+        "[[\"name\", \"nobody\", \"consumers\", :0, \"pending\", :0, \"last-delivered-id\", \"3-3\", \"entries-read\", nil, \"lag\", :0]]",
+    );
+}
+
+#[test]
+fn sectors_that_a_power_cut_took_are_cut_off() {
+    let mut fixture = started(&[]);
+    for number in 0..100 {
+        fixture.run(&format!("SET key:{number} {}", "v".repeat(50)));
+    }
+    fixture.node.flush_aof(&mut fixture.host);
+    let whole = fixture.host.aof.files[FIRST].clone();
+    let load = |damage: &dyn Fn(&mut Vec<u8>), directives: &[(&str, &str)]| {
+        let mut other = Fixture::with_configuration(&[&[("appendonly", "yes")], directives].concat());
+        other.host.aof.files = fixture.host.aof.files.clone();
+        damage(other.host.aof.files.get_mut(FIRST).unwrap());
+        let now = other.host.clock;
+        other.node.begin_startup_aof(now, &mut other.host).unwrap();
+        let mut buffer = vec![0; 1000];
+        let loaded = loop {
+            match other.node.load_startup_aof(now, &mut other.host, &mut buffer) {
+                Ok(false) => {}
+                other => break other,
+            }
+        };
+        loaded.map(|_| (other.node.keyspace().len(), other.host.aof.files[FIRST].len()))
+    };
+    let (keys, size) = load(&|bytes| bytes[1536..2048].fill(0), &[]).unwrap();
+    assert!((10..30).contains(&keys) && (1400..=1536).contains(&size), "{keys} keys, {size} bytes");
+    assert!(whole[size..].starts_with(b"*3\r\n"));
+    assert!(load(&|bytes| bytes[1536..4096].fill(0), &[]).is_ok_and(|(_, left)| left == size));
+    // What was written before a sync ends anywhere.
+    assert!(load(&|bytes| bytes[size..2048].fill(0), &[]).is_ok_and(|(_, left)| left == size));
+    assert!(
+        load(&|bytes| bytes.extend([0; 100]), &[])
+            .is_ok_and(|(keys, left)| keys == 100 && left == whole.len())
+    );
+    for refused in [
+        load(&|bytes| bytes[size] = b'!', &[]),
+        load(&|bytes| bytes[1530..1600].fill(0), &[]),
+        load(&|bytes| bytes[1536..2048].fill(0), &[("aof-load-truncated", "no")]),
+    ] {
+        assert!(refused.is_err_and(|reason| reason.starts_with("Bad file format")));
+    }
 }
 
 #[test]
