@@ -190,39 +190,51 @@ impl Model {
                     };
                 }
             }
+            "SADD" | "SREM" | "HSET" | "HDEL" | "ZINCRBY" | "ZREM" => self.apply_to_table(words, &key),
+            _ => self.apply_to_stream(words, &key),
+        }
+        self.drop_empty(&key);
+    }
+
+    fn apply_to_table(&mut self, words: &[String], key: &str) {
+        let word = |index: usize| words.get(index).cloned().unwrap_or_default();
+        let number = word(2).parse::<u64>().unwrap_or(0);
+        let items = &mut self.items;
+        match word(0).as_str() {
             "SADD" => {
-                if let Item::Set(set) = items.entry(key.clone()).or_insert(Item::Set(BTreeSet::new())) {
+                if let Item::Set(set) = items.entry(key.to_owned()).or_insert(Item::Set(BTreeSet::new())) {
                     set.extend([word(2), word(3)]);
                 }
             }
             "SREM" => {
-                if let Some(Item::Set(set)) = items.get_mut(&key) {
+                if let Some(Item::Set(set)) = items.get_mut(key) {
                     set.remove(&word(2));
                 }
             }
             "HSET" => {
-                if let Item::Hash(hash) = items.entry(key.clone()).or_insert(Item::Hash(BTreeMap::new())) {
+                if let Item::Hash(hash) = items.entry(key.to_owned()).or_insert(Item::Hash(BTreeMap::new())) {
                     hash.insert(word(2), word(3));
                 }
             }
             "HDEL" => {
-                if let Some(Item::Hash(hash)) = items.get_mut(&key) {
+                if let Some(Item::Hash(hash)) = items.get_mut(key) {
                     hash.remove(&word(2));
                 }
             }
             "ZINCRBY" => {
-                if let Item::Sorted(set) = items.entry(key.clone()).or_insert(Item::Sorted(BTreeMap::new())) {
-                    *set.entry(word(3)).or_default() += number(2) as i64;
+                if let Item::Sorted(set) =
+                    items.entry(key.to_owned()).or_insert(Item::Sorted(BTreeMap::new()))
+                {
+                    *set.entry(word(3)).or_default() += number as i64;
                 }
             }
             "ZREM" => {
-                if let Some(Item::Sorted(set)) = items.get_mut(&key) {
+                if let Some(Item::Sorted(set)) = items.get_mut(key) {
                     set.remove(&word(2));
                 }
             }
-            _ => self.apply_to_stream(words, &key),
+            _ => {}
         }
-        self.drop_empty(&key);
     }
 
     fn apply_to_stream(&mut self, words: &[String], key: &str) {
@@ -236,7 +248,7 @@ impl Model {
         let Some(Item::Stream(stream)) = self.items.get_mut(key) else { return };
         match verb {
             "XADD" => {
-                drop(stream.entries.insert(id(words.get(2)), words.get(4).cloned().unwrap_or_default()))
+                drop(stream.entries.insert(id(words.get(2)), words.get(4).cloned().unwrap_or_default()));
             }
             "XGROUP" => stream.has_group = true,
             "XREADGROUP" if stream.has_group => {

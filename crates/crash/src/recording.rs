@@ -122,7 +122,8 @@ impl DiskFile for RecordedFile {
     fn sync(&self) -> io::Result<()> {
         let file = self.number;
         self.journal.note(&Record::SyncBegins { file })?;
-        match self.is_syncing.then(|| self.inner.sync()).unwrap_or(Ok(())) {
+        let synced = if self.is_syncing { self.inner.sync() } else { Ok(()) };
+        match synced {
             Ok(()) => self.journal.note(&Record::Synced { file }),
             Err(error) => {
                 self.journal.note(&Record::SyncFailed { file })?;

@@ -216,10 +216,8 @@ impl Run<'_> {
             match self.rng.below(4) {
                 0 | 1 if !self.plan.has_snapshots_only => drop(client.text(&["BGREWRITEAOF"])),
                 2 => drop(client.text(&["BGSAVE"])),
-                _ if self.plan.has_snapshots_only => {
-                    if client.text(&["SAVE"]) == "OK" {
-                        saved = Some(save_began);
-                    }
+                _ if self.plan.has_snapshots_only && client.text(&["SAVE"]) == "OK" => {
+                    saved = Some(save_began);
                 }
                 _ => {}
             }

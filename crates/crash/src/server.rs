@@ -103,13 +103,13 @@ impl Server {
     /// Kills the server, and its children if `with_children`.
     pub fn kill(&mut self, with_children: bool) {
         if with_children {
-            self.signal_group(libc::SIGKILL);
+            self.signal_group("KILL");
         }
         let _ = self.child.kill();
         let _ = self.child.wait();
         if with_children {
             // Children of a killed server belong to the system's first process, which waits for them.
-            let _ = eventually("the end of the children", SOON, || (!self.signal_group(0)).then_some(()));
+            let _ = eventually("the end of the children", SOON, || (!self.signal_group("0")).then_some(()));
         }
     }
 
@@ -122,10 +122,11 @@ impl Server {
     }
 
     /// Whether somebody in the server's group could be signalled.
-    #[allow(unsafe_code)]
-    fn signal_group(&self, signal: i32) -> bool {
-        // SAFETY: the group is that of a child which this value started; signalling touches no memory.
-        unsafe { libc::kill(-self.child.id().cast_signed(), signal) == 0 }
+    fn signal_group(&self, signal: &str) -> bool {
+        let group = format!("-{}", self.child.id());
+        let mut kill = Command::new("kill");
+        kill.args(["-s", signal, "--", &group]).stdout(Stdio::null()).stderr(Stdio::null());
+        kill.status().is_ok_and(|status| status.success())
     }
 }
 

@@ -122,12 +122,10 @@ fn start(program: Program, invoked: &str, arguments: Vec<OsString>) -> i32 {
         Program::Benchmark => shoal_cli::benchmark_main(arguments),
         Program::CheckRdb => check_rdb_main(invoked, &arguments),
         Program::CheckAof => check_aof_main(invoked, &arguments),
-        Program::Sentinel | Program::Nutcracker | Program::Predixy | Program::Proxy => {
-            complain(&format!(
-                "{invoked}: this program is not part of Shoal {} yet.\n",
-                env!("CARGO_PKG_VERSION")
-            ))
-        }
+        Program::Sentinel | Program::Nutcracker | Program::Predixy | Program::Proxy => complain(&format!(
+            "{invoked}: this program is not part of Shoal {} yet.\n",
+            env!("CARGO_PKG_VERSION")
+        )),
     }
 }
 

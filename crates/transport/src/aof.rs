@@ -359,10 +359,12 @@ impl AofFiles {
 
     /// See [`shoal_node::Host::remove_aof_file`].
     pub fn remove(&self, name: &str) {
-        let (disk, path) = (Arc::clone(&self.disk), self.path(name));
-        // Large files take long to delete; a file that stays does no harm.
-        let remove = move || drop(disk.remove(&path));
-        let _ = std::thread::Builder::new().name("removing".to_owned()).spawn(remove);
+        let path = self.path(name);
+        // The name goes at once: a new file may get it. To free a large file takes long; a file that stays does no harm.
+        let file = self.disk.open(&path);
+        let _ = self.disk.remove(&path);
+        let free = move || drop(file);
+        let _ = std::thread::Builder::new().name("removing".to_owned()).spawn(free);
     }
 
     /// See [`shoal_node::Host::aof_file_size`].

@@ -67,6 +67,8 @@ pub(crate) struct Aof {
     pub failures: u32,
     /// Not before this one more is tried.
     retry_at: Option<Monotonic>,
+    /// The log has said that one has to wait.
+    is_limit_logged: bool,
     pub last_duration_s: Option<u64>,
     /// Rewrites that were begun.
     pub rewrites: u64,
@@ -301,7 +303,7 @@ impl Node {
     }
 
     /// Deletes what has been replaced. Files that stay do no harm.
-    fn delete_history(&mut self, host: &mut dyn Host) {
+    pub(crate) fn delete_history(&mut self, host: &mut dyn Host) {
         if self.config.aof_disable_auto_gc || self.aof.manifest.history.is_empty() {
             return;
         }
@@ -365,7 +367,7 @@ impl Node {
     pub(crate) fn stop_aof(&mut self, host: &mut dyn Host) {
         self.close_aof_file(host);
         if self.aof.state == AofState::Starting {
-            host.remove_aof_file(&self.temporary_name());
+            self.remove_temporary(host);
         }
         self.aof.state = AofState::Off;
         self.aof.is_scheduled = false;
@@ -402,6 +404,13 @@ impl Node {
             host.log(LogLevel::Notice, "Calling fsync() on the AOF file.");
             self.close_aof_file(host);
         }
+    }
+
+    /// What was collected before there is a base for it is of no use.
+    fn remove_temporary(&self, host: &mut dyn Host) {
+        let name = self.temporary_name();
+        host.log(LogLevel::Notice, &format!("Removing the temp incr aof file {name} in the background"));
+        host.remove_aof_file(&name);
     }
 
     /// The name of the file of commands before there is a base for it.

@@ -59,10 +59,24 @@ impl Node {
         aof.last_rewrite_failed = true;
         aof.failures = aof.failures.saturating_add(1);
         let doublings = aof.failures.checked_sub(FAILURES_BEFORE_DELAY);
+        aof.is_limit_logged = false;
         aof.retry_at = doublings.map(|doublings| {
             let minutes = 1_u64.checked_shl(doublings).unwrap_or(u64::MAX).min(DELAY_MAX_MINUTES);
             now.monotonic.plus_ms(minutes * 60_000)
         });
+    }
+
+    /// Whether too many rewrites have failed for another one to begin by itself. The log says so once for each wait.
+    fn is_rewrite_limited(&mut self, now: Now, host: &mut dyn Host) -> bool {
+        let Some(at) = self.aof.retry_at.filter(|at| now.monotonic < *at) else { return false };
+        if !std::mem::replace(&mut self.aof.is_limit_logged, true) {
+            let minutes = at.ms_since(now.monotonic).div_ceil(60_000);
+            let text = format!(
+                "Background AOF rewrite has repeatedly failed and triggered the limit, will retry in {minutes} minutes"
+            );
+            host.log(LogLevel::Warning, &text);
+        }
+        true
     }
 
     /// The file that takes the commands after the fork.
@@ -160,6 +174,7 @@ impl Node {
             // Without a base what was collected is of no use; the next attempt holds it.
             if std::mem::take(&mut self.aof.is_open) {
                 host.close_aof();
+                self.remove_temporary(host);
             }
             self.aof.buffer.clear();
             self.aof.is_scheduled = true;
@@ -204,21 +219,19 @@ impl Node {
         if self.snapshot.is_some() || self.is_loading || self.unit.is_open {
             return;
         }
-        if self.aof.retry_at.is_some_and(|at| now.monotonic < at) {
-            return;
-        }
         let (size, base) = (self.aof.current_size, self.aof.base_size.max(1));
         let percentage = u64::from(self.config.auto_aof_rewrite_percentage);
         let growth = (u128::from(size) * 100 / u128::from(base)).saturating_sub(100);
-        if self.aof.state == AofState::On
+        let has_grown = self.aof.state == AofState::On
             && percentage > 0
             && size > self.config.auto_aof_rewrite_min_size_bytes
-            && growth >= u128::from(percentage)
-        {
+            && growth >= u128::from(percentage);
+        if !has_grown && !self.aof.is_scheduled || self.is_rewrite_limited(now, host) {
+            return;
+        }
+        if has_grown {
             let text = format!("Starting automatic rewriting of AOF on {growth}% growth");
             host.log(LogLevel::Notice, &text);
-        } else if !self.aof.is_scheduled {
-            return;
         }
         if self.begin_rewrite(now, host).is_err() {
             // It has been logged, and is tried again.

@@ -324,6 +324,7 @@ fn a_base_of_commands_holds_every_type() {
         &format!("SADD set{}", many("member")),
         "SADD numbers 1 2 3",
         &format!("HSET hash{}", pairs("value")),
+        "HPEXPIRE hash 100000 FIELDS 2 3 150",
         &format!("ZADD sorted{}", pairs("member")),
         "ZADD odd -inf a inf b 0.1 c 1e300 d -0 e 3.0000000000000004 f",
         "SELECT 5",
@@ -403,6 +404,48 @@ fn sectors_that_a_power_cut_took_are_cut_off() {
     ] {
         assert!(refused.is_err_and(|reason| reason.starts_with("Bad file format")));
     }
+}
+
+#[test]
+fn history_stays_while_it_is_not_to_be_deleted() {
+    let mut fixture = started(&[("aof-disable-auto-gc", "yes")]);
+    for _ in 0..2 {
+        fixture.run("BGREWRITEAOF");
+        fixture.end_snapshot(Ok(SnapshotReport::default()));
+    }
+    assert_eq!(
+        manifest(&fixture),
+        "file appendonly.aof.3.base.rdb seq 3 type b\nfile appendonly.aof.2.incr.aof seq 2 type h\n\
+         file appendonly.aof.2.base.rdb seq 2 type h\nfile appendonly.aof.1.incr.aof seq 1 type h\n\
+         file appendonly.aof.1.base.rdb seq 1 type h\nfile appendonly.aof.3.incr.aof seq 3 type i\n"
+    );
+    assert!(fixture.host.aof.files.contains_key("appendonly.aof.1.base.rdb"));
+    fixture.check("CONFIG SET aof-disable-auto-gc no", "+OK");
+    assert_eq!(
+        manifest(&fixture),
+        "file appendonly.aof.3.base.rdb seq 3 type b\nfile appendonly.aof.3.incr.aof seq 3 type i\n"
+    );
+    assert_eq!(fixture.host.aof.files.len(), 3);
+}
+
+#[test]
+fn after_many_failures_a_rewrite_by_itself_waits() {
+    let mut fixture = started(&[("auto-aof-rewrite-min-size", "1kb"), ("auto-aof-rewrite-percentage", "1")]);
+    for _ in 0..3 {
+        fixture.check("BGREWRITEAOF", "+Background append only file rewriting started");
+        fixture.end_snapshot(Err("no space".to_owned()));
+    }
+    fixture.run(&format!("SET x {}", "x".repeat(2000)));
+    let snapshots = fixture.host.snapshots.len();
+    for _ in 0..5 {
+        fixture.advance_ms(10_000);
+    }
+    assert_eq!(fixture.host.snapshots.len(), snapshots);
+    let text =
+        "Background AOF rewrite has repeatedly failed and triggered the limit, will retry in 1 minutes";
+    assert!(fixture.host.has_logged(text));
+    fixture.advance_ms(11_000);
+    assert_eq!(fixture.host.snapshots.len(), snapshots + 1);
 }
 
 #[test]

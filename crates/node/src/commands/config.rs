@@ -37,6 +37,9 @@ fn set(call: &mut NodeCall<'_>, arguments: Arguments<'_>) -> Outcome {
         call.node.config.restore(change);
         return Err(as_reply(error));
     }
+    if change.contains("aof-disable-auto-gc") {
+        call.node.delete_history(call.host);
+    }
     if change.contains("appendonly")
         && let Err(reason) = call.node.change_appendonly(call.now, call.host)
     {

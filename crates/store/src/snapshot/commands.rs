@@ -104,7 +104,10 @@ impl Commands<'_> {
             }
             Value::List(list) => self.list(key, list),
             Value::Set(set) => self.set(key, set),
-            Value::Hash(hash) => self.hash(key, hash),
+            Value::Hash(hash) => {
+                self.hash(key, hash);
+                self.field_expiries(key, hash);
+            }
             Value::SortedSet(set) => self.sorted_set(key, set),
             Value::Stream(stream) => self.stream(key, stream),
         }
@@ -158,6 +161,21 @@ impl Commands<'_> {
                 });
             }
         });
+    }
+
+    /// The expiries of fields, after the fields.
+    fn field_expiries(&mut self, key: &[u8], hash: &Hash) {
+        if hash.expiring_len() == 0 {
+            return;
+        }
+        for (name, _) in hash.iter() {
+            name.with_text(|name| {
+                if let Some(at_ms) = hash.expiry_ms(name) {
+                    self.command(6).word(b"HPEXPIREAT").word(key).word(at_ms.to_string().as_bytes());
+                    self.word(b"FIELDS").word(b"1").word(name);
+                }
+            });
+        }
     }
 
     fn sorted_set(&mut self, key: &[u8], set: &SortedSet) {
