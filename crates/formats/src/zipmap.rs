@@ -82,7 +82,9 @@ fn split_length(bytes: &[u8]) -> Option<(usize, &[u8])> {
         END => None,
         LONG => {
             let (length, rest) = rest.split_first_chunk()?;
-            Some((u32::from_le_bytes(*length) as usize, rest))
+            let length = u32::from_le_bytes(*length);
+            // A length that fits one byte stands in one.
+            (length >= u32::from(LONG)).then_some((length as usize, rest))
         }
         length => Some((usize::from(length), rest)),
     }
@@ -106,6 +108,9 @@ mod tests {
             assert_eq!(Zipmap::new(&bytes[..cut]).err(), Some(Malformed));
         }
         assert_eq!(Zipmap::new(b"\x00\xff").unwrap().iter().count(), 0);
+        assert!(Zipmap::new(b"\x01\x01a\x01\x00b\xff").is_ok());
+        assert_eq!(Zipmap::new(b"\x01\xfe\x01\0\0\0a\x01\x00b\xff").err(), Some(Malformed));
+        assert_eq!(Zipmap::new(b"\x01\x01a\xfe\x01\0\0\0\x00b\xff").err(), Some(Malformed));
         for bad in [&b"\x01\xff"[..], b"\x01\x01a\xff", b"\x01\x01a\x05\x00b\xff", b"\x01\x01a\x01\x05b\xff"]
         {
             assert_eq!(Zipmap::new(bad).err(), Some(Malformed));

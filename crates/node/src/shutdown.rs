@@ -166,8 +166,7 @@ impl Node {
         if self.aof.rewrite.is_some() {
             if self.aof.state == AofState::Starting && !request.force {
                 host.log(LogLevel::Warning, "Writing initial AOF, can't exit.");
-                self.resume_after_shutdown();
-                return ShutdownProgress::Failed;
+                return self.fail_shutdown(host);
             }
             host.log(LogLevel::Warning, "There is a child rewriting the AOF. Killing it!");
             self.cancel_rewrite(host);
@@ -182,8 +181,7 @@ impl Node {
             if self.save_now(now, host).is_err() {
                 if !request.force {
                     host.log(LogLevel::Warning, "Error trying to save the DB, can't exit.");
-                    self.resume_after_shutdown();
-                    return ShutdownProgress::Failed;
+                    return self.fail_shutdown(host);
                 }
                 host.log(LogLevel::Warning, "Error trying to save the DB. Exiting anyway.");
             }
@@ -192,6 +190,15 @@ impl Node {
         self.shutdown = None;
         self.actions.push(Action::Shutdown(request));
         ShutdownProgress::Stopping
+    }
+
+    fn fail_shutdown(&mut self, host: &mut dyn Host) -> ShutdownProgress {
+        host.log(
+            LogLevel::Warning,
+            "Errors trying to shut down the server, which goes on: the reason stands above.",
+        );
+        self.resume_after_shutdown();
+        ShutdownProgress::Failed
     }
 
     fn log_lagging_replicas(&mut self, host: &mut dyn Host) {
