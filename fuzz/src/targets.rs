@@ -192,6 +192,7 @@ fn replication(data: &[u8]) {
         announced_address: String::new(),
         resume: None,
         is_failover: false,
+        has_dual_channel: true,
     };
     let mut outputs = Vec::new();
     let mut handshake = Handshake::new(settings, &mut outputs);

@@ -242,6 +242,8 @@ directives! {
     /// Whether writes are refused after a snapshot failed.
     stop_writes_on_bgsave_error: bool = true, "stop-writes-on-bgsave-error", Kind::Bool, [];
     // Replication
+    /// Whether the snapshot of a full synchronisation may come on a connection of its own. Both sides have to want it.
+    dual_channel_replication_enabled: bool = false, "dual-channel-replication-enabled", Kind::Bool, [];
     /// The password that a replica shows its primary.
     primary_auth: Vec<u8> = Vec::new(), "masterauth", OPTIONAL, [SENSITIVE];
     /// The user as which a replica logs in to its primary.

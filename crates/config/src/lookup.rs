@@ -81,8 +81,12 @@ mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
     /// Directives that Redis 7.2 does not have.
-    const OWN: &[&str] =
-        &["cluster-fast-failure-detection", "cluster-handover-on-shutdown", "rdb-version-compat"];
+    const OWN: &[&str] = &[
+        "cluster-fast-failure-detection",
+        "cluster-handover-on-shutdown",
+        "dual-channel-replication-enabled",
+        "rdb-version-compat",
+    ];
 
     /// What `CONFIG GET *` of Redis 7.2.4 printed, started without a configuration file.
     fn reference() -> BTreeMap<String, String> {

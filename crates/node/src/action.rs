@@ -29,8 +29,18 @@ pub enum Action {
         /// The port.
         port: u16,
     },
-    /// Give up the connection to the primary, made or still being made. The node has forgotten it already: there is no
-    /// [`crate::Node::disconnected`] for it.
+    /// Connect to the primary once more, for a snapshot on a connection of its own; it gets its handle from
+    /// [`crate::Node::snapshot_channel_connected`].
+    ConnectSnapshotChannel {
+        /// The address.
+        host: String,
+        /// The port.
+        port: u16,
+    },
+    /// Let the system hold back small packets to a replica, to be joined.
+    DelaySmallPackets(Handle),
+    /// Give up the connections to the primary, made or still being made. The node has forgotten them already: there is no
+    /// [`crate::Node::disconnected`] for them.
     DisconnectPrimary,
     /// Send the snapshot file as it is now to a replica: open it at once, give its bytes to
     /// [`crate::Node::file_chunk`] while the replica's output is low, then call [`crate::Node::file_sent`].

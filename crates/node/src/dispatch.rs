@@ -8,6 +8,7 @@ use crate::host::{Host, LogLevel};
 use crate::limits::UNCHECKED_OUTPUT_BYTES;
 use crate::node::Node;
 use crate::pause::{self, PauseKind};
+use crate::replication::LoadKind;
 use crate::routing::is_redirection;
 use crate::watch::touch;
 use shoal_machine::Now;
@@ -67,7 +68,11 @@ impl Node {
     ) -> Verdict {
         let Some(mut session) = self.clients.take(handle) else { return Verdict::Done };
         let mark = session.output.mark();
-        let verdict = self.process(now, host, handle, &mut session, request);
+        let verdict = if session.kind == ClientKind::Normal {
+            self.process(now, host, handle, &mut session, request)
+        } else {
+            self.process_link(now, host, handle, &mut session, request)
+        };
         let is_closing = self.finish(now, host, handle, session, mark);
         self.serve_blocked(host);
         if is_closing { Verdict::Blocked } else { verdict }
@@ -100,7 +105,7 @@ impl Node {
         is_closing
     }
 
-    fn process(
+    pub(crate) fn process(
         &mut self,
         now: Now,
         host: &mut dyn Host,
@@ -152,7 +157,7 @@ impl Node {
     }
 
     /// Finds the command and checks its number of words. An error comes with the command if that was found.
-    fn lookup(
+    pub(crate) fn lookup(
         &self,
         request: &Request<'_>,
     ) -> Result<&'static Command, (Option<&'static Command>, ErrorReply)> {
@@ -219,7 +224,12 @@ impl Node {
             )));
         }
         self.check_stale(session, command)?;
-        if self.is_loading && !flags.contains(Flags::LOADING) {
+        let refuses_while_loading = match self.load_kind() {
+            LoadKind::Hidden => self.is_loading && !flags.contains(Flags::LOADING),
+            LoadKind::Blocking => !flags.contains(Flags::LOADING),
+            LoadKind::Async => flags.contains(Flags::NO_ASYNC_LOADING),
+        };
+        if refuses_while_loading {
             return Err(errors::LOADING);
         }
         if session.transaction.is_some() && flags.contains(Flags::NO_MULTI) {
@@ -294,9 +304,6 @@ impl Node {
         self.stats.count_error(error.code());
         if let Some(command) = command {
             self.stats.command(command.id).rejected_calls += 1;
-        }
-        if session.kind == ClientKind::Primary {
-            return;
         }
         // A refused EXEC ends the transaction, and says so.
         if command.is_some_and(|command| command.id == CommandId::Exec) {

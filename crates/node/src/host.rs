@@ -177,6 +177,36 @@ pub struct Exchanged {
     pub failure: Option<ExchangeFailure>,
 }
 
+/// A file by way of which a snapshot arrives from the primary.
+pub trait SyncFile {
+    /// Begins a file; one that was begun before is forgotten.
+    ///
+    /// # Errors
+    /// What went wrong, as a text.
+    fn begin(&mut self) -> Result<(), String>;
+
+    /// Appends to it.
+    ///
+    /// # Errors
+    /// What went wrong, as a text.
+    fn append(&mut self, bytes: &[u8]) -> Result<(), String>;
+
+    /// It is complete: it reaches the disk and takes the place of the configured snapshot file. Returns its size in bytes.
+    ///
+    /// # Errors
+    /// What went wrong, as a text; the old snapshot file is still there.
+    fn finish(&mut self) -> Result<u64, String>;
+
+    /// Reads from the file that was completed last, from an offset on. Returns how many bytes; 0 at the end.
+    ///
+    /// # Errors
+    /// What went wrong, as a text.
+    fn read(&mut self, offset: u64, buffer: &mut [u8]) -> Result<usize, String>;
+
+    /// Forgets a file that was begun.
+    fn discard(&mut self);
+}
+
 /// The shell, as a node sees it. Everything here happens at once, before the call returns.
 pub trait Host {
     /// A monotonic clock in microseconds, for measuring how long commands take.
@@ -215,6 +245,9 @@ pub trait Host {
     /// # Errors
     /// The file cannot be read, or the error of `take`.
     fn read_snapshot(&mut self, take: &mut dyn FnMut(&[u8]) -> Result<bool, String>) -> Result<(), String>;
+
+    /// The file by way of which snapshots arrive from the primary.
+    fn sync_file(&mut self) -> &mut dyn SyncFile;
 
     /// Begins to write all keys as they are now, without anybody waiting.
     ///

@@ -50,7 +50,7 @@ pub use commands::migrate::TARGETS_MAX as EXCHANGE_CONNECTIONS_MAX;
 pub use dispatch::{PREFETCHED_REQUESTS, Verdict};
 pub use host::{
     AofHealth, ClusterAnswer, Crash, Exchange, ExchangeFailure, Exchanged, Host, LinkBuffer, LogLevel,
-    ProcessFacts, SnapshotContext, SnapshotProgress, SnapshotReport, SnapshotStart, SnapshotTarget,
+    ProcessFacts, SnapshotContext, SnapshotProgress, SnapshotReport, SnapshotStart, SnapshotTarget, SyncFile,
 };
 pub use node::{Node, NodeIdentity, NodeSettings};
 pub use stats::Stats;

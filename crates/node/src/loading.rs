@@ -6,6 +6,7 @@
 use crate::aof::AofLoad;
 use crate::host::{Host, LogLevel};
 use crate::node::Node;
+use crate::replication::LoadKind;
 use shoal_formats::rdb::module_name;
 use shoal_machine::Now;
 use shoal_protocol::number;
@@ -111,7 +112,7 @@ impl Node {
 
     /// How far loading at start-up has come.
     pub(crate) fn load_progress(&self) -> Option<LoadProgress> {
-        let load = self.startup_load.as_ref()?;
+        let Some(load) = self.startup_load.as_ref() else { return self.synchronisation_progress() };
         let memory = load.loader().and_then(|loader| loader.loaded().aux_value("used-mem"));
         let memory = memory.and_then(number::parse_i64);
         Some(LoadProgress {
@@ -119,6 +120,17 @@ impl Node {
             total_bytes: load.total_bytes,
             loaded_bytes: load.loaded_bytes,
             saved_memory_bytes: memory.and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or(0),
+        })
+    }
+
+    /// How far loading a primary's snapshot has come, if clients notice it.
+    fn synchronisation_progress(&self) -> Option<LoadProgress> {
+        let arriving = self.replication.upstream.as_ref()?.arriving()?;
+        (arriving.kind() != LoadKind::Hidden).then(|| LoadProgress {
+            began_unix_s: arriving.began.unix_s(),
+            total_bytes: arriving.total_bytes.unwrap_or(0),
+            loaded_bytes: arriving.loaded_bytes(),
+            saved_memory_bytes: 0,
         })
     }
 
@@ -190,6 +202,14 @@ impl Node {
         }
     }
 
+    /// Keys that had expired in the file are deleted at replicas, too.
+    fn tell_expired(&mut self, names: &[(usize, Box<[u8]>)]) {
+        let word: &[u8] = if self.options.lazy_expire { b"UNLINK" } else { b"DEL" };
+        for (database, key) in names {
+            self.propagate_own(*database, [word, key]);
+        }
+    }
+
     /// Ends loading: the log says what was loaded.
     ///
     /// # Errors
@@ -215,8 +235,9 @@ impl Node {
         self.persistence.loaded_keys = loaded.keys;
         self.persistence.loaded_expired_keys = loaded.expired;
         self.keep_beside_keys(host, loaded, false);
-        // Keys that were left out are still at the replicas: these have to begin anew.
-        let point = loaded.replication().filter(|_| loaded.expired == 0);
+        // Keys that were left out are still at the replicas: without their names these have to begin anew.
+        let point = loaded.replication().filter(|_| loaded.has_all_expired_names());
+        let expired_names = loaded.expired_names.clone();
         if let Some(version) = loaded.aux_value("redis-ver") {
             let version = String::from_utf8_lossy(version);
             host.log(LogLevel::Notice, &format!("Loading RDB produced by version {version}"));
@@ -240,6 +261,7 @@ impl Node {
         host.log(LogLevel::Notice, &format!("DB loaded from disk: {seconds:.3} seconds"));
         if let Some(point) = point {
             self.restore_replication(now, &point);
+            self.tell_expired(&expired_names);
         }
         Ok(())
     }

@@ -323,6 +323,7 @@ impl Node {
         self.clients
             .session(handle)
             .is_none_or(|session| session.is_blocked || session.is_postponed || session.close != Close::No)
+            || self.replication.held_input == Some(handle)
     }
 
     /// How a client's connection is to end.

@@ -100,7 +100,7 @@ impl Node {
 
     /// After FLUSHALL: with save points the file is emptied too, so that a crash does not bring the data back.
     pub(crate) fn save_emptiness(&mut self, now: Now, host: &mut dyn Host) {
-        if self.snapshot.is_some_and(|snapshot| snapshot.target == SnapshotTarget::File) {
+        if self.snapshot.is_some_and(|snapshot| snapshot.target != SnapshotTarget::AofBase) {
             self.cancel_snapshot(host);
         }
         if !self.config.save.0.is_empty() && !self.is_loading {

@@ -100,6 +100,8 @@ pub struct Stats {
     pub expired_time_cap_reached: u64,
     /// Time spent in the cycle.
     pub expire_cycle_us: u64,
+    /// Errors that were answered on links between primaries and replicas.
+    pub unexpected_errors: u64,
     /// Full synchronisations served.
     pub full_syncs: u64,
     /// Partial synchronisations served.
@@ -164,6 +166,7 @@ impl Default for Stats {
             expired_time_cap_reached: 0,
             expire_cycle_us: 0,
             full_syncs: 0,
+            unexpected_errors: 0,
             partial_syncs: 0,
             refused_partial_syncs: 0,
             forks: 0,

@@ -12,7 +12,10 @@
 
 mod aof;
 
+mod sync_file;
+
 pub use aof::TestAof;
+pub use sync_file::TestSyncFile;
 
 mod memory;
 mod show;
@@ -24,7 +27,7 @@ use crate::clients::Handle;
 use crate::dispatch::Verdict;
 use crate::host::{
     AofHealth, ClusterAnswer, Crash, Exchange, Exchanged, Host, LogLevel, ProcessFacts, SnapshotContext,
-    SnapshotProgress, SnapshotReport, SnapshotStart, SnapshotTarget,
+    SnapshotProgress, SnapshotReport, SnapshotStart, SnapshotTarget, SyncFile,
 };
 use crate::node::{Node, NodeIdentity, NodeSettings};
 use shoal_cluster::view::{NodeFacts, NodeKey, SlotOwners, ViewRole};
@@ -63,6 +66,8 @@ pub struct TestHost {
     pub saves: Vec<usize>,
     /// What the last of them wrote.
     pub snapshot_file: Vec<u8>,
+    /// A snapshot that arrives from the primary by way of a file.
+    pub sync_file: TestSyncFile,
     /// The snapshots that were begun.
     pub snapshots: Vec<SnapshotTarget>,
     /// What stands in the snapshots that were begun.
@@ -125,6 +130,7 @@ impl Default for TestHost {
             save_error: None,
             saves: Vec::new(),
             snapshot_file: Vec::new(),
+            sync_file: TestSyncFile::default(),
             snapshots: Vec::new(),
             images: Vec::new(),
             progress: SnapshotProgress::default(),
@@ -188,6 +194,10 @@ impl Host for TestHost {
 
     fn read_snapshot(&mut self, take: &mut dyn FnMut(&[u8]) -> Result<bool, String>) -> Result<(), String> {
         take(&self.snapshot_file).map(|_| ())
+    }
+
+    fn sync_file(&mut self) -> &mut dyn SyncFile {
+        &mut self.sync_file
     }
 
     fn begin_snapshot(

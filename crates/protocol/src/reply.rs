@@ -124,6 +124,14 @@ impl OutputBuffer {
         Mark { block: self.popped + self.sealed.len(), offset: self.tail.len() }
     }
 
+    /// The beginning of what was written after `mark`; empty if nothing was. Bytes after the mark must not have been sent.
+    pub fn written_after(&self, mark: Mark) -> &[u8] {
+        let blocks = self.sealed.iter().map(Block::bytes).chain(std::iter::once(self.tail.as_slice()));
+        let mut after = blocks.skip(mark.block - self.popped.min(mark.block));
+        let first = after.next().and_then(|block| block.get(mark.offset..)).unwrap_or_default();
+        if first.is_empty() { after.find(|block| !block.is_empty()).unwrap_or_default() } else { first }
+    }
+
     /// Takes back everything written after `mark`. Bytes after the mark must not have been sent.
     pub fn truncate(&mut self, mark: Mark) {
         while self.popped + self.sealed.len() > mark.block {

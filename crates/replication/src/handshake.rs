@@ -42,6 +42,19 @@ pub struct HandshakeSettings {
     pub resume: Option<Resume>,
     /// The other side, a replica so far, is to become the primary.
     pub is_failover: bool,
+    /// The snapshot may come on a connection of its own: see [`crate::SnapshotChannel`].
+    pub has_dual_channel: bool,
+}
+
+impl HandshakeSettings {
+    /// `AUTH`, if there is a password.
+    pub(crate) fn encode_auth(&self) -> Vec<u8> {
+        match (self.password.is_empty(), self.user.is_empty()) {
+            (true, _) => Vec::new(),
+            (false, true) => encode(&[b"AUTH", &self.password]),
+            (false, false) => encode(&[b"AUTH", &self.user, &self.password]),
+        }
+    }
 }
 
 /// How important a line of the log is.
@@ -70,6 +83,11 @@ pub enum Output {
         /// How it ends.
         framing: Framing,
     },
+    /// The snapshot wants a connection of its own; this one waits until the snapshot's end is known. The handshake is
+    /// over.
+    DualChannel,
+    /// The snapshot that is about to begin ends here in the stream.
+    SnapshotEnd(crate::SnapshotEnd),
     /// This connection leads to nothing; why, has been logged. The handshake is over.
     Failed(Failure),
 }
@@ -171,25 +189,19 @@ impl Handshake {
         }
         notice(outputs, "Master replied to PING, replication can continue...".to_owned());
         let settings = &self.settings;
-        let mut bytes = Vec::new();
-        if settings.password.is_empty() {
-            self.phase = Phase::AwaitPort;
-        } else {
-            let words: &[&[u8]] = if settings.user.is_empty() {
-                &[b"AUTH", &settings.password]
-            } else {
-                &[b"AUTH", &settings.user, &settings.password]
-            };
-            bytes.extend_from_slice(&encode(words));
-            self.phase = Phase::AwaitAuth;
-        }
+        let mut bytes = settings.encode_auth();
+        self.phase = if bytes.is_empty() { Phase::AwaitPort } else { Phase::AwaitAuth };
         let port = settings.listening_port.to_string();
         bytes.extend_from_slice(&encode(&[b"REPLCONF", b"listening-port", port.as_bytes()]));
         if !settings.announced_address.is_empty() {
             let address = settings.announced_address.as_bytes();
             bytes.extend_from_slice(&encode(&[b"REPLCONF", b"ip-address", address]));
         }
-        bytes.extend_from_slice(&encode(&[b"REPLCONF", b"capa", b"eof", b"capa", b"psync2"]));
+        let mut words: Vec<&[u8]> = vec![b"REPLCONF", b"capa", b"eof", b"capa", b"psync2"];
+        if settings.has_dual_channel {
+            words.extend([b"capa".as_slice(), b"dual-channel"]);
+        }
+        bytes.extend_from_slice(&encode(&words));
         outputs.push(Output::Send(bytes));
     }
 
@@ -235,6 +247,10 @@ impl Handshake {
             self.phase = Phase::AwaitHeader { origin };
         } else if let Some(rest) = line.strip_prefix(b"+CONTINUE") {
             self.handle_continue(rest, outputs);
+        } else if line == b"+DUALCHANNELSYNC" && self.settings.has_dual_channel {
+            notice(outputs, "The snapshot will come on a connection of its own (dual channel).".to_owned());
+            self.phase = Phase::Over;
+            outputs.push(Output::DualChannel);
         } else if line.starts_with(b"-NOMASTERLINK") || line.starts_with(b"-LOADING") {
             let text =
                 format!("Master is currently unable to PSYNC but should be in the future: {}", show(line));
@@ -288,15 +304,6 @@ impl Handshake {
             warn(outputs, text);
             return self.fail(Failure::Refused, outputs);
         };
-        let text = match framing {
-            Framing::Mark(_) => {
-                "MASTER <-> REPLICA sync: receiving streamed RDB from master with EOF to disk".to_owned()
-            }
-            Framing::Length(length) => {
-                format!("MASTER <-> REPLICA sync: receiving {length} bytes from master to disk")
-            }
-        };
-        notice(outputs, text);
         self.phase = Phase::Over;
         outputs.push(Output::Snapshot { origin, framing });
     }
@@ -308,7 +315,7 @@ impl Handshake {
 }
 
 /// `$EOF:` with the mark, or `$` with a length.
-fn parse_framing(line: &[u8]) -> Option<Framing> {
+pub(crate) fn parse_framing(line: &[u8]) -> Option<Framing> {
     let rest = line.strip_prefix(b"$")?;
     if let Some(mark) = rest.strip_prefix(b"EOF:") {
         return mark.get(..MARK_BYTES)?.try_into().ok().map(Framing::Mark);
@@ -344,11 +351,11 @@ fn warn(outputs: &mut Vec<Output>, text: String) {
 }
 
 /// A primary's line as it can stand in the log.
-fn show(line: &[u8]) -> String {
+pub(crate) fn show(line: &[u8]) -> String {
     line.escape_ascii().to_string().replace("\\'", "'").replace("\\\"", "\"")
 }
 
-fn encode(words: &[&[u8]]) -> Vec<u8> {
+pub(crate) fn encode(words: &[&[u8]]) -> Vec<u8> {
     let mut bytes = format!("*{}\r\n", words.len()).into_bytes();
     for word in words {
         bytes.extend_from_slice(format!("${}\r\n", word.len()).as_bytes());
@@ -489,6 +496,20 @@ mod tests {
         let (outputs, _) = run(with_user, b"+PONG\r\n-WRONGPASS no\r\n", 100);
         assert!(outputs[1].starts_with("> AUTH joe secret "));
         assert_eq!(outputs[2..], ["# Unable to AUTH to MASTER: -WRONGPASS no", "Failed(Refused)"]);
+    }
+
+    #[test]
+    fn two_connections_only_if_announced() {
+        let offer = b"+PONG\r\n+OK\r\n+OK\r\n+DUALCHANNELSYNC\r\n";
+        let (outputs, rest) = run(settings(), offer, 7);
+        assert_eq!(outputs[3..], ["# Unexpected reply to PSYNC from master: +DUALCHANNELSYNC", "> SYNC"]);
+        assert!(rest.is_empty());
+        let announced = HandshakeSettings { has_dual_channel: true, ..settings() };
+        let (outputs, rest) = run(announced, &[offer, &b"rest"[..]].concat(), 7);
+        let capabilities = "REPLCONF capa eof capa psync2 capa dual-channel";
+        assert_eq!(outputs[1], format!("> REPLCONF listening-port 7001 {capabilities}"));
+        assert_eq!(outputs[3..], ["DualChannel"]);
+        assert_eq!(rest, b"rest");
     }
 
     #[test]

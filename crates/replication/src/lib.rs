@@ -4,12 +4,15 @@
 //! PSYNC as Redis 2.8 to 7.2 speak it.
 
 mod choice;
+mod dual_channel;
 mod handshake;
 mod id;
+mod line;
 mod stream;
 mod transfer;
 
 pub use choice::{Choice, History, Refusal, choose};
+pub use dual_channel::{MainChannel, SnapshotChannel, SnapshotEnd};
 pub use handshake::{Failure, Handshake, HandshakeSettings, LINE_MAX_BYTES, Note, Output, Resume};
 pub use id::ReplicationId;
 pub use stream::Stream;

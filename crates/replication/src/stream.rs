@@ -15,7 +15,7 @@ use std::collections::VecDeque;
 use std::io::IoSlice;
 
 /// Bytes in one block. A block may be larger if a single write is.
-const BLOCK_BYTES: usize = 64 * 1024;
+const BLOCK_BYTES: usize = 16 * 1024;
 
 /// The stream's bytes from some offset to its end.
 #[derive(Debug)]

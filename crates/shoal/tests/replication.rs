@@ -2,6 +2,8 @@
 
 mod support;
 
+#[path = "replication/in_and_out.rs"]
+mod in_and_out;
 #[path = "replication/mixed.rs"]
 mod mixed;
 #[path = "replication/operation.rs"]

@@ -70,6 +70,14 @@ impl Stream {
         }
     }
 
+    /// Lets the system hold back small packets, to be joined.
+    pub fn delay_small_packets(&self) {
+        if let Self::Tcp(stream) = self {
+            // A socket that refuses the option still works.
+            let _ = SockRef::from(stream).set_tcp_nodelay(false);
+        }
+    }
+
     /// Who is at the other end.
     pub fn identity(&self, unix_path: &str) -> Identity {
         match self {

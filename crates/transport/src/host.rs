@@ -10,6 +10,7 @@ use crate::freeing::Freeing;
 use crate::listener::Listeners;
 use crate::server::Log;
 use crate::snapshot::SnapshotWriter;
+use crate::sync_file::SyncFile;
 use mio::{Interest, Registry, Token};
 use shoal_cluster::interface::LinkId;
 use shoal_cluster::{ClusterCommand, NodeMessage};
@@ -41,6 +42,7 @@ pub struct ShellHost {
     pub used_memory: fn() -> u64,
     pub freeing: Freeing,
     pub snapshots: SnapshotWriter,
+    pub sync_file: SyncFile,
     pub aof: AofFiles,
     pub exchanges: Exchanges,
     pub bus: Option<BusHandle>,
@@ -137,6 +139,10 @@ impl Host for ShellHost {
         self.snapshots.read_file(take)
     }
 
+    fn sync_file(&mut self) -> &mut dyn shoal_node::SyncFile {
+        &mut self.sync_file
+    }
+
     fn begin_snapshot(
         &mut self,
         keyspace: &Keyspace,
@@ -229,6 +235,7 @@ impl Host for ShellHost {
     fn apply_configuration(&mut self, config: &Config, change: &Change) -> Result<(), SetError> {
         (self.apply)(config, change)?;
         self.snapshots.file_name.clone_from(&config.dbfilename);
+        self.sync_file.file_name.clone_from(&config.dbfilename);
         if let Some(bus) = &self.bus {
             bus.limit_send_buffers(config.cluster_link_sendbuf_limit_bytes);
         }

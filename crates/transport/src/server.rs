@@ -6,6 +6,7 @@
 
 mod crash_view;
 mod loading;
+mod primary;
 
 pub use crash_view::describe_crash;
 
@@ -20,14 +21,14 @@ use crate::freeing::Freeing;
 use crate::host::{ApplyConfiguration, FIRST_CONNECTION, FIRST_LISTENER, ShellHost};
 use crate::listener::Listeners;
 use crate::snapshot::SnapshotWriter;
-use mio::net::{TcpStream, UnixStream};
+use crate::sync_file::SyncFile;
+use mio::net::UnixStream;
 use mio::{Events, Interest, Poll, Token, Waker};
 use shoal_machine::Monotonic;
 use shoal_node::{Action, Handle, Host, LogLevel, Node, PREFETCHED_REQUESTS, ShutdownRequest, Verdict};
 use shoal_protocol::request::Limits;
 use shoal_session::Close;
 use std::io::{self, Read};
-use std::net::ToSocketAddrs;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,6 +37,8 @@ const SIGNALS: Token = Token(1);
 /// The pipe of the snapshot child.
 pub(crate) const SNAPSHOT: Token = Token(2);
 const CONNECTING: Token = Token(3);
+/// The second connection to the primary, for a snapshot.
+const CONNECTING_CHANNEL: Token = Token(4);
 
 /// Events taken in one turn.
 const EVENTS_PER_TURN: usize = 1024;
@@ -130,6 +133,7 @@ pub struct Server {
     /// Listeners whose bound of one turn was reached.
     accept_on: Vec<usize>,
     connecting: Option<Stream>,
+    connecting_channel: Option<Stream>,
     unix_path: String,
     next_cron_at: Monotonic,
     /// Time that expiry may still take until the next cron.
@@ -167,6 +171,7 @@ impl Server {
             disk: Arc::clone(&disk),
             used_memory: settings.used_memory,
             freeing: Freeing::start(),
+            sync_file: SyncFile::new(Arc::clone(&disk), file_name.clone()),
             snapshots: SnapshotWriter::new(Arc::clone(&disk), file_name),
             aof: AofFiles::new(disk, aof_directory),
             exchanges: crate::exchange::Exchanges::default(),
@@ -193,6 +198,7 @@ impl Server {
             role_changed: settings.role_changed,
             accept_on: Vec::new(),
             connecting: None,
+            connecting_channel: None,
             unix_path,
             next_cron_at: settings.clock.monotonic(),
             expiry_budget_us: 0,
@@ -243,7 +249,7 @@ impl Server {
     fn timeout(&self) -> Duration {
         let can_go_on = self.host.snapshots.can_go_on(&self.node);
         let has_work = !self.queued.is_empty() || !self.accept_on.is_empty() || self.expiry_budget_us > 0;
-        if has_work || can_go_on || self.node.is_evicting() {
+        if has_work || can_go_on || self.node.is_evicting() || self.node.has_snapshot_to_load() {
             return Duration::ZERO;
         }
         let deadline = self.node.next_deadline().map_or(self.next_cron_at, |at| at.min(self.next_cron_at));
@@ -259,7 +265,8 @@ impl Server {
                 WAKER => {}
                 SIGNALS => self.take_signals(),
                 SNAPSHOT => self.read_snapshot(),
-                CONNECTING => self.finish_connecting(),
+                CONNECTING => self.finish_connecting(false),
+                CONNECTING_CHANNEL => self.finish_connecting(true),
                 Token(token) if token < FIRST_CONNECTION => self.accept(token),
                 Token(token) => {
                     let handle = Handle((token - FIRST_CONNECTION) as u32);
@@ -279,6 +286,7 @@ impl Server {
         self.cron();
         self.node.relieve_memory(self.host.clock.now(), &mut self.host);
         self.send_files();
+        self.load_snapshot_piece();
         if self.host.snapshots.is_writing() {
             self.reap_snapshot();
         }
@@ -406,6 +414,11 @@ impl Server {
         let Some(connection) = self.connection_mut(handle) else { return };
         connection.may_have_input = true;
         connection.is_read_closed |= is_read_closed;
+        if is_waiting && connection.purpose == Purpose::Primary && !self.node.wants_primary_input(handle) {
+            // It is read on when the node wants more.
+            return;
+        }
+        let Some(connection) = self.connection_mut(handle) else { return };
         if is_waiting && connection.purpose == Purpose::Client {
             // A client that waits is not read; but one that has gone waits for nothing.
             if is_read_closed {
@@ -536,33 +549,6 @@ impl Server {
         }
     }
 
-    fn read_primary(&mut self, connection: &mut Connection) {
-        for _ in 0..READS_PER_TURN {
-            match connection.stream.read(&mut self.shared_buffer) {
-                Ok(0) => {
-                    connection.is_ended = true;
-                    connection.may_have_input = false;
-                    return;
-                }
-                Ok(count) => {
-                    connection.may_have_input =
-                        count == self.shared_buffer.len() || connection.is_read_closed;
-                    let now = self.host.clock.now();
-                    self.node.primary_input(now, &mut self.host, &self.shared_buffer[..count]);
-                    if !connection.may_have_input {
-                        return;
-                    }
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => {
-                    connection.may_have_input = false;
-                    connection.is_ended = error.kind() != io::ErrorKind::WouldBlock;
-                    return;
-                }
-            }
-        }
-    }
-
     // Output
 
     fn unblock_writing(&mut self, handle: Handle) {
@@ -592,6 +578,11 @@ impl Server {
         else {
             return;
         };
+        if self.node.close_of(handle) == Close::Now {
+            // A connection that is cut gets nothing more: a replica would take it for a part of the stream it has.
+            self.close_connection(handle);
+            return;
+        }
         let mut written = 0;
         let mut is_broken = false;
         while !connection.is_write_blocked && written < WRITTEN_PER_TURN_BYTES {
@@ -640,74 +631,21 @@ impl Server {
             for action in actions {
                 match action {
                     Action::Resume(handle) => self.queue(handle),
-                    Action::ConnectPrimary { host, port } => self.connect_primary(&host, port),
+                    Action::ConnectPrimary { host, port } => {
+                        self.disconnect_primary();
+                        self.connect_primary(&host, port, false);
+                    }
+                    Action::ConnectSnapshotChannel { host, port } => self.connect_primary(&host, port, true),
+                    Action::DelaySmallPackets(handle) => {
+                        if let Some(connection) = self.connection_mut(handle) {
+                            connection.stream.delay_small_packets();
+                        }
+                    }
                     Action::DisconnectPrimary => self.disconnect_primary(),
                     Action::ShutdownAborted => (self.shutdown_aborted)(),
                     Action::Shutdown(_) => self.stop = Some(StopReason::Shutdown),
                     Action::SendSnapshotFile(handle) => self.host.snapshots.send_file(handle),
                 }
-            }
-        }
-    }
-
-    fn connect_primary(&mut self, name: &str, port: u16) {
-        self.disconnect_primary();
-        let source = self.node.config().bind_source_address.clone();
-        let attempt = || -> io::Result<TcpStream> {
-            let address = (name, port).to_socket_addrs()?.next().ok_or(io::ErrorKind::NotFound)?;
-            if source.is_empty() {
-                return TcpStream::connect(address);
-            }
-            crate::connection::connect_from(&source, address)
-        };
-        match attempt() {
-            Ok(stream) => {
-                let mut stream = Stream::Tcp(stream);
-                let interests = Interest::READABLE | Interest::WRITABLE;
-                if self.host.registry.register(stream.source(), CONNECTING, interests).is_ok() {
-                    self.connecting = Some(stream);
-                }
-            }
-            Err(error) => {
-                let now = self.host.clock.now();
-                self.node.primary_unreachable(now, &mut self.host, &describe(&error));
-            }
-        }
-    }
-
-    fn finish_connecting(&mut self) {
-        let Some(mut stream) = self.connecting.take() else { return };
-        let now = self.host.clock.now();
-        let failure = match (stream.take_error(), &stream) {
-            (Ok(Some(error)) | Err(error), _) => Some(error),
-            (Ok(None), Stream::Tcp(tcp)) => tcp.peer_addr().err(),
-            (Ok(None), Stream::Unix(_)) => None,
-        };
-        match failure {
-            Some(error) if error.kind() == io::ErrorKind::NotConnected => self.connecting = Some(stream),
-            Some(error) => {
-                let _ = self.host.registry.deregister(stream.source());
-                self.node.primary_unreachable(now, &mut self.host, &describe(&error));
-            }
-            None => {
-                let _ = self.host.registry.deregister(stream.source());
-                stream.configure(self.node.config().tcp_keepalive_seconds);
-                let identity = stream.identity(&self.unix_path);
-                let handle = self.node.primary_connected(now, &mut self.host, identity);
-                self.add_connection(stream, handle, Purpose::Primary);
-            }
-        }
-    }
-
-    fn disconnect_primary(&mut self) {
-        if let Some(mut stream) = self.connecting.take() {
-            let _ = self.host.registry.deregister(stream.source());
-        }
-        // The node has forgotten the connection already.
-        for place in &mut self.connections {
-            if let Some(connection) = place.take_if(|connection| connection.purpose == Purpose::Primary) {
-                let mut connection = connection;
-                let _ = self.host.registry.deregister(connection.stream.source());
             }
         }
     }
@@ -790,10 +728,4 @@ impl Server {
             }
         }
     }
-}
-
-/// A reason without the system's error number.
-fn describe(error: &io::Error) -> String {
-    let text = error.to_string();
-    text.split(" (os error").next().unwrap_or(&text).to_owned()
 }

@@ -107,6 +107,15 @@ const GROUPS: &[Group] = &[
         name: "append-only file",
         files: &["integration/aof", "integration/aof-multi-part", "unit/aofrw"],
     },
+    Group {
+        name: "replication",
+        files: &[
+            "integration/replication*",
+            "integration/psync2*",
+            "integration/block-repl",
+            "integration/failover",
+        ],
+    },
     Group { name: "client programs", files: &["integration/redis-cli", "integration/redis-benchmark"] },
 ];
 

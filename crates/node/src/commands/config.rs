@@ -3,6 +3,7 @@
 use crate::call::{NodeBody, NodeCall};
 use crate::host::LogLevel;
 use crate::node::Node;
+use crate::replication::LoadKind;
 use crate::stats::Stats;
 use shoal_config::{Change, SetContext, SetError};
 use shoal_protocol::{Arguments, CommandId, ErrorReply};
@@ -30,8 +31,8 @@ fn get(call: &mut NodeCall<'_>, arguments: Arguments<'_>) -> Outcome {
 
 fn set(call: &mut NodeCall<'_>, arguments: Arguments<'_>) -> Outcome {
     let words: Vec<&[u8]> = arguments.rest().collect();
-    let context =
-        SetContext { is_loading: call.node.is_loading, is_local_client: call.session.identity.is_local };
+    let is_loading = call.node.is_loading || call.node.load_kind() != LoadKind::Hidden;
+    let context = SetContext { is_loading, is_local_client: call.session.identity.is_local };
     let change = call.node.config.set(&words, context).map_err(as_reply)?;
     if let Err(error) = call.host.apply_configuration(&call.node.config, &change) {
         call.node.config.restore(change);

@@ -176,20 +176,14 @@ fn replconf(call: &mut NodeCall<'_>, mut arguments: Arguments<'_>) -> Outcome {
                 call.node.replication.peers.entry(call.handle).port = u16::try_from(port).unwrap_or(0);
             }
             b"ip-address" => {
-                let address = String::from_utf8_lossy(value);
-                if value.len() > ADDRESS_MAX_BYTES {
-                    return Err(ErrorReply::from(format!(
-                        "ERR REPLCONF ip-address provided by replica instance is too long: {} bytes",
-                        value.len()
-                    )));
-                }
-                let address = Some(address.into_owned()).filter(|address| !address.is_empty());
+                let address = announced_address(value)?;
                 call.node.replication.peers.entry(call.handle).address = address;
             }
             b"capa" => {
                 let peer = call.node.replication.peers.entry(call.handle);
                 peer.has_eof |= value.eq_ignore_ascii_case(b"eof");
                 peer.has_psync2 |= value.eq_ignore_ascii_case(b"psync2");
+                peer.has_dual_channel |= value.eq_ignore_ascii_case(b"dual-channel");
             }
             // Neither of these two is answered here.
             b"ack" => {
@@ -207,6 +201,15 @@ fn replconf(call: &mut NodeCall<'_>, mut arguments: Arguments<'_>) -> Outcome {
                 let is_wanted = is_wanted.ok_or(errors::OUT_OF_RANGE)?;
                 call.node.replication.peers.entry(call.handle).is_snapshot_only = is_wanted == 1;
             }
+            // As Valkey's replicas say it: this connection is for the snapshot, or belongs to that one.
+            b"rdb-channel" => {
+                let is_channel = parse_i64(value).filter(|value| (0..=1).contains(value));
+                let is_channel = is_channel.ok_or(errors::OUT_OF_RANGE)? == 1;
+                call.node.replication.peers.entry(call.handle).is_snapshot_channel = is_channel;
+            }
+            b"set-rdb-client-id" => {
+                link_channels(call, value)?;
+            }
             b"rdb-filter-only" => {
                 return Err(ErrorReply::from(format!(
                     "ERR Unsupported rdb-filter-only option: {}",
@@ -223,6 +226,25 @@ fn replconf(call: &mut NodeCall<'_>, mut arguments: Arguments<'_>) -> Outcome {
     }
     call.reply().ok();
     Ok(())
+}
+
+fn announced_address(value: &[u8]) -> Result<Option<String>, ErrorReply> {
+    if value.len() > ADDRESS_MAX_BYTES {
+        return Err(ErrorReply::from(format!(
+            "ERR REPLCONF ip-address provided by replica instance is too long: {} bytes",
+            value.len()
+        )));
+    }
+    Ok(Some(String::from_utf8_lossy(value).into_owned()).filter(|address| !address.is_empty()))
+}
+
+fn link_channels(call: &mut NodeCall<'_>, value: &[u8]) -> Outcome {
+    let client_id = parse_i64(value).and_then(|id| u64::try_from(id).ok());
+    if client_id.is_some_and(|id| call.node.link_channels(call.handle, id)) {
+        return Ok(());
+    }
+    let shown = String::from_utf8_lossy(value);
+    Err(ErrorReply::from(format!("ERR Unrecognized RDB client id {shown}")))
 }
 
 fn psync(call: &mut NodeCall<'_>, mut arguments: Arguments<'_>) -> Outcome {
@@ -268,7 +290,15 @@ fn begin_synchronisation(call: &mut NodeCall<'_>, asked: Option<(&[u8], &[u8])>)
         return Err(ErrorReply::new("ERR SYNC and PSYNC are invalid with pending output"));
     }
     let asked = match asked {
-        Some((id, offset)) => Some((id, parse_i64(offset).ok_or(errors::NOT_AN_INTEGER)?)),
+        Some((id, offset)) => {
+            let Some(offset) = parse_i64(offset) else {
+                let name = call.node.name_of_own(call.handle, call.session);
+                let text = format!("Replica {name} asks for synchronization but with a wrong offset");
+                call.host.log(LogLevel::Warning, &text);
+                return Err(errors::NOT_AN_INTEGER);
+            };
+            Some((id, offset))
+        }
         None => None,
     };
     call.node.synchronise(call.now, call.host, (call.handle, call.session), asked);

@@ -113,7 +113,7 @@ pub(super) fn memory(facts: &mut Facts<'_>, lines: &mut Lines) {
     ratio(lines, "mem_fragmentation", process.resident_bytes, used);
     lines.field("mem_not_counted_for_evict", found.uncounted_bytes);
     lines.field("mem_replication_backlog", found.backlog_bytes);
-    lines.field("mem_total_replication_buffers", found.backlog_bytes + found.replica_client_bytes);
+    lines.field("mem_total_replication_buffers", node.replication.stream.size_bytes());
     lines.field("mem_clients_slaves", found.replica_client_bytes);
     lines.field("mem_clients_normal", found.normal_client_bytes);
     lines.field("mem_cluster_links", process.cluster_link_bytes);

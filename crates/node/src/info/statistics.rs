@@ -2,6 +2,7 @@
 
 use super::{Facts, Lines};
 use crate::aof::AofState;
+use crate::replication::LoadKind;
 use shoal_protocol::command::COMMANDS;
 use shoal_session::Channel;
 use std::fmt::Write as _;
@@ -12,8 +13,9 @@ pub(super) fn persistence(facts: &mut Facts<'_>, lines: &mut Lines) {
     let status = |is_good: bool| if is_good { "ok" } else { "err" };
     let seconds = |value: Option<u64>| value.map_or_else(|| "-1".to_owned(), |value| value.to_string());
     let running_s = state.running_since.map(|since| now.monotonic.ms_since(since) / 1000);
-    lines.field("loading", u8::from(node.is_loading));
-    lines.field("async_loading", 0);
+    let load_kind = node.load_kind();
+    lines.field("loading", u8::from(node.is_loading || load_kind == LoadKind::Blocking));
+    lines.field("async_loading", u8::from(load_kind == LoadKind::Async));
     let total = node.snapshot.map_or(0, |snapshot| snapshot.keys);
     let progress = node.snapshot.map(|_| host.snapshot_progress()).unwrap_or_default();
     let percent = if total == 0 { 0.0 } else { progress.keys as f64 * 100.0 / total as f64 };
@@ -102,10 +104,10 @@ pub(super) fn stats(facts: &mut Facts<'_>, lines: &mut Lines) {
         "tracking_total_keys",
         "tracking_total_items",
         "tracking_total_prefixes",
-        "unexpected_error_replies",
     ] {
         lines.field(name, 0);
     }
+    lines.field("unexpected_error_replies", stats.unexpected_errors);
     lines.field("total_error_replies", stats.total_errors);
     lines.field("dump_payload_sanitizations", 0);
     work(facts, lines);

@@ -24,6 +24,7 @@ impl Node {
         self.check_link_timeouts(now, host);
         self.connect_if_due(now, host);
         self.send_ack();
+        self.send_sign_of_life();
         self.ping_replicas();
         self.check_replica_timeouts(now.monotonic, host);
         self.free_backlog_if_due(now.monotonic, host);
@@ -37,13 +38,19 @@ impl Node {
     fn check_link_timeouts(&mut self, now: Now, host: &mut dyn Host) {
         let timeout_ms = u64::from(self.config.repl_timeout_seconds) * 1000;
         let Some(upstream) = &self.replication.upstream else { return };
-        if now.monotonic.ms_since(upstream.last_io) <= timeout_ms {
+        let is_silent = match &upstream.link {
+            Link::Dual(dual) => self.is_dual_silent(upstream, dual, now.monotonic, timeout_ms),
+            // A connection that is not read cannot be heard.
+            _ if self.replication.held_input.is_some() => false,
+            _ => now.monotonic.ms_since(upstream.last_io) > timeout_ms,
+        };
+        if !is_silent {
             return;
         }
         let text = match &upstream.link {
             Link::Waiting => return,
             Link::Connecting | Link::Handshake { .. } => "Timeout connecting to the MASTER...",
-            Link::Transfer(_) => {
+            Link::Transfer(_) | Link::Dual(_) => {
                 "Timeout receiving bulk data from MASTER... If the problem persists try to set the 'repl-timeout' \
                  parameter in redis.conf to a larger value."
             }
@@ -83,8 +90,9 @@ impl Node {
                 peer.progress_at = now;
             }
             let kind = match peer.stage {
-                Stage::Online | Stage::AwaitAck
-                    if !peer.is_pre_psync && now.ms_since(peer.ack_at) > timeout_ms =>
+                Stage::Online | Stage::AwaitAck | Stage::BesideSnapshot | Stage::Served
+                    if (!peer.is_pre_psync || peer.is_snapshot_channel)
+                        && now.ms_since(peer.ack_at) > timeout_ms =>
                 {
                     "streaming sync"
                 }

@@ -26,9 +26,10 @@ impl Node {
             let Some(state) = peer.state() else { continue };
             let lag_s = if peer.is_online() { now.monotonic.ms_since(peer.ack_at) / 1000 } else { 0 };
             let (address, port, offset) = (self.replica_address(handle, peer), peer.port, peer.ack_offset);
+            let kind = peer.channel_kind();
             let _ = write!(
                 text,
-                "slave{index}:ip={address},port={port},state={state},offset={offset},lag={lag_s}\r\n"
+                "slave{index}:ip={address},port={port},state={state},offset={offset},lag={lag_s}{kind}\r\n"
             );
         }
         let (second_id, second_offset) = replication
@@ -64,10 +65,10 @@ impl Node {
             upstream.host,
             upstream.port,
             if is_up { "up" } else { "down" },
-            i32::from(matches!(upstream.link, Link::Transfer(_))),
+            i32::from(upstream.is_synchronising()),
             applied + waiting,
         );
-        if let Link::Transfer(arriving) = &upstream.link {
+        if let Some(arriving) = upstream.arriving() {
             let total = arriving.total_bytes.unwrap_or(0);
             let read = arriving.read_bytes;
             let percent = if total > 0 { read as f64 / total as f64 * 100.0 } else { 0.0 };
@@ -78,6 +79,10 @@ impl Node {
                 total.cast_signed() - read.cast_signed(),
                 seconds_since(upstream.last_io),
             );
+        }
+        if let Link::Dual(dual) = &upstream.link {
+            // The name is Valkey's.
+            let _ = write!(text, "replicas_repl_buffer_size:{}\r\n", dual.kept_bytes());
         }
         if !is_up {
             let since = upstream.down_since.map_or(-1, |point| seconds_since(point).cast_signed());

@@ -10,10 +10,13 @@
 //! byte for byte, what it has applied of its primary's stream. So the end of the stream is the offset that is
 //! acknowledged, the offset that a partial synchronisation asks for, and what sub-replicas are fed from.
 
+mod adopt;
+mod arriving;
 mod cron;
+mod dual;
 mod failover;
 mod info;
-mod loading;
+mod link;
 mod output;
 mod peers;
 mod primary;
@@ -24,6 +27,7 @@ mod wait;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use arriving::LoadKind;
 pub(crate) use failover::FailoverOptions;
 pub(crate) use peers::Stage;
 pub(crate) use role::Reason;
@@ -62,6 +66,8 @@ pub(crate) struct Replication {
     pub good_replicas: usize,
     /// The primary that this node follows.
     pub upstream: Option<Upstream>,
+    /// The connection to the primary that is not to be read for now.
+    pub held_input: Option<Handle>,
     /// The data and the stream's end belong together, so that a primary can go on from there.
     pub can_resume: bool,
     /// The database that the stream of the last primary had selected.
@@ -95,6 +101,7 @@ impl Replication {
             no_replicas_since: now,
             good_replicas: 0,
             upstream: primary.map(|(host, port)| Upstream::new(host, *port, now)),
+            held_input: None,
             can_resume: false,
             resume_database: 0,
             failover: None,
@@ -113,10 +120,11 @@ impl Replication {
         self.can_resume.then(|| Resume { id: self.id, next_offset: self.stream.end() })
     }
 
-    /// What is known of the stream. Of what is kept, `backlog_bytes` count.
+    /// What is known of the stream. Of what is kept, `backlog_bytes` count, and what a slow replica still needs.
     pub fn history(&self, backlog_bytes: u64) -> History {
         let end = self.stream.end();
-        let first = self.stream.kept_from().max(end.saturating_sub(backlog_bytes));
+        let needed = self.peers.oldest_position().unwrap_or(end);
+        let first = self.stream.kept_from().max(end.saturating_sub(backlog_bytes).min(needed));
         History { id: self.id, second: self.second_id, first: self.has_backlog.then_some(first), end }
     }
 

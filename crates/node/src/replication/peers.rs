@@ -27,6 +27,8 @@ pub(crate) enum Stage {
     SendFile,
     /// It has been sent the whole snapshot; the stream follows when it says that it has loaded it.
     AwaitAck,
+    /// It gets the stream, and keeps it until it has loaded the snapshot that comes on another connection.
+    BesideSnapshot,
     /// It gets the stream.
     Online,
     /// It wanted a snapshot only, and has it.
@@ -48,8 +50,16 @@ pub(crate) struct Peer {
     pub has_eof: bool,
     /// It understands a new name of the history.
     pub has_psync2: bool,
+    /// It can receive snapshot and stream on two connections.
+    pub has_dual_channel: bool,
     /// It wants a snapshot only.
     pub is_snapshot_only: bool,
+    /// It is the snapshot's connection of a replica that gets the stream on another.
+    pub is_snapshot_channel: bool,
+    /// The replica of this snapshot's connection has asked for the stream, and so keeps what it needs of it itself.
+    pub has_main: bool,
+    /// The connection that brings the snapshot, on the one that gets the stream.
+    pub snapshot_channel: Option<Handle>,
     /// It speaks SYNC, and acknowledges nothing.
     pub is_pre_psync: bool,
     /// The offset that it has acknowledged.
@@ -76,11 +86,28 @@ impl Peer {
 
     /// The stream's bytes from its position on have to be kept for it.
     pub fn needs_stream(&self) -> bool {
+        if self.is_snapshot_channel {
+            let has_begun = matches!(self.stage, Stage::InSnapshot { .. } | Stage::SendFile | Stage::Served);
+            return has_begun && !self.has_main;
+        }
         !self.is_snapshot_only
             && matches!(
                 self.stage,
-                Stage::InSnapshot { .. } | Stage::SendFile | Stage::AwaitAck | Stage::Online
+                Stage::InSnapshot { .. }
+                    | Stage::SendFile
+                    | Stage::AwaitAck
+                    | Stage::BesideSnapshot
+                    | Stage::Online
             )
+    }
+
+    /// What INFO adds for replicas with two connections.
+    pub fn channel_kind(&self) -> &'static str {
+        match (self.is_snapshot_channel, self.stage) {
+            (true, _) => ",type=rdb-channel",
+            (false, Stage::BesideSnapshot) => ",type=main-channel",
+            (false, _) => "",
+        }
     }
 
     /// It has all data, as INFO and WAIT see it.
@@ -94,6 +121,7 @@ impl Peer {
             Stage::Greeting => None,
             Stage::AwaitSnapshot { .. } | Stage::InSnapshot { .. } => Some("wait_bgsave"),
             Stage::SendFile => Some("send_bulk"),
+            Stage::BesideSnapshot => Some("bg_transfer"),
             Stage::AwaitAck | Stage::Online => Some("online"),
             Stage::Served => Some("rdb_transmitted"),
         }
@@ -154,9 +182,19 @@ impl Peers {
         let Some(peer) = self.all.get_mut(&handle) else { return };
         peer.stage = stage;
         self.online.retain(|&other| other != handle);
-        if stage == Stage::Online {
+        if matches!(stage, Stage::Online | Stage::BesideSnapshot) {
             self.online.push(handle);
         }
+    }
+
+    /// The replica with this connection for its snapshot keeps what it needs of the stream itself from now on. False if
+    /// there is no such connection any more.
+    pub fn take_over(&mut self, channel: Handle) -> bool {
+        let peer = self.all.get_mut(&channel).filter(|peer| peer.is_snapshot_channel);
+        peer.is_some_and(|peer| {
+            peer.has_main = true;
+            true
+        })
     }
 
     /// Forgets a connection.

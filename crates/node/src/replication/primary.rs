@@ -7,17 +7,20 @@
 //!                             for many) └ by file ──▶ SendFile ────────────▶ Online
 //! ```
 //!
+//! A replica that gets the snapshot on a connection of its own (`REPLCONF rdb-channel 1`) asks for the stream with a
+//! second PSYNC on the first one, which makes that `BesideSnapshot`, and `Online` when it acknowledges.
+//!
 //! A replica's stream begins where its snapshot was begun. Nothing is recorded for it: it has a position, and the
 //! stream is not trimmed beyond the oldest one.
 
 use super::info::{name_of, without_port};
-use super::peers::Stage;
+use super::peers::{Peer, Stage};
 use crate::clients::Handle;
 use crate::host::{Host, LogLevel, SnapshotReport, SnapshotTarget};
 use crate::node::Node;
 use shoal_machine::{Monotonic, Now};
 use shoal_protocol::request::SharedBytes;
-use shoal_replication::{Choice, Refusal, choose};
+use shoal_replication::{Choice, Refusal, SnapshotEnd, choose};
 use shoal_session::{ClientKind, Close, Session};
 use std::sync::Arc;
 
@@ -47,12 +50,22 @@ impl Node {
             if id.first() != Some(&b'?') {
                 self.stats.refused_partial_syncs += 1;
             }
+            if self.offers_dual_channel(handle) {
+                let text = format!(
+                    "Replica {name} is capable of dual channel synchronization, and partial sync isn't possible. Full sync \
+                     will continue with dedicated RDB channel."
+                );
+                host.log(LogLevel::Notice, &text);
+                session.output.extend(b"+DUALCHANNELSYNC\r\n");
+                return;
+            }
         }
         self.stats.full_syncs += 1;
         session.kind = ClientKind::Replica;
         let peer = self.replication.peers.entry(handle);
         peer.is_pre_psync = asked.is_none();
         peer.ack_at = now.monotonic;
+        self.delay_small_packets(handle);
         self.replication.peers.set_stage(handle, Stage::AwaitSnapshot { since: now.monotonic });
         self.ensure_backlog(host);
         self.find_snapshot(now, host, handle, session);
@@ -86,7 +99,11 @@ impl Node {
             "+CONTINUE\r\n".to_owned()
         };
         session.output.extend(answer.as_bytes());
-        self.replication.peers.set_stage(handle, Stage::Online);
+        let channel = peer.snapshot_channel.take();
+        let is_beside = channel.is_some_and(|channel| self.replication.peers.take_over(channel));
+        let stage = if is_beside { Stage::BesideSnapshot } else { Stage::Online };
+        self.replication.peers.set_stage(handle, stage);
+        self.delay_small_packets(handle);
         self.stats.partial_syncs += 1;
         let count = history.end - start;
         let text = format!(
@@ -96,6 +113,32 @@ impl Node {
         host.log(LogLevel::Notice, &text);
         self.count_good_replicas(now.monotonic);
         true
+    }
+
+    /// Whether a replica that needs a snapshot is to ask for it on another connection.
+    fn offers_dual_channel(&self, handle: Handle) -> bool {
+        let config = &self.config;
+        config.dual_channel_replication_enabled
+            && config.repl_diskless_sync
+            && self.replication.peers.get(handle).is_some_and(|peer| peer.has_dual_channel)
+    }
+
+    /// `REPLCONF set-rdb-client-id`: this connection gets the stream after the snapshot on that one. False if there is no
+    /// such connection.
+    pub(crate) fn link_channels(&mut self, handle: Handle, client_id: u64) -> bool {
+        let found = self.replication.peers.in_stage(|peer| peer.is_snapshot_channel);
+        let channel = found
+            .into_iter()
+            .find(|&other| self.clients.session(other).is_some_and(|session| session.id == client_id));
+        self.replication.peers.entry(handle).snapshot_channel = channel;
+        channel.is_some()
+    }
+
+    /// `repl-disable-tcp-nodelay`.
+    fn delay_small_packets(&mut self, handle: Handle) {
+        if self.config.repl_disable_tcp_nodelay {
+            self.actions.push(crate::Action::DelaySmallPackets(handle));
+        }
     }
 
     fn log_refusal(&self, host: &mut dyn Host, refusal: Refusal, name: &str, id: &[u8], offset: i64) {
@@ -261,10 +304,18 @@ impl Node {
     fn enter_snapshot(&mut self, handle: Handle, origin: u64, target: SnapshotTarget, own: &mut Own<'_>) {
         self.unit.selected_database = None;
         let id = self.replication.id;
+        let database = self.stream_database() as u64;
+        let client_id = match own {
+            Some((own_handle, session)) if *own_handle == handle => session.id,
+            _ => self.clients.session(handle).map_or(0, |session| session.id),
+        };
         let Some(peer) = self.replication.peers.get_mut(handle) else { return };
         peer.position = origin + 1;
         let mut bytes = Vec::new();
-        if !peer.is_pre_psync {
+        if peer.is_snapshot_channel {
+            let end = SnapshotEnd { id, offset: origin, database, client_id };
+            bytes.extend_from_slice(end.encode().as_bytes());
+        } else if !peer.is_pre_psync {
             bytes.extend_from_slice(format!("+FULLRESYNC {id} {origin}\r\n").as_bytes());
         }
         self.replication.peers.set_stage(handle, Stage::InSnapshot { origin, target });
@@ -316,6 +367,11 @@ impl Node {
         let served = self.replication.peers.in_stage(
             |peer| matches!(peer.stage, Stage::InSnapshot { target: its_target, .. } if its_target == target),
         );
+        if target == SnapshotTarget::Stream {
+            let text =
+                format!("Diskless rdb transfer, done reading from pipe, {} replicas still up.", served.len());
+            host.log(LogLevel::Warning, &text);
+        }
         for handle in served {
             match (result, target) {
                 (Err(_), _) => {
@@ -357,8 +413,12 @@ impl Node {
             let text =
                 format!("RDB transfer completed, rdb only replica ({name}) should be disconnected asap");
             host.log(LogLevel::Notice, &text);
+            let is_channel = peer.is_snapshot_channel;
             self.replication.peers.set_stage(handle, Stage::Served);
-            self.close(handle, Close::AfterReply);
+            // A replica with two connections ends this one when it has asked for the stream on the other.
+            if !is_channel {
+                self.close(handle, Close::AfterReply);
+            }
             return;
         }
         self.replication.peers.set_stage(handle, stage);
@@ -399,7 +459,7 @@ impl Node {
         peer.ack_offset = peer.ack_offset.max(offset);
         peer.synced_offset = peer.synced_offset.max(synced_offset.unwrap_or(0));
         peer.ack_at = now.monotonic;
-        if peer.stage == Stage::AwaitAck {
+        if matches!(peer.stage, Stage::AwaitAck | Stage::BesideSnapshot) {
             self.replication.peers.set_stage(handle, Stage::Online);
             self.clients.mark_running_pending(handle, session);
         }
@@ -431,7 +491,26 @@ impl Node {
             self.replication.no_replicas_since = now.monotonic;
         }
         self.count_good_replicas(now.monotonic);
-        // A snapshot that goes to nobody any more is not worth its work.
+        self.trim_stream();
+        self.cancel_useless_snapshot(host, &peer);
+    }
+
+    /// A snapshot that goes to nobody any more is not worth its work.
+    fn cancel_useless_snapshot(&mut self, host: &mut dyn Host, left: &Peer) {
+        let Stage::InSnapshot { target: SnapshotTarget::File, .. } = left.stage else {
+            return self.cancel_useless_stream(host, left);
+        };
+        let is_writing = self.snapshot.is_some_and(|snapshot| snapshot.target == SnapshotTarget::File);
+        let others = self.replication.peers.in_stage(|peer| matches!(peer.stage, Stage::InSnapshot { .. }));
+        // With save points the file is wanted for its own sake.
+        if is_writing && others.is_empty() && self.config.save.0.is_empty() {
+            let text = "Background saving, persistence disabled, last replica dropped, killing fork child.";
+            host.log(LogLevel::Notice, text);
+            self.cancel_snapshot(host);
+        }
+    }
+
+    fn cancel_useless_stream(&mut self, host: &mut dyn Host, peer: &Peer) {
         let is_streaming = self.snapshot.is_some_and(|snapshot| snapshot.target == SnapshotTarget::Stream);
         if is_streaming
             && self.snapshot_receivers().is_empty()
@@ -442,7 +521,8 @@ impl Node {
         }
     }
 
-    fn name_of_own(&self, handle: Handle, session: &Session) -> String {
+    /// How the log names the client whose command is running.
+    pub(crate) fn name_of_own(&self, handle: Handle, session: &Session) -> String {
         let peer = self.replication.peers.get(handle);
         let announced = peer.and_then(|peer| peer.address.as_deref());
         let address = announced.unwrap_or_else(|| without_port(&session.identity.address));

@@ -2,14 +2,16 @@
 //!
 //! ```text
 //! Waiting ─▶ Connecting ─▶ Handshake ─┬─ +CONTINUE ───────────────▶ Up
-//!    ▲                                └─ +FULLRESYNC ─▶ Transfer ─▶ Up
+//!    ▲                                ├─ +FULLRESYNC ─▶ Transfer ─▶ Up
+//!    │                                └─ +DUALCHANNELSYNC ─▶ Dual ─▶ Up
 //!    └────────────── broken, timed out, refused ◀──────────┴───────┘
 //! ```
 //!
-//! A link that was up is made again at once, any other with the housekeeping of the next second. While a snapshot
-//! arrives the old data stays, and is what clients read; a transfer that breaks changes nothing.
+//! A link that was up is made again at once, any other with the housekeeping of the next second. What becomes of the old
+//! data while a snapshot arrives is told in `arriving.rs`, and how it arrives on a connection of its own in `dual.rs`.
 
-use super::loading::Loading;
+use super::arriving::{Arrival, Arriving, Choice, LoadKind};
+use super::dual::Dual;
 use crate::action::Action;
 use crate::clients::Handle;
 use crate::dispatch::Verdict;
@@ -18,8 +20,9 @@ use crate::node::Node;
 use shoal_machine::{Monotonic, Now};
 use shoal_protocol::request::{Limits, RequestReader};
 use shoal_protocol::{CommandId, OwnedRequest};
-use shoal_replication::{Framing, Handshake, HandshakeSettings, Note, Output, ReplicationId, Transfer};
+use shoal_replication::{Framing, Handshake, HandshakeSettings, Note, Output, ReplicationId};
 use shoal_session::{ClientKind, Close, Identity, ReplyMode, Session};
+use std::collections::VecDeque;
 
 /// The primary that this node follows.
 #[derive(Debug)]
@@ -34,6 +37,8 @@ pub(crate) struct Upstream {
     pub last_io: Monotonic,
     /// Since when the link has been down; `None` if it never was up.
     pub down_since: Option<Monotonic>,
+    /// The primary offered a connection of its own for the snapshot and then did not serve it; it is not asked again.
+    pub refuses_dual_channel: bool,
 }
 
 /// How far the connection has come.
@@ -51,23 +56,21 @@ pub(crate) enum Link {
         machine: Box<Handshake>,
     },
     /// A snapshot is arriving.
-    Transfer(Box<Arriving>),
+    Transfer(Box<Single>),
+    /// A snapshot is arriving on a connection of its own.
+    Dual(Box<Dual>),
     /// The stream is arriving.
     Up(Box<Up>),
 }
 
-/// A snapshot that is arriving.
+/// A snapshot that is arriving, with the stream to follow on the same connection.
 #[derive(Debug)]
-pub(crate) struct Arriving {
+pub(crate) struct Single {
     handle: Handle,
-    /// The stream after the snapshot: its name, and the offset of the last byte before it.
-    origin: Option<(ReplicationId, u64)>,
-    transfer: Transfer,
-    loading: Loading,
-    /// The size, if it is known.
-    pub total_bytes: Option<u64>,
-    /// What has arrived.
-    pub read_bytes: u64,
+    /// The snapshot.
+    pub arriving: Arriving,
+    /// The beginning of the stream, which came with the end of the snapshot; no more is read until that is loaded.
+    early: Vec<u8>,
 }
 
 /// The stream that is arriving.
@@ -82,33 +85,73 @@ pub(crate) struct Up {
     is_held: bool,
     /// The primary knows no offsets.
     is_pre_psync: bool,
+    /// The beginning of the stream, which came while the snapshot was being loaded.
+    kept: VecDeque<Vec<u8>>,
 }
 
 impl Up {
     fn new(handle: Handle, is_pre_psync: bool) -> Self {
-        Self { handle, reader: RequestReader::new(), unapplied: Vec::new(), is_held: false, is_pre_psync }
+        Self {
+            handle,
+            reader: RequestReader::new(),
+            unapplied: Vec::new(),
+            is_held: false,
+            is_pre_psync,
+            kept: VecDeque::new(),
+        }
     }
 
     /// How many bytes have arrived and not been applied yet.
     pub fn unapplied_bytes(&self) -> u64 {
-        self.unapplied.len() as u64
+        self.unapplied.len() as u64 + self.kept.iter().map(|block| block.len() as u64).sum::<u64>()
     }
 }
 
 impl Upstream {
     /// A primary that nobody has connected to yet.
     pub fn new(host: &str, port: u16, now: Monotonic) -> Self {
-        Self { host: host.to_owned(), port, link: Link::Waiting, last_io: now, down_since: None }
+        Self {
+            host: host.to_owned(),
+            port,
+            link: Link::Waiting,
+            last_io: now,
+            down_since: None,
+            refuses_dual_channel: false,
+        }
     }
 
-    /// The connection, if there is one.
+    /// The connection, if there is one; not that of a snapshot alone.
     pub fn handle(&self) -> Option<Handle> {
         match &self.link {
             Link::Waiting | Link::Connecting => None,
             Link::Handshake { handle, .. } => Some(*handle),
-            Link::Transfer(arriving) => Some(arriving.handle),
+            Link::Transfer(single) => Some(single.handle),
+            Link::Dual(dual) => Some(dual.main()),
             Link::Up(up) => Some(up.handle),
         }
+    }
+
+    /// The snapshot that is arriving.
+    pub fn arriving(&self) -> Option<&Arriving> {
+        match &self.link {
+            Link::Transfer(single) => Some(&single.arriving),
+            Link::Dual(dual) => dual.arriving(),
+            _ => None,
+        }
+    }
+
+    /// The snapshot that is arriving.
+    pub fn arriving_mut(&mut self) -> Option<&mut Arriving> {
+        match &mut self.link {
+            Link::Transfer(single) => Some(&mut single.arriving),
+            Link::Dual(dual) => dual.arriving_mut(),
+            _ => None,
+        }
+    }
+
+    /// Whether a full synchronisation is under way.
+    pub fn is_synchronising(&self) -> bool {
+        matches!(self.link, Link::Transfer(_) | Link::Dual(_))
     }
 
     /// The word that ROLE shows.
@@ -117,7 +160,7 @@ impl Upstream {
             Link::Waiting => "connect",
             Link::Connecting => "connecting",
             Link::Handshake { .. } => "handshake",
-            Link::Transfer(_) => "sync",
+            Link::Transfer(_) | Link::Dual(_) => "sync",
             Link::Up(_) => "connected",
         }
     }
@@ -127,12 +170,7 @@ impl Node {
     /// The connection that [`crate::Action::ConnectPrimary`] asked for is there. Its input goes to
     /// [`Node::primary_input`]; its output is that of the session.
     pub fn primary_connected(&mut self, now: Now, host: &mut dyn Host, identity: Identity) -> Handle {
-        let mut session = Session::new(self.next_client_id, identity, now);
-        self.next_client_id += 1;
-        session.kind = ClientKind::Primary;
-        session.is_authenticated = true;
-        session.reply_mode = ReplyMode::Off;
-        let handle = self.clients.insert(session);
+        let handle = self.insert_primary(now, identity);
         let settings = self.handshake_settings();
         let is_awaited =
             self.replication.upstream.as_mut().filter(|upstream| matches!(upstream.link, Link::Connecting));
@@ -149,8 +187,20 @@ impl Node {
         handle
     }
 
-    fn handshake_settings(&self) -> HandshakeSettings {
+    /// A session for a connection to the primary.
+    pub(super) fn insert_primary(&mut self, now: Now, identity: Identity) -> Handle {
+        let mut session = Session::new(self.next_client_id, identity, now);
+        self.next_client_id += 1;
+        session.kind = ClientKind::Primary;
+        session.is_authenticated = true;
+        session.reply_mode = ReplyMode::Off;
+        self.clients.insert(session)
+    }
+
+    pub(super) fn handshake_settings(&self) -> HandshakeSettings {
         let config = &self.config;
+        let refuses_dual_channel =
+            self.replication.upstream.as_ref().is_some_and(|upstream| upstream.refuses_dual_channel);
         let own_port =
             if config.tls_replication && config.tls_port != 0 { config.tls_port } else { config.port };
         HandshakeSettings {
@@ -164,6 +214,7 @@ impl Node {
             announced_address: config.replica_announce_ip.clone(),
             resume: self.replication.resume(),
             is_failover: self.is_failover_in_progress(),
+            has_dual_channel: config.dual_channel_replication_enabled && !refuses_dual_channel,
         }
     }
 
@@ -177,24 +228,32 @@ impl Node {
         }
     }
 
-    /// Bytes from the primary: handshake, snapshot, then the stream.
-    pub fn primary_input(&mut self, now: Now, host: &mut dyn Host, bytes: &[u8]) {
+    /// Bytes from the primary on one of the connections to it: handshake, snapshot, then the stream.
+    pub fn primary_input(&mut self, now: Now, host: &mut dyn Host, handle: Handle, bytes: &[u8]) {
         self.stats.replication_input_bytes += bytes.len() as u64;
-        let Some(upstream) = &mut self.replication.upstream else { return };
-        upstream.last_io = now.monotonic;
-        if let Some(session) = upstream.handle().and_then(|handle| self.clients.session_mut(handle)) {
+        if let Some(session) = self.clients.session_mut(handle) {
             session.last_input_at = now.monotonic;
         }
         let mut rest = bytes;
         while !rest.is_empty() {
             let Some(upstream) = &mut self.replication.upstream else { return };
+            let is_main = upstream.handle() == Some(handle);
+            if is_main {
+                upstream.last_io = now.monotonic;
+            }
             let consumed = match &mut upstream.link {
+                Link::Dual(_) => self.dual_input(now, host, handle, rest),
+                _ if !is_main => return,
                 Link::Waiting | Link::Connecting => return,
-                Link::Handshake { handle, machine } => {
+                Link::Handshake { machine, .. } => {
                     let mut outputs = Vec::new();
-                    let (handle, consumed) = (*handle, machine.receive(rest, &mut outputs));
+                    let consumed = machine.receive(rest, &mut outputs);
                     self.carry_out(now, host, handle, outputs);
                     consumed
+                }
+                Link::Transfer(single) if single.arriving.has_arrived() => {
+                    single.early.extend_from_slice(rest);
+                    rest.len()
                 }
                 Link::Transfer(_) => self.receive_snapshot(now, host, rest),
                 Link::Up(_) => {
@@ -203,6 +262,36 @@ impl Node {
                 }
             };
             rest = rest.get(consumed..).unwrap_or_default();
+        }
+    }
+
+    /// Whether more input of a connection to the primary is to be read; when it is again, there is a
+    /// [`Action::Resume`].
+    pub fn wants_primary_input(&self, handle: Handle) -> bool {
+        self.replication.held_input != Some(handle)
+    }
+
+    /// No more is read from a connection to the primary, or it is again.
+    pub(super) fn hold_primary(&mut self, handle: Handle, is_held: bool) {
+        let held = is_held.then_some(handle);
+        if std::mem::replace(&mut self.replication.held_input, held) == Some(handle) && !is_held {
+            self.actions.push(Action::Resume(handle));
+        }
+    }
+
+    /// What clients notice of a snapshot that is being loaded.
+    #[inline]
+    pub(crate) fn load_kind(&self) -> LoadKind {
+        let upstream = self.replication.upstream.as_ref();
+        upstream.and_then(Upstream::arriving).map_or(LoadKind::Hidden, Arriving::kind)
+    }
+
+    /// Whether [`Node::load_snapshot_piece`] has something to do.
+    pub fn has_snapshot_to_load(&self) -> bool {
+        let Some(upstream) = &self.replication.upstream else { return false };
+        match &upstream.link {
+            Link::Up(up) => !up.kept.is_empty() && !up.is_held,
+            _ => upstream.arriving().is_some_and(Arriving::has_arrived),
         }
     }
 
@@ -216,24 +305,14 @@ impl Node {
                 Output::Continue(id) => self.go_on(now, host, handle, id),
                 Output::Snapshot { origin, framing } => {
                     self.finish_failover();
-                    let arriving = Arriving {
-                        handle,
-                        origin,
-                        transfer: Transfer::new(framing),
-                        loading: Loading::new(now, &self.keyspace, self.build_options(), self.options.lfu),
-                        total_bytes: match framing {
-                            Framing::Length(length) => Some(length),
-                            Framing::Mark(_) => None,
-                        },
-                        read_bytes: 0,
-                    };
-                    if let Some(upstream) = &mut self.replication.upstream {
-                        upstream.link = Link::Transfer(Box::new(arriving));
-                    }
-                    if framing == Framing::Length(0) {
-                        self.receive_snapshot(now, host, &[]);
-                    }
+                    self.begin_transfer(now, host, handle, origin, framing);
                 }
+                Output::DualChannel => {
+                    self.finish_failover();
+                    self.begin_dual(now, host, handle);
+                }
+                // It comes on the snapshot's connection only.
+                Output::SnapshotEnd(_) => {}
                 Output::Failed(_) => {
                     self.drop_link(now, host);
                     if self.is_failover_in_progress() {
@@ -261,109 +340,199 @@ impl Node {
         host.log(LogLevel::Notice, "MASTER <-> REPLICA sync: Master accepted a Partial Resynchronization.");
     }
 
-    fn link_is_up(&mut self, handle: Handle, is_pre_psync: bool) {
+    pub(super) fn link_is_up(&mut self, handle: Handle, is_pre_psync: bool) {
         self.replication.can_resume = !is_pre_psync;
         if let Some(upstream) = &mut self.replication.upstream {
             upstream.link = Link::Up(Box::new(Up::new(handle, is_pre_psync)));
         }
     }
 
+    fn begin_transfer(
+        &mut self,
+        now: Now,
+        host: &mut dyn Host,
+        handle: Handle,
+        origin: Option<(ReplicationId, u64)>,
+        framing: Framing,
+    ) {
+        match self.begin_arriving(now, host, origin, framing) {
+            Ok(arriving) => {
+                let single = Single { handle, arriving, early: Vec::new() };
+                if let Some(upstream) = &mut self.replication.upstream {
+                    upstream.link = Link::Transfer(Box::new(single));
+                }
+                if framing == Framing::Length(0) {
+                    self.receive_snapshot(now, host, &[]);
+                }
+            }
+            Err(reason) => self.fail_transfer(now, host, &reason),
+        }
+    }
+
+    /// A snapshot begins, in the way that the configuration asks for.
+    pub(super) fn begin_arriving(
+        &mut self,
+        now: Now,
+        host: &mut dyn Host,
+        origin: Option<(ReplicationId, u64)>,
+        framing: Framing,
+    ) -> Result<Arriving, String> {
+        let choice = Choice {
+            framing,
+            origin,
+            own_id: self.replication.id,
+            mode: self.config.repl_diskless_load,
+            keyspace: &self.keyspace,
+            build: self.build_options(),
+            is_lfu: self.options.lfu,
+            key_delay_us: self.config.key_load_delay_us,
+        };
+        let arriving = Arriving::begin(now, host, choice)?;
+        if arriving.kind() != LoadKind::Hidden {
+            if self.config.repl_diskless_load != shoal_config::DisklessLoad::SwapDatabase {
+                self.leave_history(now);
+            }
+            host.log(LogLevel::Notice, "MASTER <-> REPLICA sync: Loading DB in memory");
+        }
+        Ok(arriving)
+    }
+
+    /// The data that are about to come belong to another history: nobody can go on with this one.
+    fn leave_history(&mut self, now: Now) {
+        self.disconnect_replicas(now.monotonic);
+        self.replication.can_resume = false;
+        self.replication.has_backlog = false;
+    }
+
+    pub(super) fn fail_transfer(&mut self, now: Now, host: &mut dyn Host, reason: &str) {
+        host.log(LogLevel::Warning, reason);
+        self.drop_link(now, host);
+    }
+
     /// Takes bytes of the snapshot. Returns how many belonged to it.
     fn receive_snapshot(&mut self, now: Now, host: &mut dyn Host, bytes: &[u8]) -> usize {
         let Some(upstream) = &mut self.replication.upstream else { return bytes.len() };
-        let Link::Transfer(arriving) = &mut upstream.link else { return bytes.len() };
-        let Arriving { transfer, loading, read_bytes, .. } = &mut **arriving;
-        let mut outcome = Ok(());
-        let received = transfer.receive(bytes, &mut |payload| {
-            *read_bytes += payload.len() as u64;
-            if outcome.is_ok() {
-                outcome = loading.feed(payload);
+        let Link::Transfer(single) = &mut upstream.link else { return bytes.len() };
+        match single.arriving.receive(host, bytes) {
+            Err(reason) => {
+                self.fail_transfer(now, host, &reason);
+                bytes.len()
             }
-        });
-        if let Err(reason) = outcome {
-            host.log(
-                LogLevel::Warning,
-                &format!("Failed trying to load the MASTER synchronization DB from socket: {reason}"),
-            );
-            self.drop_link(now, host);
-            return bytes.len();
+            Ok((received, arrival)) => {
+                self.arrived(now, host, arrival);
+                received.consumed
+            }
         }
-        if received.is_complete {
-            self.finish_transfer(now, host);
-        }
-        received.consumed
     }
 
-    /// The snapshot is complete: it takes the place of the old data.
+    /// Goes on when a snapshot has arrived, or is loaded.
+    pub(super) fn arrived(&mut self, now: Now, host: &mut dyn Host, arrival: Arrival) {
+        match arrival {
+            Arrival::Incomplete => {}
+            Arrival::InFile => self.begin_file_load(now, host),
+            Arrival::Loaded => self.finish_transfer(now, host),
+        }
+    }
+
+    /// The snapshot is in a file: the old data make room for it.
+    fn begin_file_load(&mut self, now: Now, host: &mut dyn Host) {
+        self.cancel_snapshot_for_load(host);
+        let (build, is_lfu) = (self.build_options(), self.options.lfu);
+        let Some(upstream) = &mut self.replication.upstream else { return };
+        let main = upstream.handle();
+        let is_single = matches!(upstream.link, Link::Transfer(_));
+        let Some(arriving) = upstream.arriving_mut() else { return };
+        if let Err(reason) = arriving.begin_file(now, host, &self.keyspace, build, is_lfu) {
+            return self.fail_transfer(now, host, &reason);
+        }
+        self.leave_history(now);
+        host.log(LogLevel::Notice, "MASTER <-> REPLICA sync: Flushing old data");
+        let empty = self.keyspace.empty_like();
+        self.replace_keyspace(host, empty);
+        host.log(LogLevel::Notice, "MASTER <-> REPLICA sync: Loading DB in memory");
+        if let Some(main) = main.filter(|_| is_single) {
+            self.hold_primary(main, true);
+        }
+    }
+
+    /// The stream that was kept while the snapshot was loaded is applied piece by piece, by
+    /// [`Node::load_snapshot_piece`].
+    pub(super) fn keep_for_later(&mut self, handle: Handle, blocks: VecDeque<Vec<u8>>) {
+        let is_held = !blocks.is_empty();
+        if let Some(Link::Up(up)) = self.replication.upstream.as_mut().map(|upstream| &mut upstream.link) {
+            up.kept = blocks;
+        }
+        self.hold_primary(handle, is_held);
+    }
+
+    /// Applies the next piece of the stream that was kept.
+    fn apply_kept(&mut self, now: Now, host: &mut dyn Host) -> bool {
+        let Some(Link::Up(up)) = self.replication.upstream.as_mut().map(|upstream| &mut upstream.link) else {
+            return false;
+        };
+        let handle = up.handle;
+        let Some(block) = up.kept.pop_front() else { return true };
+        let is_last = up.kept.is_empty();
+        self.apply(now, host, &block);
+        if is_last {
+            self.hold_primary(handle, false);
+            self.send_ack();
+        }
+        true
+    }
+
+    /// Goes on with loading: the next piece of a snapshot that has arrived in a file, or of the stream that was kept
+    /// meanwhile.
+    pub fn load_snapshot_piece(&mut self, now: Now, host: &mut dyn Host) {
+        if self.apply_kept(now, host) {
+            return;
+        }
+        let upstream = self.replication.upstream.as_mut();
+        let Some(arriving) = upstream.and_then(Upstream::arriving_mut) else { return };
+        match arriving.load_piece(host) {
+            Ok(arrival) => self.arrived(now, host, arrival),
+            Err(reason) => self.fail_transfer(now, host, &reason),
+        }
+    }
+
+    /// The snapshot is loaded: it takes the place of the old data.
     fn finish_transfer(&mut self, now: Now, host: &mut dyn Host) {
         let Some(upstream) = &mut self.replication.upstream else { return };
-        let Link::Transfer(arriving) = std::mem::replace(&mut upstream.link, Link::Waiting) else { return };
-        let Arriving { handle, origin, loading, transfer, .. } = *arriving;
-        let loaded = match loading.finish() {
+        let single = match std::mem::replace(&mut upstream.link, Link::Waiting) {
+            Link::Transfer(single) => single,
+            link => {
+                upstream.link = link;
+                return self.finish_channel(now, host);
+            }
+        };
+        let Single { handle, arriving, early } = *single;
+        let (origin, is_marked) = (arriving.origin, arriving.is_marked());
+        let is_hidden = arriving.kind() == LoadKind::Hidden;
+        let loaded = match arriving.finish() {
             Ok(loaded) => loaded,
             Err(reason) => {
-                host.log(
-                    LogLevel::Warning,
-                    &format!("Failed trying to load the MASTER synchronization DB from socket: {reason}"),
-                );
+                host.log(LogLevel::Warning, &reason);
+                self.replication.held_input = None;
                 self.forget_link(handle);
                 return;
             }
         };
-        if self.snapshot.is_some() {
-            host.log(
-                LogLevel::Notice,
-                "Replica is about to load the RDB file received from the master, but there is a pending RDB child \
-                 running.",
-            );
-            self.cancel_snapshot(host);
-        }
-        self.disconnect_replicas(now.monotonic);
-        host.log(LogLevel::Notice, "MASTER <-> REPLICA sync: Flushing old data");
-        host.log(LogLevel::Notice, "MASTER <-> REPLICA sync: Loading DB in memory");
-        self.replace_keyspace(host, loaded.keyspace);
-        self.keep_beside_keys(host, &loaded.file, false);
-        let (id, offset) = origin.unwrap_or_else(|| (ReplicationId::random(&mut self.rng), 0));
-        self.replication.id = id;
-        self.replication.second_id = None;
-        self.replication.stream.restart(offset + 1);
-        self.replication.has_backlog = true;
+        let database = loaded.stream_database;
+        self.adopt(now, host, loaded, origin, is_hidden);
         if let Some(session) = self.clients.session_mut(handle) {
-            session.database = loaded.stream_database.min(self.keyspace.database_count() - 1);
+            session.database = database.min(self.keyspace.database_count() - 1);
         }
         self.link_is_up(handle, origin.is_none());
         host.log(LogLevel::Notice, "MASTER <-> REPLICA sync: Finished with success");
         self.restart_aof(now, host);
         // A primary that streamed the snapshot sends nothing more until it knows that all has arrived.
-        if matches!(transfer, Transfer::Mark { .. }) {
+        if is_marked {
             self.send_ack();
         }
-    }
-
-    /// Puts other data in the place of what is there; the old is freed elsewhere.
-    fn replace_keyspace(&mut self, host: &mut dyn Host, keyspace: shoal_store::Keyspace) {
-        self.own_keys.clear();
-        self.blocking.note_all();
-        let mut old = std::mem::replace(&mut self.keyspace, keyspace);
-        self.keyspace.frozen_pages = old.frozen_pages;
-        self.keyspace.forbids_shrinking = old.forbids_shrinking;
-        for database in 0..self.keyspace.database_count() {
-            let exists = |key: &[u8]| {
-                old.database(database).find(key).is_some()
-                    || self.keyspace.database(database).find(key).is_some()
-            };
-            let keys = self.watchers.keys_of_database(database);
-            let touched: Vec<Handle> =
-                keys.filter(|(key, _)| exists(key)).flat_map(|(_, watchers)| watchers.to_vec()).collect();
-            for handle in touched {
-                if let Some(session) = self.clients.session_mut(handle) {
-                    session.is_watch_broken = true;
-                }
-            }
+        self.hold_primary(handle, false);
+        if !early.is_empty() {
+            self.apply(now, host, &early);
         }
-        old.clear_all();
-        host.free(old.take_garbage());
-        self.changes_since_save += 1;
     }
 
     /// Whether a pause has held the stream, and there is none any more.
@@ -380,7 +549,7 @@ impl Node {
     }
 
     /// Carries out the stream's commands, and passes their bytes on. What comes during a pause waits in the reader.
-    fn apply(&mut self, now: Now, host: &mut dyn Host, bytes: &[u8]) {
+    pub(super) fn apply(&mut self, now: Now, host: &mut dyn Host, bytes: &[u8]) {
         let Some(Link::Up(up)) = self.replication.upstream.as_mut().map(|upstream| &mut upstream.link) else {
             return;
         };
@@ -502,11 +671,20 @@ impl Node {
     pub(super) fn drop_link(&mut self, now: Now, host: &mut dyn Host) {
         let Some(upstream) = &mut self.replication.upstream else { return };
         let link = std::mem::replace(&mut upstream.link, Link::Waiting);
+        self.replication.held_input = None;
         let handle = match link {
             Link::Waiting => return,
             Link::Connecting => None,
             Link::Handshake { handle, .. } => Some(handle),
-            Link::Transfer(arriving) => Some(arriving.handle),
+            Link::Transfer(single) => {
+                single.arriving.discard(host);
+                Some(single.handle)
+            }
+            Link::Dual(dual) => {
+                let main = dual.main();
+                self.forget_channel(host, *dual);
+                Some(main)
+            }
             Link::Up(up) => {
                 self.note_lost_link(now, host, &up);
                 Some(up.handle)
@@ -518,7 +696,7 @@ impl Node {
         }
     }
 
-    fn forget_link(&mut self, handle: Handle) {
+    pub(super) fn forget_link(&mut self, handle: Handle) {
         self.clients.remove(handle);
         self.actions.push(Action::DisconnectPrimary);
     }
@@ -546,19 +724,27 @@ impl Node {
         session: &Session,
     ) -> bool {
         let Some(upstream) = &mut self.replication.upstream else { return false };
+        if let Link::Dual(dual) = &upstream.link
+            && dual.has_connection(handle)
+        {
+            self.dual_disconnected(now, host, handle);
+            return true;
+        }
         if upstream.handle() != Some(handle) {
             return false;
         }
+        self.replication.held_input = None;
         match std::mem::replace(&mut upstream.link, Link::Waiting) {
             Link::Up(up) => {
                 self.replication.resume_database = session.database;
                 self.note_lost_link(now, host, &up);
                 self.reconnect(now, host);
             }
-            Link::Transfer(_) => {
+            Link::Transfer(single) => {
+                single.arriving.discard(host);
                 host.log(LogLevel::Warning, "I/O error trying to sync with MASTER: connection lost");
             }
-            Link::Handshake { .. } | Link::Connecting | Link::Waiting => {
+            Link::Handshake { .. } | Link::Dual(_) | Link::Connecting | Link::Waiting => {
                 host.log(LogLevel::Warning, "Failed to read response from the server: connection lost");
                 host.log(LogLevel::Warning, "Master did not respond to command during SYNC handshake");
             }

@@ -23,6 +23,8 @@ const KEY_BYTES: u64 = 8;
 const EMPTY_KEYS_MAX: usize = 10;
 /// The most modules whose data were passed over that are remembered.
 const MODULES_MAX: usize = 16;
+/// The most that the names of expired keys may take which are kept for [`Loaded::expired_names`].
+pub const EXPIRED_NAMES_MAX_BYTES: usize = 16 * 1024 * 1024;
 
 /// How a file is loaded.
 #[derive(Clone, Copy, Debug)]
@@ -131,6 +133,9 @@ pub struct Loaded {
     pub keys: u64,
     /// Keys that had expired and were left out.
     pub expired: u64,
+    /// Their databases and names, as long as they are not more than [`EXPIRED_NAMES_MAX_BYTES`].
+    pub expired_names: Vec<(usize, Box<[u8]>)>,
+    expired_names_bytes: usize,
     /// Keys whose collections were empty and that were left out.
     pub empty: u64,
     /// The names of the first of them.
@@ -140,6 +145,18 @@ pub struct Loaded {
 }
 
 impl Loaded {
+    fn note_expired(&mut self, database: usize, key: &[u8]) {
+        self.expired_names_bytes += key.len();
+        if self.expired_names_bytes <= EXPIRED_NAMES_MAX_BYTES {
+            self.expired_names.push((database, key.into()));
+        }
+    }
+
+    /// Whether [`Loaded::expired_names`] holds all that had expired.
+    pub fn has_all_expired_names(&self) -> bool {
+        self.expired_names.len() as u64 == self.expired
+    }
+
     /// The value of a remark.
     pub fn aux_value(&self, name: &str) -> Option<&[u8]> {
         self.aux.iter().find(|(known, _)| known == name.as_bytes()).map(|(_, value)| &value[..])
@@ -240,7 +257,7 @@ impl Loader {
                     self.target.load(keyspace, &key, notes, object)?;
                 }
                 RdbEvent::Entry(RdbEntry { key, value, notes }) => {
-                    if !self.target.passes_over(notes) {
+                    if !self.target.passes_over(key, notes) {
                         let value = whole(value, &self.target.options.build);
                         self.target.load(keyspace, key, notes, value)?;
                     }
@@ -307,15 +324,18 @@ impl Target {
     }
 
     /// Whether a key has expired and is left out.
-    fn passes_over(&mut self, notes: EntryNotes) -> bool {
+    fn passes_over(&mut self, key: &[u8], notes: EntryNotes) -> bool {
         let now_ms = self.options.now.unix_ms();
         let expired = self.options.drop_expired && notes.expiry_ms.is_some_and(|at| at < now_ms);
         self.loaded.expired += u64::from(expired);
+        if expired {
+            self.loaded.note_expired(self.database, key);
+        }
         expired
     }
 
     fn open(&mut self, open: RdbOpen<'_>) -> Building {
-        let builder = !self.passes_over(open.notes);
+        let builder = !self.passes_over(open.key, open.notes);
         let builder = builder.then(|| Builder::new(open.layout, &self.options.build));
         Building { key: open.key.to_vec(), notes: open.notes, builder }
     }

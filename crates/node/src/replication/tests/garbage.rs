@@ -45,7 +45,7 @@ fn a_primary_may_say_anything() {
             let handle = node.primary_connected(host.clock, host, Identity::default());
             // Half of the attempts come through the handshake.
             if rng.chance(1, 2) {
-                node.primary_input(host.clock, host, b"+PONG\r\n+OK\r\n+OK\r\n");
+                node.primary_input(host.clock, host, handle, b"+PONG\r\n+OK\r\n+OK\r\n");
             }
             for _ in 0..12 {
                 let mut piece = rng.choose(PIECES).copied().unwrap_or_default().to_vec();
@@ -53,7 +53,7 @@ fn a_primary_may_say_anything() {
                     let at = rng.index(piece.len());
                     piece[at] = rng.next_u64() as u8;
                 }
-                node.primary_input(host.clock, host, &piece);
+                node.primary_input(host.clock, host, handle, &piece);
             }
             node.disconnected(host.clock, host, handle);
         }

@@ -18,6 +18,8 @@ struct Wire {
     at_replica: Handle,
     at_primary: Handle,
     reader: RequestReader,
+    /// It is the snapshot's connection of two.
+    is_channel: bool,
 }
 
 /// A snapshot that a node's shell is writing.
@@ -147,11 +149,22 @@ impl Net {
 
     /// Cuts a replica's connection to its primary; the next attempts fail while the primary is not reachable.
     pub fn cut(&mut self, replica: usize) {
-        if let Some(at) = self.wires.iter().position(|wire| wire.replica == replica) {
-            let wire = self.wires.remove(at);
-            self.end(wire.replica, wire.at_replica);
-            self.end(wire.primary, wire.at_primary);
+        while let Some(at) = self.wires.iter().position(|wire| wire.replica == replica) {
+            self.cut_wire(at);
         }
+    }
+
+    /// Cuts the snapshot's connection of a replica, or else the main one.
+    pub fn cut_one(&mut self, replica: usize, is_channel: bool) {
+        let is_it = |wire: &Wire| wire.replica == replica && wire.is_channel == is_channel;
+        let at = self.wires.iter().position(is_it).expect("there is such a connection");
+        self.cut_wire(at);
+    }
+
+    fn cut_wire(&mut self, at: usize) {
+        let wire = self.wires.remove(at);
+        self.end(wire.replica, wire.at_replica);
+        self.end(wire.primary, wire.at_primary);
     }
 
     /// Whether connections to a node can be made.
@@ -234,6 +247,11 @@ impl Net {
             is_busy |= self.carry_out_actions(index);
             is_busy |= self.write_snapshot(index);
             is_busy |= self.send_files(index);
+            let Fixture { node, host, .. } = &mut self.members[index].fixture;
+            if node.has_snapshot_to_load() {
+                node.load_snapshot_piece(host.clock, host);
+                is_busy = true;
+            }
         }
         for index in (0..self.wires.len()).rev() {
             is_busy |= self.carry(index);
@@ -248,9 +266,12 @@ impl Net {
         let is_busy = !actions.is_empty();
         for action in actions {
             match action {
-                Action::ConnectPrimary { port, .. } => self.connect(index, port),
+                Action::ConnectPrimary { port, .. } => self.connect(index, port, false),
+                Action::ConnectSnapshotChannel { port, .. } => self.connect(index, port, true),
+                // Pieces are carried as long as they are wanted.
+                Action::Resume(_) | Action::DelaySmallPackets(_) => {}
                 Action::DisconnectPrimary => {
-                    if let Some(at) = self.wires.iter().position(|wire| wire.replica == index) {
+                    while let Some(at) = self.wires.iter().position(|wire| wire.replica == index) {
                         let wire = self.wires.remove(at);
                         self.end(wire.primary, wire.at_primary);
                     }
@@ -262,7 +283,7 @@ impl Net {
         is_busy
     }
 
-    fn connect(&mut self, replica: usize, port: u16) {
+    fn connect(&mut self, replica: usize, port: u16, is_channel: bool) {
         let identity = |port: u16| Identity {
             address: format!("127.0.0.1:{port}"),
             is_local: true,
@@ -271,13 +292,28 @@ impl Net {
         let primary = self.members.iter().position(|member| member.port == port && member.is_reachable);
         let Fixture { node, host, .. } = &mut self.members[replica].fixture;
         let Some(primary) = primary else {
-            node.primary_unreachable(host.clock, host, "Connection refused");
+            if is_channel {
+                node.snapshot_channel_unreachable(host.clock, host, "Connection refused");
+            } else {
+                node.primary_unreachable(host.clock, host, "Connection refused");
+            }
             return;
         };
-        let at_replica = node.primary_connected(host.clock, host, identity(port));
+        let at_replica = if is_channel {
+            node.snapshot_channel_connected(host.clock, host, identity(port))
+        } else {
+            node.primary_connected(host.clock, host, identity(port))
+        };
         let Fixture { node, host, .. } = &mut self.members[primary].fixture;
         let at_primary = node.connect(host.clock, identity(40_000 + replica as u16)).expect("there is room");
-        self.wires.push(Wire { replica, primary, at_replica, at_primary, reader: RequestReader::new() });
+        self.wires.push(Wire {
+            replica,
+            primary,
+            at_replica,
+            at_primary,
+            reader: RequestReader::new(),
+            is_channel,
+        });
     }
 
     fn write_snapshot(&mut self, index: usize) -> bool {
@@ -340,7 +376,8 @@ impl Net {
         let (replica, at_replica) = (self.wires[index].replica, self.wires[index].at_replica);
         let (primary, at_primary) = (self.wires[index].primary, self.wires[index].at_primary);
         let to_primary = self.take_output(replica, at_replica, piece);
-        let to_replica = self.take_output(primary, at_primary, piece);
+        let wants_input = self.members[replica].fixture.node.wants_primary_input(at_replica);
+        let to_replica = if wants_input { self.take_output(primary, at_primary, piece) } else { Vec::new() };
         let is_busy = !to_primary.is_empty() || !to_replica.is_empty();
         let wire = &mut self.wires[index];
         let Fixture { node, host, .. } = &mut self.members[primary].fixture;
@@ -351,7 +388,7 @@ impl Net {
         }
         let Fixture { node, host, .. } = &mut self.members[replica].fixture;
         if !to_replica.is_empty() {
-            node.primary_input(host.clock, host, &to_replica);
+            node.primary_input(host.clock, host, at_replica, &to_replica);
         }
         is_busy | self.end_if_closed(index)
     }

@@ -3,7 +3,7 @@
 use super::net::Net;
 
 /// Fills a node with keys of several databases, some of them expiring.
-fn fill(net: &mut Net, index: usize) {
+pub fn fill(net: &mut Net, index: usize) {
     for number in 0..50 {
         net.node(index).run(&format!("SELECT {}", number % 3));
         net.node(index).run(&format!("SET key:{number} value:{number}"));
@@ -16,7 +16,7 @@ fn fill(net: &mut Net, index: usize) {
 }
 
 #[track_caller]
-fn assert_equal(net: &mut Net, first: usize, second: usize) {
+pub fn assert_equal(net: &mut Net, first: usize, second: usize) {
     let digest = net.node(first).run("DEBUG DIGEST");
     assert_eq!(digest, net.node(second).run("DEBUG DIGEST"));
     assert_ne!(digest, "+0000000000000000000000000000000000000000", "there is data");

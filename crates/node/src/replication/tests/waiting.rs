@@ -228,9 +228,6 @@ fn replicas_do_not_touch_keys_and_writes_wake_them() {
     let mut net = pair(11, &[]);
     let replica = *net.node(0).node.replication.peers.online().first().expect("a replica is online");
     net.drain(0, replica);
-    net.node(0).send_as(replica, &["GET", "a"]);
-    let output = net.drain(0, replica);
-    assert_eq!(output, b"-ERR Replica can't interact with the keyspace\r\n");
     let mut pending = Vec::new();
     net.node(0).node.take_pending(&mut pending);
     let fixture = net.node(0);
@@ -239,6 +236,10 @@ fn replicas_do_not_touch_keys_and_writes_wake_them() {
     fixture.node.execute(fixture.host.clock, &mut fixture.host, first, request.as_request());
     fixture.node.take_pending(&mut pending);
     assert!(pending.contains(&replica));
+    net.drain(0, replica);
+    net.node(0).send_as(replica, &["GET", "a"]);
+    assert!(net.drain(0, replica).is_empty(), "the reply would get into the stream");
+    assert_eq!(net.node(0).node.close_of(replica), shoal_session::Close::Now);
 }
 
 #[test]
@@ -251,4 +252,30 @@ fn a_snapshot_that_fails_sends_replicas_away() {
     net.node(0).host.save_error = None;
     net.pass_s(4);
     net.check(1, "GET a", "\"1\"");
+}
+
+#[test]
+fn errors_on_links_are_told() {
+    let mut net = Net::new(2, &[("repl-diskless-sync-delay", "0")], 3);
+    net.node(0).run("SET a 1");
+    net.follow(1, 0);
+    net.check(0, "DEBUG REPLICATE fake-command 1", "+OK");
+    let text = "== CRITICAL == This replica is sending an error to its master: 'ERR unknown command 'fake-command', with \
+                args beginning with: '1' ' after processing the command '<unknown>'";
+    assert!(net.node(1).host.has_logged(text));
+    assert_eq!(net.statistic(1, "unexpected_error_replies"), "1");
+    // The stream goes on.
+    net.run(0, "SET a 2");
+    net.check(1, "GET a", "\"2\"");
+    // What a replica says is not answered.
+    let replica = net.node(0).connect();
+    net.node(0).send_as(replica, &["SYNC"]);
+    net.node(0).send_as(replica, &["GET", "a"]);
+    assert!(!net.node(0).is_connected(replica));
+    assert!(net.node(0).host.has_logged("Replica generated a reply to command 'get', disconnecting it: id="));
+    assert!(
+        net.node(0)
+            .host
+            .has_logged("== CRITICAL == This master is sending an error to its replica: 'ERR Replica")
+    );
 }
