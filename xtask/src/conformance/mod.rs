@@ -46,6 +46,8 @@ const GUARDED: &[&str] = &[
     "unit/pubsubshard",
     "unit/sort",
     "integration/redis-benchmark",
+    "integration/aof",
+    "integration/aof-multi-part",
 ];
 
 /// A part of the suite by the name of issues and documents, and the files it holds. A `*` at the end stands for the rest.
