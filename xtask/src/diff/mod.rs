@@ -86,6 +86,7 @@ pub fn differential(
             });
         let Err(problem) = outcome else { continue };
         let Problem::Different(text) = problem else { return Err(problem.to_string()) };
+        eprintln!("seed {seed}, command {index}: {text}\nlooking for a shorter sequence…");
         match shrink::shrink(&mut pair, &history, with_reload)? {
             Some(shortest) => {
                 let log = pair.log_of_a_crash();

@@ -4,15 +4,19 @@ use super::generate::Operation;
 use super::pair::{Pair, Problem};
 use super::shown::shown;
 use crate::Outcome;
+use std::time::{Duration, Instant};
 
 /// Replays in all; each begins with two empty servers.
 const REPLAYS_MAX: usize = 600;
+/// After so long the shortest sequence so far is shown.
+const TIME_MAX: Duration = Duration::from_secs(180);
 /// The first try: so many commands before the failure.
 const SUFFIX_FIRST: usize = 32;
 
 /// The shortest sequence as text with what differs; nothing if the failure does not come again.
 /// `with_reload` says whether both had loaded their data anew.
 pub fn shrink(pair: &mut Pair, history: &[Operation], with_reload: bool) -> Outcome<Option<String>> {
+    let began = Instant::now();
     let mut length = SUFFIX_FIRST;
     let mut failing = loop {
         let suffix = history.get(history.len().saturating_sub(length)..).unwrap_or(history);
@@ -26,9 +30,10 @@ pub fn shrink(pair: &mut Pair, history: &[Operation], with_reload: bool) -> Outc
     };
     let mut replays = 0;
     let mut chunk = failing.len().div_ceil(2);
-    while chunk > 0 && replays < REPLAYS_MAX {
+    let is_enough = |replays: usize| replays >= REPLAYS_MAX || began.elapsed() > TIME_MAX;
+    while chunk > 0 && !is_enough(replays) {
         let mut at = 0;
-        while at < failing.len() && replays < REPLAYS_MAX {
+        while at < failing.len() && !is_enough(replays) {
             let rest = failing.iter().enumerate().filter(|(index, _)| *index < at || *index >= at + chunk);
             let shorter: Vec<Operation> = rest.map(|(_, operation)| operation.clone()).collect();
             replays += 1;
