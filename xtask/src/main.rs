@@ -69,7 +69,7 @@ const VERBS: &[Verb] = &[
     },
     Verb {
         name: "bench",
-        usage: "bench [--quick] [--json] [--only speed,types,elements,memory,latency,scale,idle] [--binary PATH]",
+        usage: "bench [--quick] [--json] [--only speed,types,elements,memory,latency,persistence,scale,idle] [--binary PATH]",
         help: "measure against an installed redis-server; the full run writes docs/benchmarks.md",
         run: bench::run,
     },

@@ -130,6 +130,11 @@ impl Node {
         self.flags.has(NodeFlags::SUSPECTED)
     }
 
+    /// Whether it may take its primary's place, as far as is known: it is not down, and does not decline.
+    pub fn may_take_over(&self) -> bool {
+        !self.flags.has(NodeFlags::FAILED | NodeFlags::NO_FAILOVER)
+    }
+
     /// Whether its real name is not known yet.
     pub const fn is_in_handshake(&self) -> bool {
         self.flags.has(NodeFlags::HANDSHAKE)

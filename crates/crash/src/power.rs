@@ -326,7 +326,7 @@ mod tests {
 
     /// All states that some seeds lead to: the contents of `a` and `b`.
     fn states(records: &[Record]) -> Vec<(Option<String>, Option<String>)> {
-        let root = Path::new("/root");
+        let root = Path::new("/data");
         let before = tempfile::tempdir().unwrap();
         let cut = PowerCut::new(root, before.path(), records).unwrap();
         let mut states = Vec::new();
@@ -349,7 +349,7 @@ mod tests {
 
     #[test]
     fn only_what_was_synced_is_certain() {
-        let (root, path) = (PathBuf::from("/root"), PathBuf::from("/root/a"));
+        let (root, path) = (PathBuf::from("/data"), PathBuf::from("/data/a"));
         let mut records = vec![
             Record::Append { file: 1, path: path.clone() },
             Record::Write { file: 1, bytes: b"one".to_vec() },
@@ -367,7 +367,7 @@ mod tests {
 
     #[test]
     fn names_are_safe_with_their_directory() {
-        let (root, a, b) = (PathBuf::from("/root"), PathBuf::from("/root/a"), PathBuf::from("/root/b"));
+        let (root, a, b) = (PathBuf::from("/data"), PathBuf::from("/data/a"), PathBuf::from("/data/b"));
         let mut records = vec![
             Record::Create { file: 1, path: b.clone() },
             Record::Write { file: 1, bytes: b"old".to_vec() },

@@ -15,7 +15,7 @@
 
 use crate::handshake::{Failure, HandshakeSettings, Note, Output, encode, parse_framing, show};
 use crate::id::ReplicationId;
-use crate::line::{LineReader, TooLong};
+use crate::line::{ByLine, LineReader};
 use shoal_protocol::number::parse_i64;
 
 /// Where the stream that belongs to a snapshot begins.
@@ -88,19 +88,28 @@ impl SnapshotChannel {
 
     /// Takes bytes from the primary. Returns how many of them belong to the handshake: what follows is the snapshot.
     pub fn receive(&mut self, bytes: &[u8], outputs: &mut Vec<Output>) -> usize {
-        let mut taken = 0;
-        while taken < bytes.len() && !matches!(self.phase, ChannelPhase::Over) {
-            match self.lines.take(&bytes[taken..]) {
-                Err(TooLong) => self.refuse("the line is too long", outputs),
-                Ok((count, line)) => {
-                    taken += count;
-                    if let Some(line) = line {
-                        self.handle(&line, outputs);
-                    }
-                }
-            }
-        }
-        taken
+        self.receive_lines(bytes, outputs)
+    }
+
+    fn refuse(&mut self, what: &str, outputs: &mut Vec<Output>) {
+        self.fail(Failure::Refused, what, outputs);
+    }
+
+    fn fail(&mut self, failure: Failure, what: &str, outputs: &mut Vec<Output>) {
+        self.phase = ChannelPhase::Over;
+        let text = format!("Dual channel sync failed on the snapshot's connection: {what}");
+        outputs.push(Output::Log(Note::Warning, text));
+        outputs.push(Output::Failed(failure));
+    }
+}
+
+impl ByLine for SnapshotChannel {
+    fn lines(&mut self) -> &mut LineReader {
+        &mut self.lines
+    }
+
+    fn is_over(&self) -> bool {
+        matches!(self.phase, ChannelPhase::Over)
     }
 
     fn handle(&mut self, line: &[u8], outputs: &mut Vec<Output>) {
@@ -134,15 +143,8 @@ impl SnapshotChannel {
         }
     }
 
-    fn refuse(&mut self, what: &str, outputs: &mut Vec<Output>) {
-        self.fail(Failure::Refused, what, outputs);
-    }
-
-    fn fail(&mut self, failure: Failure, what: &str, outputs: &mut Vec<Output>) {
-        self.phase = ChannelPhase::Over;
-        let text = format!("Dual channel sync failed on the snapshot's connection: {what}");
-        outputs.push(Output::Log(Note::Warning, text));
-        outputs.push(Output::Failed(failure));
+    fn refuse_long_line(&mut self, outputs: &mut Vec<Output>) {
+        self.refuse("the line is too long", outputs);
     }
 }
 
@@ -171,19 +173,24 @@ impl MainChannel {
 
     /// Takes bytes from the primary. Returns how many of them belong to the handshake: what follows is the stream.
     pub fn receive(&mut self, bytes: &[u8], outputs: &mut Vec<Output>) -> usize {
-        let mut taken = 0;
-        while taken < bytes.len() && !matches!(self.phase, MainPhase::Over) {
-            match self.lines.take(&bytes[taken..]) {
-                Err(TooLong) => self.refuse("the line is too long", outputs),
-                Ok((count, line)) => {
-                    taken += count;
-                    if let Some(line) = line {
-                        self.handle(&line, outputs);
-                    }
-                }
-            }
-        }
-        taken
+        self.receive_lines(bytes, outputs)
+    }
+
+    fn refuse(&mut self, what: &str, outputs: &mut Vec<Output>) {
+        self.phase = MainPhase::Over;
+        let text = format!("Dual channel sync failed on the main connection: {what}");
+        outputs.push(Output::Log(Note::Warning, text));
+        outputs.push(Output::Failed(Failure::Refused));
+    }
+}
+
+impl ByLine for MainChannel {
+    fn lines(&mut self) -> &mut LineReader {
+        &mut self.lines
+    }
+
+    fn is_over(&self) -> bool {
+        matches!(self.phase, MainPhase::Over)
     }
 
     fn handle(&mut self, line: &[u8], outputs: &mut Vec<Output>) {
@@ -210,11 +217,8 @@ impl MainChannel {
         }
     }
 
-    fn refuse(&mut self, what: &str, outputs: &mut Vec<Output>) {
-        self.phase = MainPhase::Over;
-        let text = format!("Dual channel sync failed on the main connection: {what}");
-        outputs.push(Output::Log(Note::Warning, text));
-        outputs.push(Output::Failed(Failure::Refused));
+    fn refuse_long_line(&mut self, outputs: &mut Vec<Output>) {
+        self.refuse("the line is too long", outputs);
     }
 }
 

@@ -13,6 +13,7 @@
 //! Empty lines keep the connection alive while the primary prepares a snapshot.
 
 use crate::id::ReplicationId;
+use crate::line::{ByLine, LineReader};
 use crate::transfer::{Framing, MARK_BYTES};
 
 /// The longest line that a primary may answer with.
@@ -118,66 +119,20 @@ enum Phase {
 pub struct Handshake {
     settings: HandshakeSettings,
     phase: Phase,
-    line: Vec<u8>,
+    lines: LineReader,
 }
 
 impl Handshake {
     /// Begins on a fresh connection; the first output is the greeting.
     pub fn new(settings: HandshakeSettings, outputs: &mut Vec<Output>) -> Self {
         outputs.push(Output::Send(encode(&[b"PING"])));
-        Self { settings, phase: Phase::AwaitPong, line: Vec::new() }
+        Self { settings, phase: Phase::AwaitPong, lines: LineReader::default() }
     }
 
     /// Takes bytes from the primary. Returns how many of them belong to the handshake: once it is over, what follows
     /// is a snapshot or the stream.
     pub fn receive(&mut self, bytes: &[u8], outputs: &mut Vec<Output>) -> usize {
-        for (index, &byte) in bytes.iter().enumerate() {
-            if matches!(self.phase, Phase::Over) {
-                return index;
-            }
-            if byte != b'\n' {
-                self.line.push(byte);
-                if self.line.len() > LINE_MAX_BYTES {
-                    warn(outputs, "Failed to read response from the server: the line is too long".to_owned());
-                    self.fail(Failure::Refused, outputs);
-                }
-                continue;
-            }
-            let mut line = std::mem::take(&mut self.line);
-            if line.last() == Some(&b'\r') {
-                line.pop();
-            }
-            self.handle(&line, outputs);
-            line.clear();
-            self.line = line;
-        }
-        bytes.len()
-    }
-
-    fn handle(&mut self, line: &[u8], outputs: &mut Vec<Output>) {
-        match self.phase {
-            Phase::AwaitPong => self.handle_pong(line, outputs),
-            Phase::AwaitAuth => self.handle_auth(line, outputs),
-            Phase::AwaitPort => {
-                tolerate("listening-port", line, outputs);
-                self.phase = if self.settings.announced_address.is_empty() {
-                    Phase::AwaitCapabilities
-                } else {
-                    Phase::AwaitAddress
-                };
-            }
-            Phase::AwaitAddress => {
-                tolerate("ip-address", line, outputs);
-                self.phase = Phase::AwaitCapabilities;
-            }
-            Phase::AwaitCapabilities => {
-                tolerate("capa", line, outputs);
-                self.send_psync(outputs);
-            }
-            Phase::AwaitPsync => self.handle_psync(line, outputs),
-            Phase::AwaitHeader { origin } => self.handle_header(origin, line, outputs),
-            Phase::Over => {}
-        }
+        self.receive_lines(bytes, outputs)
     }
 
     /// Primaries with a password refuse PING, and are to be logged in to.
@@ -311,6 +266,47 @@ impl Handshake {
     fn fail(&mut self, failure: Failure, outputs: &mut Vec<Output>) {
         self.phase = Phase::Over;
         outputs.push(Output::Failed(failure));
+    }
+}
+
+impl ByLine for Handshake {
+    fn lines(&mut self) -> &mut LineReader {
+        &mut self.lines
+    }
+
+    fn is_over(&self) -> bool {
+        matches!(self.phase, Phase::Over)
+    }
+
+    fn handle(&mut self, line: &[u8], outputs: &mut Vec<Output>) {
+        match self.phase {
+            Phase::AwaitPong => self.handle_pong(line, outputs),
+            Phase::AwaitAuth => self.handle_auth(line, outputs),
+            Phase::AwaitPort => {
+                tolerate("listening-port", line, outputs);
+                self.phase = if self.settings.announced_address.is_empty() {
+                    Phase::AwaitCapabilities
+                } else {
+                    Phase::AwaitAddress
+                };
+            }
+            Phase::AwaitAddress => {
+                tolerate("ip-address", line, outputs);
+                self.phase = Phase::AwaitCapabilities;
+            }
+            Phase::AwaitCapabilities => {
+                tolerate("capa", line, outputs);
+                self.send_psync(outputs);
+            }
+            Phase::AwaitPsync => self.handle_psync(line, outputs),
+            Phase::AwaitHeader { origin } => self.handle_header(origin, line, outputs),
+            Phase::Over => {}
+        }
+    }
+
+    fn refuse_long_line(&mut self, outputs: &mut Vec<Output>) {
+        warn(outputs, "Failed to read response from the server: the line is too long".to_owned());
+        self.fail(Failure::Refused, outputs);
     }
 }
 

@@ -111,6 +111,7 @@ fn bytes_per_element(kind: Kind, binary: &str, case: &Case, count: u64) -> Outco
     Ok(server.resident_bytes().saturating_sub(before) as f64 / (count - WARM) as f64)
 }
 
-fn words(words: &[&str]) -> Vec<String> {
+/// A request as the loader takes it.
+pub(super) fn words(words: &[&str]) -> Vec<String> {
     words.iter().map(|&word| word.to_owned()).collect()
 }

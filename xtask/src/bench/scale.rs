@@ -4,12 +4,11 @@
 //! generator have no share in it.
 
 use super::Size;
-use super::loader::load;
+use super::elements::words;
+use super::loader::{Client, load};
 use super::report::Row;
 use super::server::{Kind, Server};
 use crate::Outcome;
-use crate::process;
-use std::process::Command;
 
 /// The most that one command may take, in milliseconds.
 const LIMIT_MS: f64 = 5.0;
@@ -143,7 +142,7 @@ fn longest_of_case(kind: Kind, binary: &str, case: &Case, count: u64) -> Outcome
 fn longest_of_string(kind: Kind, binary: &str) -> Outcome<(f64, String)> {
     let server = Server::start(kind, binary)?;
     // To make it takes as long as it is: that is not what is measured.
-    ask(&server, &["SETRANGE", "value", &(STRING_BYTES - 1).to_string(), "x"])?;
+    fill(&server, 0..1, |_| words(&["SETRANGE", "value", &(STRING_BYTES - 1).to_string(), "x"]))?;
     track_longest(&server)?;
     run(&server, STRING_COMMANDS, STRING_BYTES)?;
     longest_command(&server)
@@ -154,7 +153,7 @@ fn run(server: &Server, commands: &[Request], count: u64) -> Outcome<()> {
     for command in commands {
         fill(server, 0..REPEATS, |number| command(number * 7_919 + 13, count))?;
     }
-    ask(server, &["UNLINK", "value"]).map(drop)
+    fill(server, 0..1, |_| words(&["UNLINK", "value"]))
 }
 
 fn fill(server: &Server, numbers: std::ops::Range<u64>, request: impl Fn(u64) -> Vec<String>) -> Outcome<()> {
@@ -162,13 +161,16 @@ fn fill(server: &Server, numbers: std::ops::Range<u64>, request: impl Fn(u64) ->
 }
 
 fn track_longest(server: &Server) -> Outcome<()> {
-    ask(server, &["CONFIG", "SET", "latency-tracking-info-percentiles", "100"])?;
-    ask(server, &["CONFIG", "RESETSTAT"]).map(drop)
+    let mut client = Client::connect(server.port).map_err(|error| error.to_string())?;
+    client.expect("+OK", &["CONFIG", "SET", "latency-tracking-info-percentiles", "100"])?;
+    client.expect("+OK", &["CONFIG", "RESETSTAT"])
 }
 
 /// In milliseconds, with its name.
 fn longest_command(server: &Server) -> Outcome<(f64, String)> {
-    let text = ask(server, &["INFO", "latencystats"])?;
+    let reply = Client::connect(server.port).and_then(|mut client| client.ask(&["INFO", "latencystats"]));
+    let reply = reply.map_err(|error| format!("INFO: {error}"))?;
+    let text = reply.as_text().unwrap_or_default();
     let figure = |line: &str| {
         let (name, value) = line.strip_prefix("latency_percentiles_usec_")?.split_once(":p100=")?;
         Some((value.trim().parse::<f64>().ok()? / 1000.0, name.to_uppercase()))
@@ -177,10 +179,6 @@ fn longest_command(server: &Server) -> Outcome<(f64, String)> {
     let is_measured = |(_, name): &(f64, String)| !name.starts_with("CONFIG") && !name.starts_with("INFO");
     let figures = text.lines().filter_map(figure).filter(is_measured);
     figures.max_by(|one, other| one.0.total_cmp(&other.0)).ok_or_else(|| format!("no figures in: {text}"))
-}
-
-fn ask(server: &Server, words: &[&str]) -> Outcome<String> {
-    process::output(Command::new("redis-cli").args(["-p", &server.port.to_string()]).args(words))
 }
 
 /// A number below `limit`, far from those of the neighbours.
@@ -195,8 +193,4 @@ fn scattered(number: u64, limit: u64) -> String {
 
 fn member(number: u64) -> String {
     format!("member:{number:09}")
-}
-
-fn words(words: &[&str]) -> Vec<String> {
-    words.iter().map(|&word| word.to_owned()).collect()
 }

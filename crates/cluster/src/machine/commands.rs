@@ -335,12 +335,7 @@ impl ClusterMachine {
 
     /// Asks the replica that has most of the data. It begins a manual failover, as CLUSTER FAILOVER does.
     fn hand_over(&mut self) -> Result<(), Failure> {
-        let can_follow = |node: &Node| {
-            node.is_shoal
-                && !node.is_failed()
-                && !node.is_suspected()
-                && !node.flags.has(NodeFlags::NO_FAILOVER)
-        };
+        let can_follow = |node: &Node| node.is_shoal && node.may_take_over() && !node.is_suspected();
         let me = self.myself;
         let best = self
             .table

@@ -6,7 +6,6 @@
 //! a majority of the primaries to find, each by its own connections.
 
 use super::ClusterMachine;
-use crate::NodeFlags;
 use crate::interface::LogLevel;
 use crate::node_table::{DeathSigns, Node};
 use crate::view::NodeKey;
@@ -55,9 +54,7 @@ impl ClusterMachine {
     fn would_be_replaced(&self, key: NodeKey) -> bool {
         let Some(node) = self.table.get(key) else { return false };
         let is_known = node.is_suspected() || node.is_failed() || node.is_in_handshake();
-        let can_replace = |replica: &Node| {
-            !replica.is_failed() && !replica.flags.has(NodeFlags::NO_FAILOVER | NodeFlags::SUSPECTED)
-        };
+        let can_replace = |replica: &Node| replica.may_take_over() && !replica.is_suspected();
         !is_known
             && !node.slots.is_empty()
             && self.table.replicas_of(key).any(|(_, replica)| can_replace(replica))

@@ -183,8 +183,8 @@ impl ClusterMachine {
         let Some(primary) = self.my_primary() else { return false };
         let mine = (std::cmp::Reverse(self.status.replication_offset), self.me().id);
         let is_behind = |node: &Node| {
-            let may_stand = !node.is_failed() && !node.flags.has(NodeFlags::NO_FAILOVER);
-            !may_stand || node.is_shoal && mine < (std::cmp::Reverse(node.replication_offset), node.id)
+            !node.may_take_over()
+                || node.is_shoal && mine < (std::cmp::Reverse(node.replication_offset), node.id)
         };
         self.table.replicas_of(primary).all(|(key, node)| key == self.myself || is_behind(node))
     }

@@ -186,16 +186,8 @@ impl Node {
                 consumed
             }
             Channel::Transfer(_, arriving) if !arriving.has_arrived() => {
-                match arriving.receive(host, bytes) {
-                    Err(reason) => {
-                        self.fail_transfer(now, host, &reason);
-                        bytes.len()
-                    }
-                    Ok((received, arrival)) => {
-                        self.arrived(now, host, arrival);
-                        received.consumed
-                    }
-                }
+                let received = arriving.receive(host, bytes);
+                self.received(now, host, received).unwrap_or(bytes.len())
             }
             // Nothing follows the snapshot.
             Channel::Connecting | Channel::Transfer(..) | Channel::Done(..) => bytes.len(),

@@ -20,7 +20,7 @@ use crate::node::Node;
 use shoal_machine::{Monotonic, Now};
 use shoal_protocol::request::{Limits, RequestReader};
 use shoal_protocol::{CommandId, OwnedRequest};
-use shoal_replication::{Framing, Handshake, HandshakeSettings, Note, Output, ReplicationId};
+use shoal_replication::{Framing, Handshake, HandshakeSettings, Note, Output, Received, ReplicationId};
 use shoal_session::{ClientKind, Close, Identity, ReplyMode, Session};
 use std::collections::VecDeque;
 
@@ -413,14 +413,25 @@ impl Node {
     fn receive_snapshot(&mut self, now: Now, host: &mut dyn Host, bytes: &[u8]) -> usize {
         let Some(upstream) = &mut self.replication.upstream else { return bytes.len() };
         let Link::Transfer(single) = &mut upstream.link else { return bytes.len() };
-        match single.arriving.receive(host, bytes) {
+        let received = single.arriving.receive(host, bytes);
+        self.received(now, host, received).unwrap_or(bytes.len())
+    }
+
+    /// Bytes of a snapshot were taken, or spoilt it. Returns how many belonged to it, if it goes on.
+    pub(super) fn received(
+        &mut self,
+        now: Now,
+        host: &mut dyn Host,
+        received: Result<(Received, Arrival), String>,
+    ) -> Option<usize> {
+        match received {
             Err(reason) => {
                 self.fail_transfer(now, host, &reason);
-                bytes.len()
+                None
             }
             Ok((received, arrival)) => {
                 self.arrived(now, host, arrival);
-                received.consumed
+                Some(received.consumed)
             }
         }
     }

@@ -55,7 +55,7 @@ Usage: create-cluster VERB
   watch        show CLUSTER NODES of the first node every second
   tail ID      follow the log of a node: 1 is the first
   tailall      follow the logs of all nodes
-  call CMD     send a command of up to seven words or more to every node
+  call CMD     send a command to every node
   clean        delete data, logs and configuration of stopped nodes
   clean-logs   delete the logs only
 
@@ -216,9 +216,9 @@ fn create(settings: &Settings, is_forced: bool) -> Result<i32, Failure> {
         words.push("--cluster-yes".into());
     }
     let code = shoal_cli::cli_main(words);
-    let is_formed =
+    let is_alone =
         |port| settings.text(port, &["CLUSTER", "INFO"]).is_ok_and(|text| text.contains("known_nodes:1\r"));
-    if code != 0 || settings.ports().all(is_formed) {
+    if code != 0 || settings.ports().all(is_alone) {
         // An error, or a question that was answered with no: nothing to wait for.
         return Ok(code);
     }
