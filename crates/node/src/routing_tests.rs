@@ -281,7 +281,7 @@ fn announced_names() {
     };
     let id = "1".repeat(40);
     for (preferred, hostname, moved, node) in [
-        (EndpointKind::Ip, None, "127.0.0.1", "\"127.0.0.1\", :7001, \"ID\", []"),
+        (EndpointKind::Ip, None, "127.0.0.1", "\"127.0.0.1\", :7001, \"ID\""),
         (
             EndpointKind::Ip,
             Some("n.example"),

@@ -306,15 +306,9 @@ fn keys_in_slot(call: &mut NodeCall<'_>, mut arguments: Arguments<'_>) -> Outcom
     Ok(())
 }
 
-/// A node in CLUSTER SLOTS: address, port, name, and what else it can be reached by.
+/// A node in CLUSTER SLOTS: address, port, name, and what else it can be reached by. If there is nothing else, RESP2 has three
+/// elements as in Redis 6: clients of that time (go-redis v8) refuse a fourth, whatever is in it.
 fn reply_node(reply: &mut Reply<'_>, view: &ClusterView, node: &NodeFacts) {
-    reply.array(4);
-    match view.config.preferred_endpoint {
-        EndpointKind::Unknown => reply.null(),
-        _ => reply.bulk(endpoint(node, view).as_bytes()),
-    }
-    reply.integer(i64::from(node.client_port(false)));
-    reply.bulk(node.id.as_bytes());
     let mut facts: Vec<(&str, &str)> = Vec::new();
     if view.config.preferred_endpoint != EndpointKind::Ip {
         facts.push(("ip", &node.host));
@@ -323,6 +317,17 @@ fn reply_node(reply: &mut Reply<'_>, view: &ClusterView, node: &NodeFacts) {
         && let Some(hostname) = &node.hostname
     {
         facts.push(("hostname", hostname));
+    }
+    let has_facts = !facts.is_empty() || reply.is_resp3();
+    reply.array(3 + usize::from(has_facts));
+    match view.config.preferred_endpoint {
+        EndpointKind::Unknown => reply.null(),
+        _ => reply.bulk(endpoint(node, view).as_bytes()),
+    }
+    reply.integer(i64::from(node.client_port(false)));
+    reply.bulk(node.id.as_bytes());
+    if !has_facts {
+        return;
     }
     reply.map(facts.len());
     for (name, value) in facts {

@@ -9,6 +9,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
+use crate::support::driver::plain;
 use crate::support::{
     Cluster, Connection, Kind, LATER, Port, SHOAL, SOON, eventually, eventually_some, signal,
 };
@@ -217,14 +218,6 @@ fn assert_dialogue(text: &str, cluster: &Cluster) {
     for wanted in lines {
         assert!(rest.any(|line| line.trim_end() == wanted), "{wanted:?} missing or out of order in\n{text}");
     }
-}
-
-/// Text without the colours of a terminal.
-pub(super) fn plain(bytes: &[u8]) -> String {
-    let text = String::from_utf8_lossy(bytes);
-    let mut pieces = text.split("\x1b[");
-    let first = pieces.next().unwrap_or_default().to_string();
-    pieces.fold(first, |sum, piece| sum + piece.split_once('m').map_or(piece, |(_, rest)| rest))
 }
 
 fn start_daemon(root: &Path, port: Port) -> Daemon {

@@ -3,34 +3,13 @@
 #![allow(clippy::unwrap_used)] // A failed unwrap is a failed test.
 
 use std::fs;
-use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use tempfile::TempDir;
 
-use crate::create::plain;
+use crate::support::driver::{run, text};
 use crate::support::{Cluster, ClusterSlot, Connection, Kind, LATER, Port, SHOAL, eventually};
-
-/// Runs a program in a directory, with an answer to its questions.
-fn run(directory: &Path, words: &[&str], input: &str) -> Output {
-    let mut child = Command::new("timeout")
-        .arg("120")
-        .args(words)
-        .current_dir(directory)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    // A program that asks nothing may have ended by now.
-    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
-    child.wait_with_output().unwrap()
-}
-
-fn text(output: &Output) -> String {
-    plain(&output.stdout) + &plain(&output.stderr)
-}
 
 /// The script that install-links writes, with a config.sh beside the data; stops the nodes when it goes.
 struct Script {
@@ -139,6 +118,23 @@ fn create_cluster_tool() {
     let bin = script.work.path().join("bin");
     run(script.work.path(), &[SHOAL, "install-links", bin.to_str().unwrap()], "");
     assert!(fs::read_to_string(&script.path).unwrap().contains("NODES=3"));
+}
+
+/// The document's other way: the launcher starts the nodes, `redis-cli` makes them a cluster.
+#[test]
+fn create_cluster_tool_with_redis_cli() {
+    let script = Script::new("");
+    script.good(&["start"], "");
+    let addresses: Vec<String> =
+        script.ports.iter().map(|port| format!("127.0.0.1:{}", port.number())).collect();
+    let mut line = vec!["redis-cli", "--cluster", "create"];
+    line.extend(addresses.iter().map(String::as_str));
+    line.extend(["--cluster-replicas", "1", "--cluster-yes"]);
+    let created = text(&run(Path::new("."), &line, ""));
+    assert!(created.contains("[OK] All 16384 slots covered."), "{created}");
+    eventually(LATER, "all nodes are up", || {
+        script.good(&["call", "cluster", "info"], "").matches("cluster_state:ok").count() == 6
+    });
 }
 
 /// The manager of Redis 3 and 4, on our nodes and on real ones: every command, in its own words.

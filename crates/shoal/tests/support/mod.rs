@@ -8,6 +8,7 @@
 pub mod cluster;
 pub mod connection;
 pub mod data;
+pub mod driver;
 pub mod ports;
 pub mod server;
 
