@@ -1,19 +1,24 @@
 //! Replays one seed and prints every event, or runs a range of seeds on all cores and prints the failures:
-//! `cargo run -p shoal-simulator --example replay FIRST [END|log [NODES]]`. `cargo xtask sim` calls it.
+//! `cargo run -p shoal-simulator --example replay [replication] FIRST [END|log [NODES]]`. `cargo xtask sim` calls it.
 #![allow(clippy::print_stdout)]
 
-use shoal_simulator::{Options, RangeReport, Scenario, run_with_options, simulate_range};
+use shoal_simulator::{Options, RangeReport, Scenario, run_replication, run_with_options, simulate_range};
 use std::ops::Range;
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 fn main() -> ExitCode {
-    let number = |index: usize| std::env::args().nth(index)?.parse::<u64>().ok();
+    let is_replication = std::env::args().nth(1).is_some_and(|word| word == "replication");
+    let skipped = usize::from(is_replication);
+    let number = |index: usize| std::env::args().nth(skipped + index)?.parse::<u64>().ok();
     let first = number(1).unwrap_or(0);
     let end = number(2);
     let nodes = number(3).and_then(|nodes| usize::try_from(nodes).ok());
     let options = Options { log: end.is_none(), nodes };
+    if is_replication {
+        return replication(first, end);
+    }
     let report = match end {
         None => one(first, options),
         Some(end) => on_all_cores(first..end, options),
@@ -23,6 +28,37 @@ fn main() -> ExitCode {
     }
     println!("{} passed, {} failed", report.passed, report.failures.len());
     if report.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Replication between whole nodes: one seed with every event, or a range.
+fn replication(first: u64, end: Option<u64>) -> ExitCode {
+    let next = AtomicU64::new(first);
+    let failures = AtomicU64::new(0);
+    let work = || {
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= end.unwrap_or(first + 1) {
+                break;
+            }
+            match run_replication(seed) {
+                Ok(report) if end.is_none() => println!("{}", report.log),
+                Ok(_) => {}
+                Err(failure) => {
+                    failures.fetch_add(1, Ordering::Relaxed);
+                    let shown = if end.is_none() { failure.as_str() } else { failure.lines().next().unwrap_or("") };
+                    println!("failed: {shown}");
+                }
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(work);
+        }
+    });
+    let failed = failures.load(Ordering::Relaxed);
+    println!("{} passed, {failed} failed", end.unwrap_or(first + 1) - first - failed);
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// One seed with every event.

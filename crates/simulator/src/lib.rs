@@ -1,4 +1,5 @@
-//! The shipped cluster machine of many nodes in virtual time, under faults that a seed decides.
+//! The shipped cluster machine of many nodes in virtual time, under faults that a seed decides; and replication between
+//! whole nodes, in `replication/`.
 //!
 //! ```text
 //!   Scenario + seed --> World: event queue in virtual time
@@ -17,6 +18,7 @@ mod faults;
 mod network;
 mod node_model;
 mod queue;
+mod replication;
 mod runner;
 mod scenario;
 #[cfg(test)]
@@ -24,5 +26,6 @@ mod tests;
 mod world;
 
 pub use faults::{Fault, TimedFault};
+pub use replication::{ReplicationReport, run_replication};
 pub use runner::{Failure, Options, RangeReport, Report, run, run_with_options, simulate_range};
 pub use scenario::{FaultRates, Formation, Sabotage, Scenario};

@@ -1,0 +1,113 @@
+//! A connection between a replica and its primary: delay, a bound on the pace, and silence.
+
+use super::member::Member;
+use shoal_machine::Rng;
+use shoal_node::Handle;
+use shoal_node::testing::Fixture;
+use shoal_protocol::request::{Limits, RequestReader};
+use shoal_session::Close;
+use std::collections::VecDeque;
+
+/// Bytes that are on their way to one side before the other side has to wait.
+const IN_FLIGHT_MAX_BYTES: usize = 64 * 1024;
+
+/// Bytes on their way: when they arrive, and what they are.
+type Flow = VecDeque<(u64, Vec<u8>)>;
+
+/// The connection.
+pub(super) struct Wire {
+    pub replica: usize,
+    pub primary: usize,
+    pub at_replica: Handle,
+    pub at_primary: Handle,
+    pub delay_ms: u64,
+    /// Bytes that the replica gets in one step.
+    pub pace: usize,
+    to_replica: Flow,
+    to_primary: Flow,
+    reader: RequestReader,
+}
+
+impl Wire {
+    pub fn new(replica: usize, primary: usize, handles: (Handle, Handle), rng: &mut Rng) -> Self {
+        Self {
+            replica,
+            primary,
+            at_replica: handles.0,
+            at_primary: handles.1,
+            delay_ms: rng.below(120),
+            pace: rng.choose(&[300, 5000, 100_000]).copied().unwrap_or(5000),
+            to_replica: Flow::new(),
+            to_primary: Flow::new(),
+            reader: RequestReader::new(),
+        }
+    }
+
+    /// Takes what both sides want to send, and delivers what is due. False if it is to end.
+    pub fn carry(&mut self, members: &mut [Member], now_ms: u64) -> bool {
+        let (replica, primary) = (self.replica, self.primary);
+        if members[replica].fixture.is_none() || members[primary].fixture.is_none() {
+            return false;
+        }
+        let due_ms = now_ms + self.delay_ms;
+        take(&mut members[replica], self.at_replica, &mut self.to_primary, due_ms);
+        take(&mut members[primary], self.at_primary, &mut self.to_replica, due_ms);
+        if let Some(Fixture { node, host, .. }) = &mut members[primary].fixture {
+            while self.to_primary.front().is_some_and(|(due_ms, _)| *due_ms <= now_ms) {
+                let Some((_, bytes)) = self.to_primary.pop_front() else { break };
+                node.input_arrived(host.clock, self.at_primary, bytes.len(), 0, 0);
+                self.reader.feed(&bytes);
+                while let Ok(Some(request)) = self.reader.next(&Limits::default()) {
+                    node.execute(host.clock, host, self.at_primary, request);
+                }
+            }
+        }
+        let mut left = self.pace;
+        while left > 0 && self.to_replica.front().is_some_and(|(due_ms, _)| *due_ms <= now_ms) {
+            let Some(Fixture { node, host, .. }) = &mut members[replica].fixture else { break };
+            if !node.wants_primary_input(self.at_replica) {
+                break;
+            }
+            let Some((due_ms, mut bytes)) = self.to_replica.pop_front() else { break };
+            if bytes.len() > left {
+                self.to_replica.push_front((due_ms, bytes.split_off(left)));
+            }
+            left -= bytes.len();
+            node.primary_input(host.clock, host, self.at_replica, &bytes);
+        }
+        !is_closing(&members[replica], self.at_replica) && !is_closing(&members[primary], self.at_primary)
+    }
+
+    /// Tells both sides that it has ended.
+    pub fn end(&self, members: &mut [Member]) {
+        for (member, handle) in [(self.replica, self.at_replica), (self.primary, self.at_primary)] {
+            if let Some(Fixture { node, host, .. }) = &mut members[member].fixture {
+                node.disconnected(host.clock, host, handle);
+            }
+        }
+    }
+}
+
+fn take(member: &mut Member, handle: Handle, flow: &mut Flow, due_ms: u64) {
+    let in_flight: usize = flow.iter().map(|(_, bytes)| bytes.len()).sum();
+    let Some(Fixture { node, .. }) = &mut member.fixture else { return };
+    if node.close_of(handle) == Close::Now {
+        return;
+    }
+    let room = IN_FLIGHT_MAX_BYTES.saturating_sub(in_flight);
+    let mut bytes: Vec<u8> = node.output_slices(handle, 8).iter().flat_map(|slice| slice.to_vec()).collect();
+    bytes.truncate(room);
+    if !bytes.is_empty() {
+        node.output_sent(handle, bytes.len());
+        flow.push_back((due_ms, bytes));
+    }
+}
+
+fn is_closing(member: &Member, handle: Handle) -> bool {
+    let Some(Fixture { node, .. }) = &member.fixture else { return true };
+    match node.close_of(handle) {
+        Close::No => false,
+        Close::Now => true,
+        Close::AfterReply => !node.has_output(handle),
+    }
+}
