@@ -75,8 +75,8 @@ const VERBS: &[Verb] = &[
     },
     Verb {
         name: "sim",
-        usage: "sim [--seeds A..B] [--nodes N] | sim --seed S [--log] [--nodes N]",
-        help: "simulate clusters under faults that each seed chooses; --log shows every event of one",
+        usage: "sim [--replication] [--seeds A..B | --seed S [--log]] [--nodes N]",
+        help: "simulate clusters, or replication between whole nodes, under faults that each seed chooses",
         run: sim::run,
     },
     Verb {

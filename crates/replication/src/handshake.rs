@@ -137,7 +137,9 @@ impl Handshake {
 
     /// Primaries with a password refuse PING, and are to be logged in to.
     fn handle_pong(&mut self, line: &[u8], outputs: &mut Vec<Output>) {
-        let accepted: [&[u8]; 4] = [b"+", b"-NOAUTH", b"-NOPERM", b"-ERR operation not permitted"];
+        // A primary that cannot save its data refuses even this, and needs a replica more than any other does.
+        let accepted: [&[u8]; 5] =
+            [b"+", b"-NOAUTH", b"-NOPERM", b"-ERR operation not permitted", b"-MISCONF"];
         if !accepted.iter().any(|start| line.starts_with(start)) {
             warn(outputs, format!("Error reply to PING from master: '{}'", show(line)));
             return self.fail(Failure::Refused, outputs);
@@ -430,6 +432,7 @@ mod tests {
         let cases = [
             ("-ERR no\r\n", vec!["# Error reply to PING from master: '-ERR no'", "Failed(Refused)"]),
             (":1\r\n", vec!["# Error reply to PING from master: ':1'", "Failed(Refused)"]),
+            ("M-LOADING x\r\n", vec!["Failed(Transient)"]),
             ("S-LOADING x\r\n", vec!["Failed(Transient)"]),
             ("S-NOMASTERLINK Can't SYNC\r\n", vec!["Failed(Transient)"]),
             (
@@ -460,10 +463,15 @@ mod tests {
             ("S-ERR\r\n$EOF:ab\r\n", vec!["> SYNC", BAD_MARK, "Failed(Refused)"]),
         ];
         for (input, expected) in cases {
-            let input = input.strip_prefix('S').map_or(input.to_owned(), |rest| format!("{start}{rest}"));
+            let cannot_save = start.replace("+PONG", "-MISCONF Redis is configured to save RDB snapshots");
+            let input = match input.split_at(1) {
+                ("S", rest) => format!("{start}{rest}"),
+                ("M", rest) => format!("{cannot_save}{rest}"),
+                _ => input.to_owned(),
+            };
             let (outputs, _) = run(settings(), input.as_bytes(), 7);
             let outputs: Vec<&str> = outputs.iter().map(String::as_str).collect();
-            let after_requests = if input.starts_with('+') { 3 } else { 1 };
+            let after_requests = if input.contains("+OK") { 3 } else { 1 };
             assert_eq!(outputs[after_requests..], expected, "{input}");
         }
     }

@@ -2,7 +2,9 @@
 //! `cargo run -p shoal-simulator --example replay [replication] FIRST [END|log [NODES]]`. `cargo xtask sim` calls it.
 #![allow(clippy::print_stdout)]
 
-use shoal_simulator::{Options, RangeReport, Scenario, run_replication, run_with_options, simulate_range};
+use shoal_simulator::{
+    Options, RangeReport, ReplicationReport, Scenario, run_replication, run_with_options, simulate_range,
+};
 use std::ops::Range;
 use std::process::ExitCode;
 use std::sync::Mutex;
@@ -34,6 +36,7 @@ fn main() -> ExitCode {
 fn replication(first: u64, end: Option<u64>) -> ExitCode {
     let next = AtomicU64::new(first);
     let failures = AtomicU64::new(0);
+    let total = Mutex::new(ReplicationReport::default());
     let work = || {
         loop {
             let seed = next.fetch_add(1, Ordering::Relaxed);
@@ -42,10 +45,15 @@ fn replication(first: u64, end: Option<u64>) -> ExitCode {
             }
             match run_replication(seed) {
                 Ok(report) if end.is_none() => println!("{}", report.log),
-                Ok(_) => {}
+                Ok(report) => {
+                    if let Ok(mut total) = total.lock() {
+                        total.add(&report);
+                    }
+                }
                 Err(failure) => {
                     failures.fetch_add(1, Ordering::Relaxed);
-                    let shown = if end.is_none() { failure.as_str() } else { failure.lines().next().unwrap_or("") };
+                    let shown =
+                        if end.is_none() { failure.as_str() } else { failure.lines().next().unwrap_or("") };
                     println!("failed: {shown}");
                 }
             }
@@ -57,6 +65,7 @@ fn replication(first: u64, end: Option<u64>) -> ExitCode {
         }
     });
     let failed = failures.load(Ordering::Relaxed);
+    println!("{}", total.into_inner().unwrap_or_default());
     println!("{} passed, {failed} failed", end.unwrap_or(first + 1) - first - failed);
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -74,9 +74,10 @@ impl Node {
                  able to synchronize with the new master with just a partial transfer.",
             );
             self.replication.can_resume = true;
-            self.return_to_second_id();
-            // The new primary begins with a SELECT.
-            self.replication.resume_database = 0;
+            // A primary that goes on from here begins with a SELECT. One that knows the old name is in the middle of a stream.
+            if !self.return_to_second_id() {
+                self.replication.resume_database = 0;
+            }
         }
         if reason == Reason::User {
             self.config.replica_of.0 = Some((primary_host.to_owned(), port));
@@ -111,16 +112,21 @@ impl Node {
         true
     }
 
-    /// Nothing has been written since the history got its new name: the old name fits as well, and more nodes know it.
-    fn return_to_second_id(&mut self) {
+    /// If nothing has been written since the history got its new name, the old name fits as well, and more nodes know it.
+    /// Returns whether that is so; the stream is then in the database that it was in when it got the new name.
+    fn return_to_second_id(&mut self) -> bool {
         let replication = &mut self.replication;
+        // Without a backlog what is written does not show in the stream.
         if let Some((old, end)) = replication.second_id
+            && replication.has_backlog
             && end == replication.stream.end()
             && replication.peers.replica_count() == 0
         {
             replication.id = old;
             replication.second_id = None;
+            return true;
         }
+        false
     }
 
     /// Takes over where a snapshot stands that was loaded at start-up. A replica goes on from there; a primary's
@@ -134,11 +140,11 @@ impl Node {
         replication.has_backlog = true;
         replication.no_replicas_since = now.monotonic;
         replication.second_id = None;
+        replication.resume_database =
+            usize::try_from(point.stream_database).unwrap_or(0).min(self.keyspace.database_count() - 1);
         if is_replica {
             replication.id = id;
             replication.can_resume = true;
-            replication.resume_database =
-                usize::try_from(point.stream_database).unwrap_or(0).min(self.keyspace.database_count() - 1);
         } else {
             replication.second_id = Some((id, replication.stream.end()));
         }

@@ -9,7 +9,11 @@ use shoal_session::Close;
 use std::collections::VecDeque;
 
 /// Bytes that are on their way to one side before the other side has to wait.
-const IN_FLIGHT_MAX_BYTES: usize = 64 * 1024;
+const IN_FLIGHT_MAX_BYTES: usize = 16 * 1024;
+/// Bytes that a replica with a slow connection gets in one step.
+const SLOW_BYTES: usize = 60;
+/// Bytes that others get.
+const USUAL_BYTES: usize = 5000;
 
 /// Bytes on their way: when they arrive, and what they are.
 type Flow = VecDeque<(u64, Vec<u8>)>;
@@ -18,25 +22,36 @@ type Flow = VecDeque<(u64, Vec<u8>)>;
 pub(super) struct Wire {
     pub replica: usize,
     pub primary: usize,
-    pub at_replica: Handle,
-    pub at_primary: Handle,
-    pub delay_ms: u64,
+    at_replica: Handle,
+    at_primary: Handle,
+    /// The lives of both sides.
+    lives: (u64, u64),
+    delay_ms: u64,
     /// Bytes that the replica gets in one step.
-    pub pace: usize,
+    pace: usize,
     to_replica: Flow,
     to_primary: Flow,
     reader: RequestReader,
 }
 
 impl Wire {
-    pub fn new(replica: usize, primary: usize, handles: (Handle, Handle), rng: &mut Rng) -> Self {
+    pub fn new(
+        (replica, primary): (usize, usize),
+        handles: (Handle, Handle),
+        lives: (u64, u64),
+        rng: &mut Rng,
+    ) -> Self {
         Self {
             replica,
             primary,
             at_replica: handles.0,
             at_primary: handles.1,
+            lives,
             delay_ms: rng.below(120),
-            pace: rng.choose(&[300, 5000, 100_000]).copied().unwrap_or(5000),
+            pace: rng
+                .choose(&[SLOW_BYTES, 300, 300, USUAL_BYTES, USUAL_BYTES, 100_000])
+                .copied()
+                .unwrap_or(USUAL_BYTES),
             to_replica: Flow::new(),
             to_primary: Flow::new(),
             reader: RequestReader::new(),
@@ -46,7 +61,8 @@ impl Wire {
     /// Takes what both sides want to send, and delivers what is due. False if it is to end.
     pub fn carry(&mut self, members: &mut [Member], now_ms: u64) -> bool {
         let (replica, primary) = (self.replica, self.primary);
-        if members[replica].fixture.is_none() || members[primary].fixture.is_none() {
+        let is_alive = |index: usize, life| members[index].fixture.is_some() && members[index].life == life;
+        if !is_alive(replica, self.lives.0) || !is_alive(primary, self.lives.1) {
             return false;
         }
         let due_ms = now_ms + self.delay_ms;
@@ -78,13 +94,25 @@ impl Wire {
         !is_closing(&members[replica], self.at_replica) && !is_closing(&members[primary], self.at_primary)
     }
 
+    /// Bytes come slowly from now on.
+    pub fn slow_down(&mut self) {
+        self.pace = SLOW_BYTES;
+    }
+
+    /// They come at a usual pace again.
+    pub fn recover(&mut self) {
+        self.pace = self.pace.max(USUAL_BYTES);
+    }
+
     /// Tells both sides that it has ended.
     pub fn end(&self, members: &mut [Member]) {
-        for (member, handle) in [(self.replica, self.at_replica), (self.primary, self.at_primary)] {
-            if let Some(Fixture { node, host, .. }) = &mut members[member].fixture {
-                node.disconnected(host.clock, host, handle);
-            }
-        }
+        members[self.replica].disconnected(self.at_replica, self.lives.0);
+        self.end_at_primary(members);
+    }
+
+    /// Tells the primary that it has ended.
+    pub fn end_at_primary(&self, members: &mut [Member]) {
+        members[self.primary].disconnected(self.at_primary, self.lives.1);
     }
 }
 

@@ -1,12 +1,12 @@
 //! The run: time, clients, faults, and the end when all faults are over.
 
 use super::ReplicationReport;
-use super::history::Histories;
-use super::member::Member;
+use super::history::{Histories, Point};
+use super::member::{Facts, Member};
 use super::wire::Wire;
 use shoal_machine::{Monotonic, Now, Rng};
-use shoal_node::testing::{Fixture, START_UNIX_US};
 use shoal_node::Action;
+use shoal_node::testing::{Fixture, START_UNIX_US};
 use shoal_session::Identity;
 use std::fmt::Write as _;
 
@@ -16,19 +16,26 @@ const STEP_MS: u64 = 50;
 const FAULTS_MS: u64 = 60_000;
 /// Within so long all must hold the same data afterwards.
 const HEALING_MS: u64 = 240_000;
-const FIRST_PORT: u16 = 7000;
-/// Keys that clients write to.
-const KEYS: u64 = 40;
+pub(super) const FIRST_PORT: u16 = 7000;
+
+/// How often the data of a primary may have changed since they were last looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Changes {
+    /// Not, or once.
+    One,
+    /// Any number of times.
+    Several,
+}
 
 pub(super) struct World {
-    rng: Rng,
+    pub rng: Rng,
     seed: u64,
-    now_ms: u64,
+    pub now_ms: u64,
     starts: u64,
-    members: Vec<Member>,
-    wires: Vec<Wire>,
+    pub members: Vec<Member>,
+    pub wires: Vec<Wire>,
     /// Pairs that reach each other no more, and until when.
-    partitions: Vec<(usize, usize, u64)>,
+    pub partitions: Vec<(usize, usize, u64)>,
     histories: Histories,
     pub report: ReplicationReport,
 }
@@ -45,7 +52,8 @@ impl World {
                 ("repl-diskless-load", pick(&["disabled", "on-empty-db", "swapdb"])),
                 ("dual-channel-replication-enabled", pick(&["yes", "yes", "no"])),
                 ("repl-backlog-size", pick(&["16kb", "64kb", "1mb"])),
-                ("client-output-buffer-limit", pick(&["replica 0 0 0", "replica 200kb 50kb 2"])),
+                ("client-output-buffer-limit", pick(&["replica 0 0 0", "replica 40kb 20kb 2"])),
+                ("save", pick(&["3600 1 300 100 60 10000", "\"\""])),
                 ("repl-timeout", pick(&["5", "12"])),
                 ("repl-ping-replica-period", pick(&["1", "3"])),
             ];
@@ -84,7 +92,7 @@ impl World {
         self.heal()
     }
 
-    fn note(&mut self, text: &str) {
+    pub fn note(&mut self, text: &str) {
         let _ = writeln!(self.report.log, "{:>7} {text}", self.now_ms);
     }
 
@@ -98,36 +106,54 @@ impl World {
         let (now, seed) = (self.now(), self.seed * 1000 + self.starts);
         self.members[index].start(now, seed);
         self.note(&format!("{index} starts"));
-        self.observe(index)
+        self.observe(index, Changes::Several)
     }
 
-    /// A client's command. What it changes is noted.
-    fn command(&mut self, index: usize, line: &str) -> Result<String, String> {
+    /// A client's command. What it changes is noted; that is at most one change.
+    pub fn command(&mut self, index: usize, line: &str) -> Result<String, String> {
         let Some(fixture) = &mut self.members[index].fixture else { return Ok(String::new()) };
         let answer = fixture.run(line);
-        self.observe(index)?;
+        self.carry_out_actions();
+        self.observe(index, Changes::One)?;
         Ok(answer)
     }
 
     /// Compares where a node is with its history, or notes it there.
-    fn observe(&mut self, index: usize) -> Result<(), String> {
-        let Some((is_primary, point, before)) = self.members[index].point() else { return Ok(()) };
-        // Without a backlog nothing is recorded, and the history ends when a replica comes.
-        if is_primary && self.members[index].info("repl_backlog_active").as_deref() != Some("1") {
+    pub fn observe(&mut self, index: usize, changes: Changes) -> Result<(), String> {
+        let Some(facts) = self.members[index].facts() else { return Ok(()) };
+        self.members[index].is_primary = facts.is_primary;
+        // Without a backlog nothing is recorded, and the history ends when a replica comes. A replica whose link is
+        // down may be about to be given other data.
+        let is_of_interest = if facts.is_primary { facts.has_backlog } else { facts.is_link_up };
+        if !is_of_interest {
             return Ok(());
         }
+        let place = (facts.id.clone(), facts.offset);
+        // Looking is dear. Data that change without a trace are found now and then, and in the end.
+        if self.members[index].seen.as_ref() == Some(&place) && !self.rng.chance(1, 30) {
+            return Ok(());
+        }
+        let Some(digest) = self.members[index].digest() else { return Ok(()) };
+        self.members[index].seen = Some(place);
+        let Facts { is_primary, id, offset, before, .. } = facts;
+        let point = Point { id, offset, digest };
         if is_primary {
-            return self.histories.note(&point, before).map_err(|reason| format!("{index}: {reason}"));
+            let is_single = changes == Changes::One;
+            let outcome = self.histories.note(&point, before, is_single);
+            return outcome.map_err(|reason| format!("{index}: {reason}"));
         }
-        // A replica whose link is down may be about to be given other data.
-        if self.members[index].info("master_link_status").as_deref() == Some("up") {
-            self.report.comparisons += 1;
-            return self.histories.check(&point).map_err(|reason| format!("replica {index}: {reason}"));
+        match self.histories.check(&point) {
+            Ok(is_known) => {
+                let count =
+                    if is_known { &mut self.report.comparisons } else { &mut self.report.unknown_places };
+                *count += 1;
+                Ok(())
+            }
+            Err(reason) => Err(format!("replica {index}: {reason}")),
         }
-        Ok(())
     }
 
-    fn follow(&mut self, index: usize, primary: usize) -> Result<(), String> {
+    pub fn follow(&mut self, index: usize, primary: usize) -> Result<(), String> {
         let port = FIRST_PORT + primary as u16;
         let answer = self.command(index, &format!("REPLICAOF 127.0.0.1 {port}"))?;
         if answer.starts_with("+OK") {
@@ -137,97 +163,7 @@ impl World {
         Ok(())
     }
 
-    /// One write, to any node; replicas refuse it.
-    fn write(&mut self) -> Result<(), String> {
-        let index = self.rng.index(self.members.len());
-        let (key, number) = (self.rng.below(KEYS), self.rng.below(1000));
-        let line = match self.rng.index(12) {
-            0 => format!("SELECT {}", self.rng.below(3)),
-            1 => format!("INCR counter:{key}"),
-            2 => format!("RPUSH list:{key} {number} {}", number + 1),
-            3 => format!("LPOP list:{key}"),
-            4 => format!("SADD set:{key} {number}"),
-            5 => format!("SPOP set:{key}"),
-            6 => format!("HSET hash:{key} f{} {number}", number % 7),
-            7 => format!("ZADD zset:{key} {number} m{}", number % 9),
-            8 => format!("PEXPIRE counter:{key} {}", 600_000 + number * 100),
-            9 => format!("GET counter:{key}"),
-            10 => format!("SET big:{key} {}", "x".repeat(number as usize * 5)),
-            _ => return self.transaction(index, key),
-        };
-        self.command(index, &line).map(|_| ())
-    }
-
-    fn transaction(&mut self, index: usize, key: u64) -> Result<(), String> {
-        for line in ["MULTI", &format!("INCR sum:{key}"), &format!("APPEND text:{key} y"), "EXEC"] {
-            self.command(index, line)?;
-        }
-        Ok(())
-    }
-
-    fn fault(&mut self) -> Result<(), String> {
-        let index = self.rng.index(self.members.len());
-        let other = self.rng.index(self.members.len());
-        match self.rng.index(14) {
-            0 | 1 => self.cut(),
-            2 => {
-                let until_ms = self.now_ms + 500 + self.rng.below(15_000);
-                self.partitions.push((index.min(other), index.max(other), until_ms));
-                self.note(&format!("{index} and {other} are apart until {until_ms}"));
-            }
-            3 => {
-                let returns_at_ms = self.now_ms + 200 + self.rng.below(8000);
-                self.note(&format!("{index} crashes until {returns_at_ms}"));
-                self.members[index].crash(returns_at_ms);
-                self.report.crashes += 1;
-            }
-            4 | 5 => {
-                let answer = self.command(index, "BGSAVE")?;
-                self.note(&format!("{index} saves: {answer}"));
-            }
-            6 | 7 => {
-                let was_replica = self.members[index].info("role").as_deref() == Some("slave");
-                let answer = self.command(index, "REPLICAOF NO ONE")?;
-                if answer.starts_with("+OK") {
-                    self.members[index].primary = None;
-                    self.report.promotions += u64::from(was_replica);
-                }
-                self.note(&format!("{index} is promoted: {answer}"));
-            }
-            8 | 9 if index != other => return self.follow(index, other),
-            10 => {
-                let answer = self.command(index, "FAILOVER TIMEOUT 2000")?;
-                self.note(&format!("{index} hands over: {answer}"));
-            }
-            11 => {
-                let kind = if self.rng.chance(1, 2) { "replica" } else { "master" };
-                let answer = self.command(index, &format!("CLIENT KILL TYPE {kind}"))?;
-                self.note(&format!("{index} ends connections with {kind}: {answer}"));
-            }
-            12 => {
-                let word = self.rng.choose(&["disabled", "on-empty-db", "swapdb"]).copied().unwrap_or_default();
-                self.command(index, &format!("CONFIG SET repl-diskless-load {word}"))?;
-            }
-            _ => {
-                let word = self.rng.choose(&["16kb", "1mb"]).copied().unwrap_or_default();
-                self.command(index, &format!("CONFIG SET repl-backlog-size {word}"))?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Ends one connection, also one of two.
-    fn cut(&mut self) {
-        if self.wires.is_empty() {
-            return;
-        }
-        let at = self.rng.index(self.wires.len());
-        let wire = self.wires.remove(at);
-        self.note(&format!("the connection of {} to {} is cut", wire.replica, wire.primary));
-        wire.end(&mut self.members);
-    }
-
-    fn are_apart(&self, first: usize, second: usize) -> bool {
+    pub fn are_apart(&self, first: usize, second: usize) -> bool {
         let pair = (first.min(second), first.max(second));
         self.partitions.iter().any(|&(one, other, until_ms)| (one, other) == pair && until_ms > self.now_ms)
     }
@@ -244,13 +180,16 @@ impl World {
             }
             if let Some(fixture) = &mut self.members[index].fixture {
                 fixture.advance_ms(STEP_MS);
-                fixture.host.log.clear();
+                for (_, line) in fixture.host.log.drain(..) {
+                    self.report.count_line(&line);
+                    let _ = writeln!(self.report.log, "{:>7} [{index}] {line}", self.now_ms);
+                }
             }
-            let actions = self.members[index].step(&mut self.rng);
-            for action in actions {
-                self.carry_out(index, &action);
-            }
+            self.observe(index, Changes::Several)?;
+            self.report.served += u64::from(self.members[index].has_served());
+            self.members[index].step(&mut self.rng);
         }
+        self.carry_out_actions();
         let mut wires = std::mem::take(&mut self.wires);
         wires.retain_mut(|wire| {
             if self.are_apart(wire.replica, wire.primary) {
@@ -262,30 +201,38 @@ impl World {
             }
             goes_on
         });
-        wires.append(&mut self.wires);
         self.wires = wires;
+        self.carry_out_actions();
         for index in 0..self.members.len() {
-            self.observe(index)?;
+            self.observe(index, Changes::Several)?;
         }
         Ok(())
     }
 
-    fn carry_out(&mut self, index: usize, action: &Action) {
-        match action {
-            Action::ConnectPrimary { port, .. } => self.connect(index, *port, false),
-            Action::ConnectSnapshotChannel { port, .. } => self.connect(index, *port, true),
-            Action::DisconnectPrimary => {
-                let (ended, wires) =
-                    std::mem::take(&mut self.wires).into_iter().partition(|wire| wire.replica == index);
-                self.wires = wires;
-                let ended: Vec<Wire> = ended;
-                for wire in ended {
-                    if let Some(Fixture { node, host, .. }) = &mut self.members[wire.primary].fixture {
-                        node.disconnected(host.clock, host, wire.at_primary);
-                    }
+    /// Does what the nodes want done. What has ended goes first: its place may be taken by what begins.
+    pub fn carry_out_actions(&mut self) {
+        let mut begun = Vec::new();
+        for index in 0..self.members.len() {
+            for action in self.members[index].take_actions() {
+                match action {
+                    Action::DisconnectPrimary => self.disconnect_primary(index),
+                    Action::ConnectPrimary { port, .. } => begun.push((index, port, false)),
+                    Action::ConnectSnapshotChannel { port, .. } => begun.push((index, port, true)),
+                    _ => {}
                 }
             }
-            _ => {}
+        }
+        for (index, port, is_channel) in begun {
+            self.connect(index, port, is_channel);
+        }
+    }
+
+    fn disconnect_primary(&mut self, index: usize) {
+        let (ended, wires): (Vec<Wire>, Vec<Wire>) =
+            std::mem::take(&mut self.wires).into_iter().partition(|wire| wire.replica == index);
+        self.wires = wires;
+        for wire in ended {
+            wire.end_at_primary(&mut self.members);
         }
     }
 
@@ -322,7 +269,9 @@ impl World {
         } else {
             node.primary_connected(host.clock, host, identity(port))
         };
-        self.wires.push(Wire::new(replica, primary, (at_replica, at_primary), &mut self.rng));
+        let lives = (self.members[replica].life, self.members[primary].life);
+        let wire = Wire::new((replica, primary), (at_replica, at_primary), lives, &mut self.rng);
+        self.wires.push(wire);
         self.note(&format!("{replica} connects to {primary}, for a snapshot alone: {is_channel}"));
     }
 
@@ -330,6 +279,7 @@ impl World {
     fn heal(&mut self) -> Result<(), String> {
         self.note("faults end");
         self.partitions.clear();
+        self.wires.iter_mut().for_each(Wire::recover);
         for index in 0..self.members.len() {
             if self.members[index].fixture.is_none() {
                 self.start(index)?;
@@ -339,7 +289,10 @@ impl World {
         let end_ms = self.now_ms + HEALING_MS;
         loop {
             if self.now_ms >= end_ms {
-                return Err(format!("not all hold the data of {chosen} after the faults: {}", self.describe()));
+                return Err(format!(
+                    "not all hold the data of {chosen} after the faults: {}",
+                    self.describe()
+                ));
             }
             if self.now_ms.is_multiple_of(1000) {
                 self.assign(chosen)?;
@@ -353,6 +306,7 @@ impl World {
             let Some(fixture) = &member.fixture else { continue };
             self.report.full_syncs += fixture.node.stats().full_syncs;
             self.report.partial_syncs += fixture.node.stats().partial_syncs;
+            self.report.expired_keys += fixture.node.stats().expired_keys;
         }
         let text = format!("healed: {}", self.describe());
         self.note(&text);
@@ -361,14 +315,17 @@ impl World {
 
     /// The chosen one is a primary, half of the others follow it and half follow another replica.
     fn assign(&mut self, chosen: usize) -> Result<(), String> {
-        if self.members[chosen].info("role").as_deref() != Some("master") {
+        for index in 0..self.members.len() {
+            self.command(index, "FAILOVER ABORT")?;
+        }
+        if self.members[chosen].facts().is_some_and(|facts| !facts.is_primary) {
             self.command(chosen, "REPLICAOF NO ONE")?;
         }
         let relay = (chosen + 1) % self.members.len();
         for index in (0..self.members.len()).filter(|index| *index != chosen) {
             let primary = if index % 2 == 0 || index == relay { chosen } else { relay };
-            let port = (FIRST_PORT + primary as u16).to_string();
-            if self.members[index].info("master_port").as_deref() != Some(port.as_str()) {
+            let port = FIRST_PORT + primary as u16;
+            if self.members[index].facts().and_then(|facts| facts.primary_port) != Some(port) {
                 self.follow(index, primary)?;
             }
         }
@@ -376,20 +333,25 @@ impl World {
     }
 
     fn is_healed(&mut self, chosen: usize) -> bool {
-        let Some((true, goal, _)) = self.members[chosen].point() else { return false };
-        self.members.iter_mut().all(|member| {
-            let is_up = member.info("master_link_status").is_none_or(|status| status == "up");
-            is_up && member.point().is_some_and(|(_, point, _)| point == goal)
-        })
+        let Some(goal) = self.members[chosen].facts().filter(|facts| facts.is_primary) else { return false };
+        let has_arrived =
+            |facts: &Facts| facts.is_link_up && (&facts.id, facts.offset) == (&goal.id, goal.offset);
+        let mut members = self.members.iter_mut();
+        if !members.all(|member| member.facts().is_some_and(|facts| has_arrived(&facts))) {
+            return false;
+        }
+        let digest = self.members[chosen].digest();
+        self.members.iter_mut().all(|member| member.digest() == digest)
     }
 
     fn describe(&mut self) -> String {
         let mut text = String::new();
-        for index in 0..self.members.len() {
-            let role = self.members[index].info("role").unwrap_or_default();
-            let status = self.members[index].info("master_link_status").unwrap_or_default();
-            let offset = self.members[index].info("master_repl_offset").unwrap_or_default();
-            let _ = write!(text, "[{index} {role} {status} {offset}] ");
+        for (index, member) in self.members.iter_mut().enumerate() {
+            let digest = member.digest().unwrap_or_default();
+            if let Some(Facts { is_primary, is_link_up, id, offset, .. }) = member.facts() {
+                let _ =
+                    write!(text, "[{index} primary:{is_primary} up:{is_link_up} {id} {offset} {digest}] ");
+            }
         }
         text
     }

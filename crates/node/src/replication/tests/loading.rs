@@ -142,3 +142,26 @@ fn keys_that_expired_before_a_restart_expire_at_replicas() {
     let stats = net.node(0).node.stats();
     assert_eq!((stats.full_syncs, stats.partial_syncs), (0, 1));
 }
+
+#[test]
+fn a_history_whose_data_were_dropped_is_not_returned_to() {
+    let mut net = Net::new(3, &[("repl-diskless-sync-delay", "0"), ("repl-diskless-load", "on-empty-db")], 8);
+    net.run(0, "SET a 1");
+    net.run(0, "DEL a");
+    net.follow(1, 0);
+    fill(&mut net, 2);
+    net.largest_piece = 500;
+    net.check_at_once(1, "REPLICAOF 127.0.0.1 7002", "+OK");
+    net.carry_until(1, "master_sync_in_progress", "1");
+    net.carry_once();
+    net.set_reachable(2, false);
+    net.cut(1);
+    net.check(1, "REPLICAOF NO ONE", "+OK");
+    // Nobody records what is written now: it has no place in any history.
+    net.check(1, "SET mine 1", "+OK");
+    net.run(0, "SET b 1");
+    net.largest_piece = 30_000;
+    net.follow(1, 0);
+    assert_equal(&mut net, 0, 1);
+    net.check(1, "GET mine", "nil");
+}

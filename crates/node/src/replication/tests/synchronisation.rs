@@ -335,3 +335,20 @@ fn restarted_nodes_go_on_where_their_files_end() {
     assert_equal(&mut net, 0, 1);
     assert_eq!(net.node(0).node.stats().full_syncs, 1);
 }
+
+#[test]
+fn a_replica_that_was_promoted_for_a_moment_goes_on_in_the_database_of_the_stream() {
+    let mut net = Net::new(2, &[("repl-diskless-sync-delay", "0")], 6);
+    net.run(0, "SELECT 2");
+    net.run(0, "SET a 1");
+    net.follow(1, 0);
+    net.run(0, "SET b 1");
+    let full_before = net.statistic(0, "sync_full");
+    net.check(1, "REPLICAOF NO ONE", "+OK");
+    net.run(0, "SET c 1");
+    net.follow(1, 0);
+    assert_equal(&mut net, 0, 1);
+    net.run(1, "SELECT 2");
+    net.check(1, "GET c", "\"1\"");
+    assert_eq!(net.statistic(0, "sync_full"), full_before);
+}

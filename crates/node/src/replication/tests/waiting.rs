@@ -199,7 +199,7 @@ fn a_slow_replica_is_disconnected_and_the_stream_freed() {
     for number in 0..1000 {
         net.node(0).run(&format!("SET k{number} {}", "x".repeat(1000)));
     }
-    net.node(0).settle();
+    net.settle();
     assert!(
         net.node(0).host.has_logged("127.0.0.1:7001 is disconnected for overcoming of output buffer limits.")
     );
