@@ -13,9 +13,11 @@ use crate::routing::is_redirection;
 use crate::watch::touch;
 use shoal_machine::Now;
 use shoal_protocol::command::Flags;
+use shoal_protocol::request::UpcomingWords;
 use shoal_protocol::{Arguments, Command, CommandId, ErrorReply, OwnedRequest, Request, errors};
 use shoal_session::{ClientKind, Close, QUEUED_COMMAND_OVERHEAD_BYTES, ReplyMode, Session};
-use shoal_store::{Access, Call, Outcome};
+pub use shoal_store::prefetch::REQUESTS_MAX as PREFETCHED_REQUESTS;
+use shoal_store::{Access, Call, Outcome, prefetch};
 
 /// What became of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,29 +30,19 @@ pub enum Verdict {
     Postponed,
 }
 
-/// Requests looked at ahead of their turn.
-pub const PREFETCHED_REQUESTS: usize = 16;
-
 impl Node {
     /// Asks the processor for the memory that the client's next [`PREFETCHED_REQUESTS`] requests will probably touch, so that
     /// the waits for it overlap.
     pub fn prefetch(&self, handle: Handle, reader: &shoal_protocol::RequestReader) {
         let Some(session) = self.clients.session(handle) else { return };
         let database = self.keyspace.database(session.database);
-        let mut places = [None; PREFETCHED_REQUESTS];
-        let mut count = 0;
-        reader.upcoming(PREFETCHED_REQUESTS, |key| {
-            if let Some(place) = places.get_mut(count) {
-                *place = Some(database.place(key));
-                count += 1;
-            }
-        });
-        if count < 2 {
-            return;
+        let mut requests = [UpcomingWords::default(); PREFETCHED_REQUESTS];
+        // Two requests tell whether it is worth looking at all of them.
+        if let [first, second] = look_ahead(reader, &mut requests[..2])
+            && prefetch::is_worth_it(database, [first, second])
+        {
+            prefetch::prefetch(database, look_ahead(reader, &mut requests));
         }
-        let places = places.iter().flatten();
-        places.clone().for_each(|&place| database.prefetch(place));
-        places.for_each(|&place| database.prefetch_entry(place));
     }
 
     /// Requests follow that do not directly follow those before: the stopwatch is to be read anew.
@@ -530,6 +522,21 @@ impl Node {
 }
 
 /// Takes back what a client does not want to read.
+/// The requests that wait, as far as there is room for them.
+fn look_ahead<'r, 'a>(
+    reader: &'a shoal_protocol::RequestReader,
+    requests: &'r mut [UpcomingWords<'a>],
+) -> &'r [UpcomingWords<'a>] {
+    let mut count = 0;
+    reader.upcoming(requests.len(), |words| {
+        if let Some(place) = requests.get_mut(count) {
+            *place = words;
+            count += 1;
+        }
+    });
+    &requests[..count]
+}
+
 fn suppress_reply(session: &mut Session, mark: shoal_protocol::reply::Mark) {
     match session.reply_mode {
         ReplyMode::On => {}

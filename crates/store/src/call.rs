@@ -376,6 +376,7 @@ impl<'a> Call<'a, '_> {
     }
 
     /// Moves the access clock of an entry.
+    #[inline]
     pub fn touch(&mut self, found: Found) {
         if self.access.no_touch || self.keyspace.frozen_pages {
             return;
@@ -436,6 +437,7 @@ impl<'a> Call<'a, '_> {
     ///
     /// # Errors
     /// The key holds another type.
+    #[inline]
     pub fn find_or_insert<T: Collection>(&mut self, key: &[u8]) -> Result<Found, ErrorReply> {
         match self.find_collection_for_write::<T>(key)? {
             Some(found) => Ok(found),
@@ -544,6 +546,7 @@ impl<'a> Call<'a, '_> {
     ///
     /// # Errors
     /// It holds another one.
+    #[inline]
     pub fn check_type(&self, found: Option<Found>, wanted: Type) -> Result<Option<Found>, ErrorReply> {
         match found {
             Some(found) if self.database().entry(found).kind() != wanted => Err(errors::WRONG_TYPE),
@@ -647,6 +650,7 @@ impl<'a> Call<'a, '_> {
     }
 
     /// Tells a key's watchers.
+    #[inline]
     pub fn touched_in(&mut self, database_index: usize, key: &[u8]) {
         if self.effects.track_touched {
             self.effects.touched.push((database_index, key.to_vec()));
@@ -654,11 +658,13 @@ impl<'a> Call<'a, '_> {
     }
 
     /// Notes an event on a key of the selected database.
+    #[inline]
     pub fn event(&mut self, class: EventClass, name: &'static str, key: &[u8]) {
         self.event_in(self.database_index, class, name, key);
     }
 
     /// Notes an event on a key of another database.
+    #[inline]
     pub fn event_in(&mut self, database: usize, class: EventClass, name: &'static str, key: &[u8]) {
         if self.effects.track_events {
             self.effects.events.push(KeyEvent { class, name, database, key: key.to_vec() });

@@ -18,7 +18,7 @@ pub enum Layout {
 }
 
 /// What is computed of a key once and used for every step of a command.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Place {
     hash: u64,
     slot: u16,

@@ -12,6 +12,7 @@ pub mod hasher;
 pub mod keyspace;
 mod long_double;
 pub mod populate;
+pub mod prefetch;
 pub mod sample;
 pub mod snapshot;
 pub mod table;

@@ -10,6 +10,7 @@ use crate::freeing::Freeing;
 use crate::listener::Listeners;
 use crate::server::Log;
 use crate::snapshot::SnapshotWriter;
+use crate::stopwatch::Stopwatch;
 use crate::sync_file::SyncFile;
 use mio::{Interest, Registry, Token};
 use shoal_cluster::interface::LinkId;
@@ -37,6 +38,8 @@ pub const FIRST_CONNECTION: usize = 64;
 /// What stands between the node and the world.
 pub struct ShellHost {
     pub clock: Clock,
+    /// Set by the loop with each of its rounds.
+    pub stopwatch: Stopwatch,
     pub log: Arc<dyn Log>,
     pub disk: SharedDisk,
     pub used_memory: fn() -> u64,
@@ -99,7 +102,7 @@ impl ShellHost {
 
 impl Host for ShellHost {
     fn stopwatch_us(&mut self) -> u64 {
-        self.clock.monotonic().0
+        self.stopwatch.read_us()
     }
 
     fn now(&mut self) -> Now {

@@ -25,6 +25,7 @@ mod listener;
 mod saver;
 mod server;
 mod snapshot;
+mod stopwatch;
 mod sync_file;
 
 pub use bus::BusSettings;

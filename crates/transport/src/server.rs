@@ -21,6 +21,7 @@ use crate::freeing::Freeing;
 use crate::host::{ApplyConfiguration, FIRST_CONNECTION, FIRST_LISTENER, ShellHost};
 use crate::listener::Listeners;
 use crate::snapshot::SnapshotWriter;
+use crate::stopwatch::Stopwatch;
 use crate::sync_file::SyncFile;
 use mio::net::UnixStream;
 use mio::{Events, Interest, Poll, Token, Waker};
@@ -167,6 +168,7 @@ impl Server {
         let disk = settings.disk;
         let mut host = ShellHost {
             clock: settings.clock,
+            stopwatch: Stopwatch::new(settings.clock),
             log: settings.log,
             disk: Arc::clone(&disk),
             used_memory: settings.used_memory,
@@ -684,6 +686,7 @@ impl Server {
         self.host.exchanges.close_idle(now.monotonic);
         self.node.tick(now, &mut self.host);
         if is_due {
+            self.host.stopwatch.set();
             let period_us = 1_000_000 / u64::from(self.node.config().hz.max(1));
             self.next_cron_at = Monotonic(now.monotonic.0 + period_us);
             self.expiry_budget_us = period_us * EXPIRY_PERCENT / 100;

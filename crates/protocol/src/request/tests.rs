@@ -113,23 +113,28 @@ fn a_declared_length_alone_allocates_little() {
 }
 
 #[test]
-fn upcoming_requests_show_their_first_argument() {
+fn upcoming_requests_show_their_first_words() {
     let mut reader = RequestReader::new();
     reader.feed(b"*2\r\n$3\r\nGET\r\n$1\r\na\r\n*1\r\n$4\r\nPING\r\n*3\r\n$3\r\nSET\r\n$2\r\nbb\r\n$1\r\n1\r\n*2\r\n$3\r\nGET\r\n$5\r\nc");
     let keys = |reader: &RequestReader, limit| {
         let mut keys = Vec::new();
-        reader.upcoming(limit, |key| keys.push(String::from_utf8_lossy(key).into_owned()));
+        reader.upcoming(limit, |words| keys.push(String::from_utf8_lossy(words[0]).into_owned()));
         keys
     };
     assert_eq!(keys(&reader, 16), ["a", "bb"]);
     assert_eq!(keys(&reader, 2), ["a"]);
     assert!(reader.next(&Limits::default()).unwrap().is_some());
     assert_eq!(keys(&reader, 16), ["bb"]);
-    for end in 0..40 {
+    for end in 0..=40 {
         let mut partial = RequestReader::new();
         partial.feed(&b"*2\r\n$3\r\nGET\r\n$1\r\na\r\n*2\r\n$3\r\nGET\r\n$1\r\nb\r\n"[..end]);
-        assert_eq!(keys(&partial, 16).len(), usize::from(end >= 18) + usize::from(end >= 38), "{end}");
+        assert_eq!(keys(&partial, 16).len(), usize::from(end >= 20) + usize::from(end >= 40), "{end}");
     }
+    let mut longer = RequestReader::new();
+    longer.feed(b"*5\r\n$3\r\nSET\r\n$1\r\na\r\n$1\r\nb\r\n$0\r\n\r\n$1\r\nd\r\n*3\r\n$3\r\nSET\r\n$1\r\ne\r\n$1\r\nf\r\n");
+    let mut words = Vec::new();
+    longer.upcoming(16, |upcoming| words.push(upcoming));
+    assert_eq!(words, [[&b"a"[..], b"b", b""], [b"e", b"f", b""]]);
     let mut broken = RequestReader::new();
     broken.feed(b"*2\r\n$99999999\r\nx");
     assert!(keys(&broken, 16).is_empty());

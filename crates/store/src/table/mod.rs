@@ -47,6 +47,12 @@ const VACANT_MIN: usize = 8;
 /// Items that a segment gets on the average when room is made for many.
 const RESERVED_ITEMS_MAX: usize = MAX_SLOTS * 3 / 4;
 
+/// Keys that are asked for at once.
+const PREFETCHED_MAX: usize = 16;
+
+/// Items of the smallest table for which memory is asked for early.
+pub const PREFETCH_MIN_ITEMS: usize = 4096;
+
 /// Hash bits that a cursor keeps.
 const CURSOR_BITS: u32 = 48;
 
@@ -153,6 +159,22 @@ impl<T: Item> Table<T> {
             // SAFETY: as in `find`.
             unsafe { shortcut.prefetch_item(hash) };
         }
+    }
+
+    /// Asks the processor for what look-ups of these keys will touch, for [`PREFETCHED_MAX`] of them at the most. In a small
+    /// table, which is in its cache anyway, nothing is done.
+    pub fn prefetch_keys<'k>(&self, hasher: &Hasher, keys: impl Iterator<Item = &'k [u8]>) {
+        if self.length < PREFETCH_MIN_ITEMS {
+            return;
+        }
+        let mut hashes = [0; PREFETCHED_MAX];
+        let mut count = 0;
+        for (hash, key) in hashes.iter_mut().zip(keys) {
+            *hash = hasher.hash(key);
+            self.prefetch(*hash);
+            count += 1;
+        }
+        hashes[..count].iter().for_each(|&hash| self.prefetch_item(hash));
     }
 
     /// The item at `position`.

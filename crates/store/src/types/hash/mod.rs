@@ -139,6 +139,13 @@ impl Hash {
         }
     }
 
+    /// Asks the processor for what look-ups of these fields will touch, if there is anything worth asking for.
+    pub fn prefetch<'k>(&self, names: impl Iterator<Item = &'k [u8]>) {
+        if let Self::Table(fields) = self {
+            fields.prefetch(names);
+        }
+    }
+
     /// The value of a field.
     pub fn value(&self, name: &[u8]) -> Option<Element<'_>> {
         match self {

@@ -29,6 +29,10 @@ impl Fields {
         Some(Field::pair_in(&self.table.item(position)).1)
     }
 
+    pub(super) fn prefetch<'k>(&self, fields: impl Iterator<Item = &'k [u8]>) {
+        self.table.prefetch_keys(&self.hasher, fields);
+    }
+
     pub(super) fn set(&mut self, name: &[u8], value: &[u8]) -> bool {
         let hash = self.hasher.hash(name);
         match self.table.find(hash, name) {

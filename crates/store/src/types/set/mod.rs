@@ -75,6 +75,13 @@ impl Set {
         }
     }
 
+    /// Asks the processor for what look-ups of these members will touch, if there is anything worth asking for.
+    pub fn prefetch<'k>(&self, names: impl Iterator<Item = &'k [u8]>) {
+        if let Self::Table(members) = self {
+            members.prefetch(names);
+        }
+    }
+
     /// Puts a member into the set. False if it was there.
     pub fn insert(&mut self, member: &[u8], settings: Settings<'_>) -> bool {
         if let Self::Table(members) = self {

@@ -28,6 +28,10 @@ impl Members {
         self.table.find(self.hasher.hash(member), member).is_some()
     }
 
+    pub(super) fn prefetch<'k>(&self, members: impl Iterator<Item = &'k [u8]>) {
+        self.table.prefetch_keys(&self.hasher, members);
+    }
+
     pub(super) fn insert(&mut self, member: &[u8]) -> bool {
         let hash = self.hasher.hash(member);
         if self.table.find(hash, member).is_some() {

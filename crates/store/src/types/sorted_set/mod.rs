@@ -75,6 +75,13 @@ impl SortedSet {
         }
     }
 
+    /// Asks the processor for what look-ups of these members will touch, if there is anything worth asking for.
+    pub fn prefetch<'k>(&self, members: impl Iterator<Item = &'k [u8]>) {
+        if let Self::Tree(tree) = self {
+            tree.prefetch(members);
+        }
+    }
+
     /// The score of a member.
     #[inline]
     pub fn score(&self, member: &[u8]) -> Option<f64> {

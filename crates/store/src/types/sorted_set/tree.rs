@@ -35,6 +35,11 @@ impl Tree {
         self.table.statistics(false)
     }
 
+    /// Asks the processor for what look-ups of these members will touch.
+    pub fn prefetch<'k>(&self, members: impl Iterator<Item = &'k [u8]>) {
+        self.table.prefetch_keys(&self.hasher, members);
+    }
+
     /// The score of a member.
     #[inline]
     pub fn score(&self, member: &[u8]) -> Option<f64> {
