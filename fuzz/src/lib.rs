@@ -4,6 +4,7 @@
 //! and what was decoded survives being encoded again. `corpus/NAME` holds small inputs to start from, among them every
 //! input that once failed; the tests replay them all.
 
+mod aof_files;
 pub mod memory;
 mod mutate;
 mod targets;

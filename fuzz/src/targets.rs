@@ -40,6 +40,8 @@ pub const TARGETS: &[Target] = &[
     Target { name: "nodes_conf", run: nodes_conf },
     Target { name: "redis_conf", run: redis_conf },
     Target { name: "replication", run: replication },
+    Target { name: "replication_link", run: shoal_simulator::fuzz_link },
+    Target { name: "aof_files", run: crate::aof_files::aof_files },
 ];
 
 /// The first byte is the length of the pieces, the rest what a client sends.

@@ -26,6 +26,6 @@ mod tests;
 mod world;
 
 pub use faults::{Fault, TimedFault};
-pub use replication::{ReplicationReport, run_replication};
+pub use replication::{ReplicationReport, fuzz_link, run_replication};
 pub use runner::{Failure, Options, RangeReport, Report, run, run_with_options, simulate_range};
 pub use scenario::{FaultRates, Formation, Sabotage, Scenario};

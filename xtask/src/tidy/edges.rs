@@ -35,7 +35,21 @@ const LAYERS: &[Layer] = &[
         "transport",
         &["machine", "protocol", "config", "formats", "store", "session", "replication", "cluster", "node"],
     ),
-    shell("fuzz", &["machine", "protocol", "config", "formats", "store", "replication", "cluster"]),
+    shell(
+        "fuzz",
+        &[
+            "machine",
+            "protocol",
+            "config",
+            "formats",
+            "store",
+            "session",
+            "replication",
+            "cluster",
+            "node",
+            "simulator",
+        ],
+    ),
     shell("cli", &["machine", "protocol", "config", "formats", "cluster"]),
     shell(
         "simulator",

@@ -255,12 +255,13 @@ impl Node {
             self.aof.current_size = size;
             self.aof.base_size = size;
         }
-        let (verb, name) = match manifest.increments.last() {
-            Some(file) => ("Opening", file.name.clone()),
-            None => ("Creating", manifest.add_increment(&prefix)),
+        // A file of that name which the list does not name holds what is not part of the data.
+        let (verb, is_new, name) = match manifest.increments.last() {
+            Some(file) => ("Opening", false, file.name.clone()),
+            None => ("Creating", true, manifest.add_increment(&prefix)),
         };
         self.aof.increment_size = host
-            .open_aof(&name, false)
+            .open_aof(&name, is_new)
             .map_err(|reason| format!("Can't open the append-only file {name}: {reason}"))?;
         self.save_manifest(host, manifest)?;
         host.log(LogLevel::Notice, &format!("{verb} AOF incr file {name} on server start"));

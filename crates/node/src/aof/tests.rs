@@ -510,3 +510,16 @@ fn clients_wait_for_the_disk() {
         ["-ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled."]
     );
 }
+
+#[test]
+fn a_file_that_no_list_names_is_not_gone_on_with() {
+    let mut fixture = started(&[]);
+    fixture.run("SET old 1");
+    fixture.node.flush_aof(&mut fixture.host);
+    fixture.host.aof.files.remove("appendonly.aof.manifest");
+    let mut fixture = restarted(&fixture, &[]);
+    fixture.check("DBSIZE", ":0");
+    fixture.run("SET new 1");
+    fixture.node.flush_aof(&mut fixture.host);
+    restarted(&fixture, &[]).check("KEYS *", "[\"new\"]");
+}

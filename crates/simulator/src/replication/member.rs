@@ -215,6 +215,12 @@ impl Member {
         Some(self.fixture.as_mut()?.run_as(observer, "DEBUG DIGEST"))
     }
 
+    /// The answer to a command of the client that looks on.
+    pub fn ask(&mut self, line: &str) -> String {
+        let observer = self.observer;
+        self.fixture.as_mut().map(|fixture| fixture.run_as(observer, line)).unwrap_or_default()
+    }
+
     /// A command of the client that may have to wait for its answer; none while it waits.
     pub fn wait_in(&mut self, words: &[&str]) {
         let Some(fixture) = &mut self.fixture else { return };

@@ -11,11 +11,13 @@
 
 mod faults;
 mod history;
+mod hostile;
 mod load;
 mod member;
 mod wire;
 mod world;
 
+pub use hostile::fuzz_link;
 use world::World;
 
 /// How a run went.

@@ -2,8 +2,8 @@
 
 use super::member::Member;
 use shoal_machine::Rng;
-use shoal_node::Handle;
 use shoal_node::testing::Fixture;
+use shoal_node::{Handle, Verdict};
 use shoal_protocol::request::{Limits, RequestReader};
 use shoal_session::Close;
 use std::collections::VecDeque;
@@ -17,6 +17,16 @@ const USUAL_BYTES: usize = 5000;
 
 /// Bytes on their way: when they arrive, and what they are.
 type Flow = VecDeque<(u64, Vec<u8>)>;
+
+/// Where bytes go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Direction {
+    ToReplica,
+    ToPrimary,
+}
+
+/// Sees bytes, and may change them.
+pub(super) type Change<'a> = dyn FnMut(Direction, &mut Vec<u8>) + 'a;
 
 /// The connection.
 pub(super) struct Wire {
@@ -58,24 +68,23 @@ impl Wire {
         }
     }
 
-    /// Takes what both sides want to send, and delivers what is due. False if it is to end.
-    pub fn carry(&mut self, members: &mut [Member], now_ms: u64) -> bool {
+    /// Takes what both sides want to send, and delivers what is due. `change` sees all bytes before they are on their way,
+    /// and may change them. False if the connection is to end.
+    pub fn carry(&mut self, members: &mut [Member], now_ms: u64, change: &mut Change<'_>) -> bool {
         let (replica, primary) = (self.replica, self.primary);
         let is_alive = |index: usize, life| members[index].fixture.is_some() && members[index].life == life;
         if !is_alive(replica, self.lives.0) || !is_alive(primary, self.lives.1) {
             return false;
         }
         let due_ms = now_ms + self.delay_ms;
-        take(&mut members[replica], self.at_replica, &mut self.to_primary, due_ms);
-        take(&mut members[primary], self.at_primary, &mut self.to_replica, due_ms);
-        if let Some(Fixture { node, host, .. }) = &mut members[primary].fixture {
-            while self.to_primary.front().is_some_and(|(due_ms, _)| *due_ms <= now_ms) {
-                let Some((_, bytes)) = self.to_primary.pop_front() else { break };
-                node.input_arrived(host.clock, self.at_primary, bytes.len(), 0, 0);
-                self.reader.feed(&bytes);
-                while let Ok(Some(request)) = self.reader.next(&Limits::default()) {
-                    node.execute(host.clock, host, self.at_primary, request);
-                }
+        let mut to_primary = |bytes: &mut Vec<u8>| change(Direction::ToPrimary, bytes);
+        take(&mut members[replica], self.at_replica, &mut self.to_primary, due_ms, &mut to_primary);
+        let mut to_replica = |bytes: &mut Vec<u8>| change(Direction::ToReplica, bytes);
+        take(&mut members[primary], self.at_primary, &mut self.to_replica, due_ms, &mut to_replica);
+        while self.to_primary.front().is_some_and(|(due_ms, _)| *due_ms <= now_ms) {
+            let Some((_, bytes)) = self.to_primary.pop_front() else { break };
+            if !self.execute(&mut members[primary], &bytes) {
+                return false;
             }
         }
         let mut left = self.pace;
@@ -92,6 +101,30 @@ impl Wire {
             node.primary_input(host.clock, host, self.at_replica, &bytes);
         }
         !is_closing(&members[replica], self.at_replica) && !is_closing(&members[primary], self.at_primary)
+    }
+
+    /// Gives the primary what has arrived. False if the connection is to end: nothing that a replica says lets it wait.
+    fn execute(&mut self, primary: &mut Member, bytes: &[u8]) -> bool {
+        let Some(Fixture { node, host, .. }) = &mut primary.fixture else { return false };
+        node.input_arrived(host.clock, self.at_primary, bytes.len(), 0, 0);
+        self.reader.feed(bytes);
+        while node.close_of(self.at_primary) == Close::No {
+            match self.reader.next(&Limits::default()) {
+                Ok(Some(request)) => {
+                    if node.execute(host.clock, host, self.at_primary, request) != Verdict::Done {
+                        return false;
+                    }
+                }
+                Ok(None) => break,
+                Err(_) => return false,
+            }
+        }
+        true
+    }
+
+    /// Bytes arrive at once, and as many in a step as are said.
+    pub fn hurry(&mut self, pace: usize) {
+        (self.delay_ms, self.pace) = (0, pace);
     }
 
     /// Bytes come slowly from now on.
@@ -116,7 +149,13 @@ impl Wire {
     }
 }
 
-fn take(member: &mut Member, handle: Handle, flow: &mut Flow, due_ms: u64) {
+fn take(
+    member: &mut Member,
+    handle: Handle,
+    flow: &mut Flow,
+    due_ms: u64,
+    change: &mut dyn FnMut(&mut Vec<u8>),
+) {
     let in_flight: usize = flow.iter().map(|(_, bytes)| bytes.len()).sum();
     let Some(Fixture { node, .. }) = &mut member.fixture else { return };
     if node.close_of(handle) == Close::Now {
@@ -127,6 +166,7 @@ fn take(member: &mut Member, handle: Handle, flow: &mut Flow, due_ms: u64) {
     bytes.truncate(room);
     if !bytes.is_empty() {
         node.output_sent(handle, bytes.len());
+        change(&mut bytes);
         flow.push_back((due_ms, bytes));
     }
 }

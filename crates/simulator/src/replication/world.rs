@@ -3,7 +3,7 @@
 use super::ReplicationReport;
 use super::history::{Histories, Point};
 use super::member::{Facts, Member};
-use super::wire::Wire;
+use super::wire::{Change, Wire};
 use shoal_machine::{Monotonic, Now, Rng};
 use shoal_node::Action;
 use shoal_node::testing::{Fixture, START_UNIX_US};
@@ -11,7 +11,7 @@ use shoal_session::Identity;
 use std::fmt::Write as _;
 
 /// One step of virtual time.
-const STEP_MS: u64 = 50;
+pub(super) const STEP_MS: u64 = 50;
 /// For so long there are faults.
 const FAULTS_MS: u64 = 60_000;
 /// Within so long all must hold the same data afterwards.
@@ -37,6 +37,7 @@ pub(super) struct World {
     /// Pairs that reach each other no more, and until when.
     pub partitions: Vec<(usize, usize, u64)>,
     histories: Histories,
+    has_ended_faults: bool,
     pub report: ReplicationReport,
 }
 
@@ -60,6 +61,11 @@ impl World {
             Member::new(FIRST_PORT + index as u16, directives)
         });
         let members = members.collect();
+        Self::of(seed, rng, members)
+    }
+
+    /// These nodes, not started yet.
+    pub fn of(seed: u64, rng: Rng, members: Vec<Member>) -> Self {
         Self {
             rng,
             seed,
@@ -69,6 +75,7 @@ impl World {
             wires: Vec::new(),
             partitions: Vec::new(),
             histories: Histories::default(),
+            has_ended_faults: false,
             report: ReplicationReport::default(),
         }
     }
@@ -96,7 +103,7 @@ impl World {
         let _ = writeln!(self.report.log, "{:>7} {text}", self.now_ms);
     }
 
-    fn now(&self) -> Now {
+    pub fn now(&self) -> Now {
         let unix_us = START_UNIX_US + self.now_ms * 1000;
         Now::new(Monotonic::from_ms(1_000_000 + self.now_ms), unix_us)
     }
@@ -190,12 +197,21 @@ impl World {
             self.members[index].step(&mut self.rng);
         }
         self.carry_out_actions();
+        self.carry(&mut |_, _| {});
+        for index in 0..self.members.len() {
+            self.observe(index, Changes::Several)?;
+        }
+        Ok(())
+    }
+
+    /// Every connection carries a little.
+    pub fn carry(&mut self, change: &mut Change<'_>) {
         let mut wires = std::mem::take(&mut self.wires);
         wires.retain_mut(|wire| {
             if self.are_apart(wire.replica, wire.primary) {
                 return true;
             }
-            let goes_on = wire.carry(&mut self.members, self.now_ms);
+            let goes_on = wire.carry(&mut self.members, self.now_ms, change);
             if !goes_on {
                 wire.end(&mut self.members);
             }
@@ -203,10 +219,6 @@ impl World {
         });
         self.wires = wires;
         self.carry_out_actions();
-        for index in 0..self.members.len() {
-            self.observe(index, Changes::Several)?;
-        }
-        Ok(())
     }
 
     /// Does what the nodes want done. What has ended goes first: its place may be taken by what begins.
@@ -270,7 +282,10 @@ impl World {
             node.primary_connected(host.clock, host, identity(port))
         };
         let lives = (self.members[replica].life, self.members[primary].life);
-        let wire = Wire::new((replica, primary), (at_replica, at_primary), lives, &mut self.rng);
+        let mut wire = Wire::new((replica, primary), (at_replica, at_primary), lives, &mut self.rng);
+        if self.has_ended_faults {
+            wire.recover();
+        }
         self.wires.push(wire);
         self.note(&format!("{replica} connects to {primary}, for a snapshot alone: {is_channel}"));
     }
@@ -278,6 +293,7 @@ impl World {
     /// Faults end, all follow one node, and come to hold its data.
     fn heal(&mut self) -> Result<(), String> {
         self.note("faults end");
+        self.has_ended_faults = true;
         self.partitions.clear();
         self.wires.iter_mut().for_each(Wire::recover);
         for index in 0..self.members.len() {
