@@ -603,7 +603,9 @@ impl RequestReader {
             return Ok(Some((Some(number as i64), self.position + length)));
         }
         let Some((from, to)) = self.line(too_long)? else { return Ok(None) };
-        Ok(Some((crate::number::parse_i64(&self.buffer[from + 1..to]), to + 2 - self.start)))
+        // An empty line has not even a kind.
+        let digits = self.buffer.get(from + 1..to);
+        Ok(Some((digits.and_then(crate::number::parse_i64), to + 2 - self.start)))
     }
 
     fn read_count(&mut self, limits: &Limits) -> Result<bool, ProtocolError> {

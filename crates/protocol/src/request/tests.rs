@@ -233,3 +233,11 @@ fn what_waits_is_counted_without_its_frame() {
     reader.release();
     assert_eq!(reader.waiting_bytes(), 6);
 }
+
+#[test]
+fn an_empty_line_is_no_length() {
+    for piece in [1, 1000] {
+        let (requests, error) = read(b"PING\r\n*3\r\n$3\r\nSET\r\n\r\n\r\n", &[piece], &Limits::default());
+        assert_eq!((requests, error), (words(&[&["PING"]]), Some(ProtocolError::ExpectedDollar(b'\r'))));
+    }
+}
