@@ -6,6 +6,7 @@
 //!   sim     the cluster machine under faults, many seeds or one
 //!   fuzz    damaged input for every decoder
 //!   bench   speed, memory and latency against an installed redis-server
+//!   chaos   a cluster of real processes in network namespaces, under faults and a recorded load
 //!   crash   servers that are killed under load, on the real disk and on one that forgets
 //!   diff    random commands, compared with an installed redis-server
 //!   conformance   Redis's own test suite against our program
@@ -18,6 +19,7 @@
 
 mod arguments;
 mod bench;
+mod chaos;
 mod conformance;
 mod crash;
 mod diff;
@@ -60,6 +62,12 @@ const VERBS: &[Verb] = &[
         usage: "crash [--runs N] [--seed S] [--disk real|simulated|both] [--keep] [--debug]",
         help: "kill servers under load, also with a disk that loses what was not synced, and compare their data",
         run: crash::run,
+    },
+    Verb {
+        name: "chaos",
+        usage: "chaos [--seconds N] [--seed S] [--keep] [--binary PATH]",
+        help: "a cluster in network namespaces under faults and load, and what it has afterwards; takes root's rights",
+        run: chaos::run,
     },
     Verb {
         name: "fuzz",

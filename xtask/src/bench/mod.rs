@@ -4,6 +4,7 @@
 //! the two servers, medians are compared, the load comes from one core and the servers run on another.
 
 mod elements;
+mod everysec;
 mod idle;
 mod latency;
 mod loader;
@@ -69,6 +70,7 @@ const PARTS: &[Part] = &[
     ("latency", latency::measure),
     ("scale", scale::measure),
     ("persistence", persistence::measure),
+    ("everysec", everysec::measure),
     ("idle", idle::measure),
 ];
 

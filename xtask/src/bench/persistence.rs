@@ -84,7 +84,7 @@ fn seconds(action: impl FnOnce() -> Outcome<()>) -> Outcome<f64> {
 }
 
 /// Waits until a field of INFO is what it is to be.
-fn wait_for(client: &mut Client, section: &str, field: &str, value: &str) -> Outcome<()> {
+pub fn wait_for(client: &mut Client, section: &str, field: &str, value: &str) -> Outcome<()> {
     let began = Instant::now();
     loop {
         if client.info_text(section, field)? == value {
@@ -136,7 +136,7 @@ fn full_sync(primary: &Server, binary: &str) -> Outcome<f64> {
 }
 
 /// So many keys: half of them strings, the rest small collections of all types; and a few large ones.
-fn fill(port: u16, keys: u64) -> std::io::Result<()> {
+pub fn fill(port: u16, keys: u64) -> std::io::Result<()> {
     load(port, 0..keys, small)?;
     let steps = LARGE_ELEMENTS / LARGE_STEP;
     load(port, 0..5 * LARGE_KEYS * steps, |number| large(number / steps, number % steps))

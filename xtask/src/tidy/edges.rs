@@ -71,6 +71,8 @@ const LAYERS: &[Layer] = &[
             "cli",
         ],
     ),
+    // Its nodes are processes of the binary: it links nothing of them.
+    shell("chaos", &["machine", "protocol"]),
     // It is the server on another disk, so it links what the server links.
     shell(
         "crash",

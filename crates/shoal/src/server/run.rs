@@ -71,7 +71,7 @@ pub fn serve(mut prepared: Prepared, disk: &SharedDisk) -> i32 {
     }) {
         Ok((server, StopReason::Shutdown)) => {
             prepared.supervisor.stopping("Stopping");
-            drop(server);
+            server.close();
             prepared.finish();
             0
         }
