@@ -277,7 +277,10 @@ fn parse(text: &str, nodes: usize) -> Outcome<View> {
 }
 
 /// Asks until there is an answer.
-fn eventually<T>(what: &str, limit: Duration, mut probe: impl FnMut() -> Option<T>) -> Outcome<T> {
+///
+/// # Errors
+/// There was none in time.
+pub fn eventually<T>(what: &str, limit: Duration, mut probe: impl FnMut() -> Option<T>) -> Outcome<T> {
     let began = Instant::now();
     loop {
         if let Some(found) = probe() {

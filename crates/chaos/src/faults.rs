@@ -2,12 +2,14 @@
 
 use crate::Outcome;
 use crate::client::{PORT, ask};
-use crate::cluster::{Cluster, NODE_TIMEOUT_MS, View};
+use crate::cluster::{Cluster, NODE_TIMEOUT_MS, View, eventually};
 use crate::network::{Network, address};
 use shoal_machine::Rng;
 use std::fmt;
 use std::time::Duration;
 
+/// How long a replica may take to become the primary when it is asked to and has said yes.
+const FAILOVER_LIMIT: Duration = Duration::from_secs(10);
 /// Slots that one move takes, at the most.
 const MOVED_SLOTS_MAX: u64 = 200;
 
@@ -113,8 +115,12 @@ impl Fault {
                 network.heal()?;
             }
             Self::Failover { replica } => {
-                // It may be refused; the cluster has to be whole afterwards either way.
-                ask(*replica, &["CLUSTER", "FAILOVER"]);
+                if ask(*replica, &["CLUSTER", "FAILOVER"]).as_deref() == Some("OK") {
+                    let is_primary = || {
+                        ask(*replica, &["INFO", "replication"]).filter(|info| info.contains("role:master"))
+                    };
+                    eventually("the replica takes over", FAILOVER_LIMIT, is_primary)?;
+                }
             }
             Self::Move { from, to, slots } => move_slots(cluster, *from, *to, *slots)?,
         }

@@ -6,7 +6,7 @@
 //!
 //! A name that passes more than once stands there as often.
 
-use super::outcome::{Results, Test};
+use super::outcome::{Results, Test, stable_name};
 use crate::{Outcome, workspace};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -36,7 +36,7 @@ impl Reference {
         let files =
             value.get("files").and_then(Value::as_object).into_iter().flatten().map(|(name, file)| {
                 let passed = file.get("passed").and_then(Value::as_array).into_iter().flatten();
-                let passed = passed.filter_map(Value::as_str).map(str::to_owned).collect();
+                let passed = passed.filter_map(Value::as_str).map(|test| stable_name(name, test)).collect();
                 let file = File { passed, failed: number(file, "failed"), seconds: number(file, "seconds") };
                 (name.clone(), file)
             });

@@ -240,7 +240,7 @@ mod tests {
     #[test]
     fn what_the_real_server_passes_is_the_measure() {
         let output = "[ok]: a (1 ms)\n[err]: b in tests/unit/x.tcl\nwhy\n[ok]: only ours (1 ms)\n";
-        let results = Results::parse(output, Duration::ZERO);
+        let results = Results::parse("unit/quit", output, Duration::ZERO);
         let passes = ["a", "b", "c"].map(|name| Test { name: name.to_owned(), number: 1 });
         let score = Score::new("unit/x", passes.to_vec(), &Skiplist::default(), &results);
         assert_eq!((score.expected, score.passed, score.failed(), score.not_run()), (3, 1, 1, 1));

@@ -98,7 +98,7 @@ impl Suite {
         }
         let began = Instant::now();
         let finished = process::caught(&mut command, limit)?;
-        Ok(Results::parse(&finished.output, began.elapsed()))
+        Ok(Results::parse(file, &finished.output, began.elapsed()))
     }
 
     /// A copy of the suite with links to the programs.
