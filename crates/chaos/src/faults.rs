@@ -68,6 +68,18 @@ impl Fault {
         !matches!(self, Self::Failover { .. } | Self::Move { .. })
     }
 
+    /// Whether it is over so soon that no node may be given up for it, even if the network takes its time to recover.
+    pub const fn is_brief(&self) -> bool {
+        match self {
+            Self::Kill { .. } | Self::Failover { .. } | Self::Move { .. } => false,
+            Self::Stop { ms, .. }
+            | Self::Isolate { ms, .. }
+            | Self::Unplug { ms, .. }
+            | Self::OneWay { ms, .. }
+            | Self::Split { ms, .. } => *ms <= NODE_TIMEOUT_MS / 2,
+        }
+    }
+
     /// Does it, and undoes it when its time is over.
     ///
     /// # Errors

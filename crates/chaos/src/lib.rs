@@ -10,7 +10,7 @@
 //! or from everybody; the cluster is split; slots move; a replica is told to take over. After each the cluster has a bounded time
 //! to be whole again. Clients write all the while and note what they were told. In the end
 //!
-//! - every slot has one owner, and all nodes say the same one;
+//! - every slot has one owner, and all nodes say the same one; nobody was replaced for something brief;
 //! - no write is missing that WAIT has confirmed on every replica of its shard, and none is there twice;
 //! - the history of a key is linearizable between the moments at which its primary was replaced without being asked.
 

@@ -83,6 +83,9 @@ fn break_things(
             "{at:7.1} s  {fault}; whole after {healing_s:.1} s, {} slots have another owner",
             changed.len()
         ));
+        if fault.is_brief() && !changed.is_empty() {
+            return Err(context("a primary was replaced for it".to_owned()));
+        }
         if fault.may_lose_writes() && !changed.is_empty() {
             take_overs.push(TakeOver { from, to: now(), slots: changed.into_iter().collect() });
         }
