@@ -133,11 +133,14 @@ pub enum Output {
         /// The message; encode with [`crate::wire::encode`].
         message: Arc<Message>,
     },
-    /// Write nodes.conf so that it survives a crash, replacing the old one at once, then answer
+    /// Write nodes.conf so that it survives a crash of the process, replacing the old one at once, then answer
     /// [`Input::Persisted`]. Best done on a thread of its own: while it lasts, the machine must go on. At most one is asked for at a time.
     Persist {
         /// Comes back in the answer.
         ticket: u64,
+        /// Whether it must survive a power cut before the answer: epochs, votes, roles and slots that were gained. What else there
+        /// is may be synced soon after, as in Redis.
+        is_durable: bool,
         /// The text is `contents.to_string()`; making it may happen on the shell's thread.
         contents: Arc<NodesConf>,
     },

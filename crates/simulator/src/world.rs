@@ -410,7 +410,7 @@ impl World {
                     }
                 }
             }
-            Output::Persist { ticket, contents } => {
+            Output::Persist { ticket, contents, .. } => {
                 self.nodes[index].disk.write(ticket, contents);
                 let slow = self.rng.chance(1, 50);
                 let takes_us = 100 + self.rng.below(if slow { 300_000 } else { 8000 });

@@ -454,7 +454,9 @@ impl Bus {
                     self.send(token, &wire::encode(&message));
                 }
             }
-            Output::Persist { ticket, contents } => self.saver.save(ticket, contents.to_string()),
+            Output::Persist { ticket, is_durable, contents } => {
+                self.saver.save(ticket, is_durable, contents.to_string());
+            }
             Output::ToNode(message) => self.tell_executor(BusEvent::ToNode(message)),
             Output::CommandReply { ticket, result } => self.tell_executor(BusEvent::Reply(ticket, result)),
             Output::Log { level, text } => self.log.write(log_level(level), &text),

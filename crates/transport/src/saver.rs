@@ -1,18 +1,31 @@
 //! Saving nodes.conf on a thread of its own: a slow disk must not keep the bus from answering.
 //!
-//! The machine waits with what must not be said before it is saved, so "saved, then answered" holds here, too.
+//! The machine waits with what must not be said before it is saved, so "saved, then answered" holds here, too. What need not
+//! survive a power cut is written without waiting for the disk, and for good when nothing else comes for a moment: moving
+//! thousands of slots one by one does not wait for the disk thousands of times.
 
 use crate::disk::{self, SharedDisk};
 use shoal_cluster::Input;
 use std::io;
 use std::path::PathBuf;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// What was written without waiting for the disk is written for good this much later, at most.
+const SYNC_DELAY: Duration = Duration::from_millis(200);
+
+/// One save.
+struct Job {
+    ticket: u64,
+    is_durable: bool,
+    text: String,
+}
 
 /// The thread that saves.
 pub struct Saver {
     /// `None` once it is to end.
-    jobs: Option<Sender<(u64, String)>>,
+    jobs: Option<Sender<Job>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -33,10 +46,11 @@ impl Saver {
         Ok(Self { jobs: Some(jobs), thread: Some(thread) })
     }
 
-    /// Saves a text. The machine asks for one at a time.
-    pub fn save(&self, ticket: u64, text: String) {
+    /// Saves a text. The machine asks for one at a time. One that is not durable survives a crash of the process at once, and
+    /// a power cut soon.
+    pub fn save(&self, ticket: u64, is_durable: bool, text: String) {
         if let Some(jobs) = &self.jobs {
-            let _ = jobs.send((ticket, text));
+            let _ = jobs.send(Job { ticket, is_durable, text });
         }
     }
 }
@@ -54,12 +68,36 @@ impl Drop for Saver {
 fn save_all(
     disk: &SharedDisk,
     path: &std::path::Path,
-    waiting: &Receiver<(u64, String)>,
+    waiting: &Receiver<Job>,
     report: impl Fn(Input),
 ) {
-    for (ticket, text) in waiting {
-        report(match disk::replace(&**disk, path, text.as_bytes()) {
-            Ok(()) => Input::Persisted { ticket },
+    // The last text if it is not durable yet, and since when there is one.
+    let mut unsynced: Option<(String, Instant)> = None;
+    loop {
+        let next = match &unsynced {
+            None => waiting.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            Some((_, since)) => waiting.recv_timeout(SYNC_DELAY.saturating_sub(since.elapsed())),
+        };
+        let Job { ticket, is_durable, text } = match next {
+            Ok(job) => job,
+            Err(error) => {
+                if let Some((text, _)) = unsynced.take() {
+                    // If it fails the text is in the file all the same, and the next save says what is wrong.
+                    let _ = disk::replace(&**disk, path, text.as_bytes());
+                }
+                match error {
+                    RecvTimeoutError::Timeout => continue,
+                    RecvTimeoutError::Disconnected => return,
+                }
+            }
+        };
+        let replace = if is_durable { disk::replace } else { disk::replace_for_now };
+        report(match replace(&**disk, path, text.as_bytes()) {
+            Ok(()) => {
+                let since = unsynced.take().map_or_else(Instant::now, |(_, since)| since);
+                unsynced = (!is_durable).then_some((text, since));
+                Input::Persisted { ticket }
+            }
             Err(error) => Input::PersistFailed { ticket, reason: error.to_string() },
         });
     }
@@ -80,7 +118,7 @@ mod tests {
         let saver =
             Saver::start(Arc::new(SystemDisk), path.clone(), move |input| drop(sender.send(input))).unwrap();
         for ticket in 0..5 {
-            saver.save(ticket, format!("text {ticket}"));
+            saver.save(ticket, ticket % 2 == 0, format!("text {ticket}"));
         }
         drop(saver);
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "text 4");
@@ -96,7 +134,7 @@ mod tests {
         let (sender, reports) = channel();
         Saver::start(Arc::new(SystemDisk), path, move |input| drop(sender.send(input)))
             .unwrap()
-            .save(7, "text".to_owned());
+            .save(7, true, "text".to_owned());
         assert!(matches!(reports.recv().unwrap(), Input::PersistFailed { ticket: 7, .. }));
     }
 }

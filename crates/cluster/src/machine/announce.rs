@@ -61,6 +61,13 @@ pub(super) enum Action {
     },
 }
 
+impl Action {
+    /// It tells a client whether the file could be written.
+    fn reports_failure(&self) -> bool {
+        matches!(self, Self::Reply { reports_failure: true, .. })
+    }
+}
+
 /// More waiting actions than this mean that nodes.conf has not been written for very long; further votes and
 /// announcements are dropped then (commands still get their reply).
 const MAX_WAITING: usize = 1024;
@@ -76,6 +83,28 @@ struct Waiting {
 struct InFlight {
     ticket: u64,
     current_epoch: u64,
+    promise: Promise,
+}
+
+/// What a node has let others rely on: a power cut must not undo it.
+#[derive(Clone, Debug)]
+struct Promise {
+    current_epoch: u64,
+    last_vote_epoch: u64,
+    config_epoch: u64,
+    primary: Option<NodeKey>,
+    slots: Arc<SlotSet>,
+}
+
+impl Promise {
+    /// Whether it promises nothing more than an earlier one.
+    fn follows(&self, earlier: &Self) -> bool {
+        self.current_epoch == earlier.current_epoch
+            && self.last_vote_epoch == earlier.last_vote_epoch
+            && self.config_epoch == earlier.config_epoch
+            && self.primary == earlier.primary
+            && self.slots.minus(&earlier.slots) == SlotSet::default()
+    }
 }
 
 /// See the module's comment.
@@ -86,6 +115,8 @@ pub(super) struct Announcements {
     /// The change the last finished save held.
     saved_change: u64,
     in_flight: Option<InFlight>,
+    /// Of the last finished save.
+    promise: Option<Promise>,
     /// nodes.conf has been written at least once; before that this node says nothing.
     is_on_disk: bool,
     /// The current epoch on disk.
@@ -187,9 +218,24 @@ impl ClusterMachine {
             return;
         }
         let ticket = announcements.change;
-        self.announcements.in_flight = Some(InFlight { ticket, current_epoch: self.current_epoch });
+        let promise = self.promise();
+        let is_asked = announcements.fresh.iter().any(|(action, _)| action.reports_failure());
+        let is_durable = is_asked || !announcements.promise.as_ref().is_some_and(|kept| promise.follows(kept));
+        self.announcements.in_flight =
+            Some(InFlight { ticket, current_epoch: self.current_epoch, promise });
         let contents = Arc::new(self.nodes_conf());
-        self.outputs.push(Output::Persist { ticket, contents });
+        self.outputs.push(Output::Persist { ticket, is_durable, contents });
+    }
+
+    fn promise(&self) -> Promise {
+        let me = self.me();
+        Promise {
+            current_epoch: self.current_epoch,
+            last_vote_epoch: self.last_vote_epoch,
+            config_epoch: me.config_epoch,
+            primary: self.my_primary(),
+            slots: me.slots.clone(),
+        }
     }
 
     /// Carries out what is saved and in force.
@@ -234,6 +280,7 @@ impl ClusterMachine {
         };
         self.announcements.saved_change = in_flight.ticket;
         self.announcements.saved_epoch = in_flight.current_epoch;
+        self.announcements.promise = Some(in_flight.promise);
         self.announcements.is_on_disk = true;
     }
 

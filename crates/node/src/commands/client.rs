@@ -194,6 +194,7 @@ fn kill(call: &mut NodeCall<'_>, mut arguments: Arguments<'_>) -> Outcome {
         if handle == own {
             call.session.close = Close::AfterReply;
         } else {
+            call.node.note_cut(call.now, handle);
             call.node.close(handle, Close::Now);
         }
     }

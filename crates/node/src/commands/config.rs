@@ -5,6 +5,7 @@ use crate::host::LogLevel;
 use crate::node::Node;
 use crate::replication::LoadKind;
 use crate::stats::Stats;
+use shoal_cluster::ClusterCommand;
 use shoal_config::{Change, SetContext, SetError};
 use shoal_protocol::{Arguments, CommandId, ErrorReply};
 use shoal_store::Outcome;
@@ -15,6 +16,16 @@ pub(super) const BODIES: &[(CommandId, NodeBody)] = &[
     (CommandId::ConfigRewrite, rewrite),
     (CommandId::ConfigResetstat, resetstat),
     (CommandId::ConfigHelp, help),
+];
+
+/// Directives whose effect CLUSTER SLOTS and SHARDS show.
+const SHOWN_BY_CLUSTER: &[&str] = &[
+    "cluster-announce-ip",
+    "cluster-announce-port",
+    "cluster-announce-tls-port",
+    "cluster-announce-hostname",
+    "cluster-announce-human-nodename",
+    "cluster-preferred-endpoint-type",
 ];
 
 fn get(call: &mut NodeCall<'_>, arguments: Arguments<'_>) -> Outcome {
@@ -51,6 +62,10 @@ fn set(call: &mut NodeCall<'_>, arguments: Arguments<'_>) -> Outcome {
     }
     call.node.configuration_changed();
     call.node.cluster_configuration_changed(call.host);
+    if call.node.cluster.is_some() && SHOWN_BY_CLUSTER.iter().any(|name| change.contains(name)) {
+        // Whoever asks next sees the change. An old view is better than none.
+        let _ = call.node.run_cluster_command(call.now, call.host, ClusterCommand::Refresh);
+    }
     call.node.count_good_replicas(call.now.monotonic);
     admit_everybody(call, &change);
     show_listeners(call, &change);

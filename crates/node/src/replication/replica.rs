@@ -83,6 +83,8 @@ pub(crate) struct Up {
     unapplied: Vec<u8>,
     /// A pause holds the stream: its next command waits.
     is_held: bool,
+    /// When a client closed the connection, by CLIENT KILL; its end may be noticed later.
+    cut_at: Option<Monotonic>,
     /// The primary knows no offsets.
     is_pre_psync: bool,
     /// The beginning of the stream, which came while the snapshot was being loaded.
@@ -96,6 +98,7 @@ impl Up {
             reader: RequestReader::new(),
             unapplied: Vec::new(),
             is_held: false,
+            cut_at: None,
             is_pre_psync,
             kept: VecDeque::new(),
         }
@@ -712,6 +715,16 @@ impl Node {
         self.actions.push(Action::DisconnectPrimary);
     }
 
+    /// A client closes a connection. If it is the one to the primary, the data is getting old from now on, even if the command goes on
+    /// for long.
+    pub(crate) fn note_cut(&mut self, now: Now, handle: Handle) {
+        if let Some(Upstream { link: Link::Up(up), .. }) = &mut self.replication.upstream
+            && up.handle == handle
+        {
+            up.cut_at = Some(now.monotonic);
+        }
+    }
+
     /// A link that was up has ended: what is needed to go on later is kept.
     fn note_lost_link(&mut self, now: Now, host: &mut dyn Host, up: &Up) {
         host.log(LogLevel::Warning, "Connection with master lost.");
@@ -722,7 +735,7 @@ impl Node {
             self.replication.resume_database = session.database;
         }
         if let Some(upstream) = &mut self.replication.upstream {
-            upstream.down_since = Some(now.monotonic);
+            upstream.down_since = Some(up.cut_at.unwrap_or(now.monotonic));
         }
     }
 

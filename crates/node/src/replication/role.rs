@@ -42,7 +42,12 @@ impl Node {
             },
             None => PrimaryLink::Down { since_ms: since(self.started_at.monotonic) },
         };
-        NodeStatus { replication_offset: self.replication_offset(), primary_link }
+        // While a snapshot arrives there is no data of its own to speak of: clients are not sent here, and it can win no election.
+        let upstream = self.replication.upstream.as_ref();
+        let is_filling =
+            upstream.is_some_and(|upstream| matches!(upstream.link, Link::Transfer(_) | Link::Dual(_)));
+        let replication_offset = if is_filling { 0 } else { self.replication_offset() };
+        NodeStatus { replication_offset, primary_link }
     }
 
     /// Whether this node follows that primary.
