@@ -95,7 +95,7 @@ const VERBS: &[Verb] = &[
     },
     Verb {
         name: "conformance",
-        usage: "conformance [--file F,F] [--all] [--list-failures] [--json] [--jobs N] [--seconds N] [--binary PATH] [--write] [--real]",
+        usage: "conformance [--file F,F] [--all|--cluster] [--list-failures] [--json] [--jobs N] [--seconds N] [--binary PATH] [--write] [--real]",
         help: "Redis's own test suite against Shoal; --write renews docs/conformance.md, --real measures the real server",
         run: conformance::run,
     },

@@ -21,7 +21,7 @@ use crate::test::tools;
 use crate::{Outcome, workspace};
 use outcome::Results;
 use reference::Reference;
-use report::{Report, Score};
+use report::{CLUSTER_PLACE, PLACE, Report, Score};
 use skiplist::Skiplist;
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
@@ -121,6 +121,9 @@ const GROUPS: &[Group] = &[
     Group { name: "client programs", files: &["integration/redis-cli", "integration/redis-benchmark"] },
 ];
 
+/// What `--cluster` measures.
+const CLUSTER_GROUPS: &[Group] = &[Group { name: "clusters", files: &["cluster/*", "unit/cluster*"] }];
+
 impl Group {
     fn holds(&self, file: &str) -> bool {
         self.files.iter().any(|pattern| match pattern.strip_suffix('*') {
@@ -134,6 +137,8 @@ impl Group {
 struct Options {
     files: Vec<String>,
     all: bool,
+    /// The suite for clusters instead of the others.
+    cluster: bool,
     real: bool,
     write: bool,
     json: bool,
@@ -143,11 +148,18 @@ struct Options {
     binary: Option<PathBuf>,
 }
 
+impl Options {
+    fn groups(&self) -> &'static [Group] {
+        if self.cluster { CLUSTER_GROUPS } else { GROUPS }
+    }
+}
+
 /// Runs the files that are named, or those of all groups; `--all` takes every file of the suite.
 pub fn run(mut arguments: Arguments) -> Outcome<()> {
     let options = Options {
         files: arguments.list("--file")?,
         all: arguments.flag("--all"),
+        cluster: arguments.flag("--cluster"),
         real: arguments.flag("--real"),
         write: arguments.flag("--write"),
         json: arguments.flag("--json"),
@@ -180,12 +192,12 @@ pub fn run(mut arguments: Arguments) -> Outcome<()> {
         }
         Score::new(file, passes.unwrap_or_default(), &skiplist, results)
     });
-    let report = Report::new(scores.collect(), GROUPS, &reference.version);
+    let report = Report::new(scores.collect(), options.groups(), &reference.version);
     match options.json {
         true => println!("{}", report.json()),
         false => print!("{}", report.text(options.list_failures)),
     }
-    if options.write { report.write() } else { Ok(()) }
+    if options.write { report.write(if options.cluster { CLUSTER_PLACE } else { PLACE }) } else { Ok(()) }
 }
 
 /// Runs the guarded files; a test that the real server passes, ours does not, and nobody has excepted, is an error.
@@ -211,7 +223,7 @@ pub fn guard(binary: &Path) -> Outcome<String> {
 /// The files to run, in the order of the suite.
 fn chosen(options: &Options, suite: &Suite) -> Outcome<Vec<String>> {
     let named = |file: &String| match options.files.is_empty() {
-        true => options.all || GROUPS.iter().any(|group| group.holds(file)),
+        true => options.all || options.groups().iter().any(|group| group.holds(file)),
         false => options.files.iter().any(|name| file == name || file.starts_with(&format!("{name}/"))),
     };
     let unknown = options.files.iter().find(|name| {

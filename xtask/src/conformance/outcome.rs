@@ -102,6 +102,42 @@ impl Results {
         results
     }
 
+    /// Reads what the suite for clusters printed: `20:12:17> NAME: `, whatever the test itself prints, and `OK` or `FAILED: why`.
+    pub fn parse_cluster(output: &str, duration: Duration) -> Self {
+        let mut results = Self { duration, ..Self::default() };
+        let mut counts: BTreeMap<String, u32> = BTreeMap::new();
+        let mut open: Option<(Test, String)> = None;
+        for line in output.lines() {
+            let line = without_colours(line);
+            if ENDS_OF_CLUSTER_SUITE.iter().any(|end| line.contains(end)) {
+                results.is_complete = true;
+            }
+            if let Some((name, rest)) = line.split_once("> ").and_then(|(time, text)| cluster_test(time, text)) {
+                results.close_cluster(open.take());
+                let count = counts.entry(name.to_owned()).or_default();
+                *count += 1;
+                open = Some((Test { name: name.to_owned(), number: *count }, rest.to_owned()));
+            } else if let Some((_, text)) = &mut open {
+                text.push('\n');
+                text.push_str(&line);
+            }
+        }
+        results.close_cluster(open);
+        results
+    }
+
+    fn close_cluster(&mut self, open: Option<(Test, String)>) {
+        let Some((test, text)) = open else { return };
+        let failure = text.find("FAILED: ").map(|at| text.get(at..).unwrap_or_default());
+        let passed = text.lines().any(|line| line.ends_with("OK"));
+        let end = match failure {
+            None if passed => End::Passed,
+            None => End::Failed(text),
+            Some(why) => End::Failed(why.to_owned()),
+        };
+        self.tests.insert(test, end);
+    }
+
     /// Tests that passed.
     pub fn passed(&self) -> impl Iterator<Item = &Test> {
         self.tests.iter().filter(|(_, end)| **end == End::Passed).map(|(test, _)| test)
@@ -143,6 +179,15 @@ impl Results {
             None => self.outside.push(detail),
         }
     }
+}
+
+/// What the suite for clusters says when it ends.
+const ENDS_OF_CLUSTER_SUITE: &[&str] = &["GOOD! No errors.", " test(s) failed."];
+
+/// The name of a test and what follows, if the line begins with a time of day.
+fn cluster_test<'a>(time: &str, text: &'a str) -> Option<(&'a str, &'a str)> {
+    let is_time = time.len() == 8 && time.bytes().all(|byte| byte.is_ascii_digit() || byte == b':');
+    is_time.then(|| text.split_once(": "))?
 }
 
 /// An error whose text goes on.
@@ -199,6 +244,22 @@ mod tests {
         assert_eq!(end, Some(&End::Failed("Expected '1'\nto be 2".to_owned())));
         assert_eq!(results.outside, ["RR lost connection\nwhile executing"]);
         assert_eq!(results.end(&test("left out", 1)), None);
+    }
+
+    #[test]
+    fn the_suite_for_clusters() {
+        let output = "Testing unit: 04-resharding.tcl\n\
+            20:12:17> (init) Restart killed instances: redis/1 \u{1b}[0;32;49mOK\u{1b}[0m\n\
+            20:12:18> Killing one: Waiting for process 1 to exit...\nOK\n\
+            20:12:19> Moving: WW...Moving 3 slots\n[OK] All 16384 slots covered.\nWWOK\n\
+            20:12:20> Broken: FAILED: Expected 1\n(Jumping to next unit after error)\n\
+            20:12:21> Killing one: OK\n20:12:22> Hangs: W\nWARNING 1 test(s) failed.\n";
+        let results = Results::parse_cluster(output, Duration::ZERO);
+        let names: Vec<&str> = results.passed().map(|test| test.name.as_str()).collect();
+        assert_eq!(names, ["(init) Restart killed instances", "Killing one", "Killing one", "Moving"]);
+        let failed: Vec<&str> = results.failed().map(|test| test.name.as_str()).collect();
+        assert_eq!(failed, ["Broken", "Hangs"]);
+        assert!(results.is_complete);
     }
 
     #[test]

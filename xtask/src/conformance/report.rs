@@ -8,9 +8,23 @@ use serde_json::json;
 use std::process::Command;
 
 const PATH: &str = "docs/conformance.md";
-/// Between these lines the tool writes; the rest of the file is for people.
-const BEGIN: &str = "<!-- figures: written by cargo xtask conformance -->";
-const END: &str = "<!-- end of figures -->";
+/// A place in the document: between two lines the tool writes; the rest of the file is for people.
+pub struct Place {
+    begin: &'static str,
+    end: &'static str,
+}
+
+/// Where the figures of most files stand.
+pub const PLACE: Place = Place {
+    begin: "<!-- figures: written by cargo xtask conformance -->",
+    end: "<!-- end of figures -->",
+};
+
+/// Where those of the suite for clusters stand.
+pub const CLUSTER_PLACE: Place = Place {
+    begin: "<!-- figures: written by cargo xtask conformance --cluster -->",
+    end: "<!-- end of figures of clusters -->",
+};
 
 /// How one file came out.
 pub struct Score {
@@ -155,12 +169,12 @@ impl Report {
     }
 
     /// Replaces the figures in the document.
-    pub fn write(&self) -> Outcome<()> {
+    pub fn write(&self, place: Place) -> Outcome<()> {
         let text = workspace::text(PATH)?.unwrap_or_default();
-        let (Some(begin), Some(end)) = (text.find(BEGIN), text.find(END)) else {
+        let (Some(begin), Some(end)) = (text.find(place.begin), text.find(place.end)) else {
             return Err(format!("{PATH} has no place for figures"));
         };
-        let head = text.get(..begin + BEGIN.len()).unwrap_or_default();
+        let head = text.get(..begin + place.begin.len()).unwrap_or_default();
         let tail = text.get(end..).unwrap_or_default();
         let day = process::output(Command::new("date").args(["-u", "+%Y-%m-%d"]))?;
         let about = format!("{}, the suite of Redis {}.", day.trim(), self.version);

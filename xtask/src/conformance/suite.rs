@@ -24,6 +24,11 @@ const WITHOUT_ENCODINGS: &[&str] = &["unit/type/list", "unit/type/list-2", "unit
 /// Files that load functions outside of tests, which ends the whole file where there are none. Until Shoal has them, the
 /// commands that load are left out; tests that call functions are excepted one by one.
 const LOADING_FUNCTIONS: &[&str] = &["integration/replication", "integration/replication-4"];
+/// Where the files of the suite for clusters stand among the others.
+const CLUSTER: &str = "cluster/";
+/// In that suite one third of some writes is done by a script. Until Shoal has Lua they are done by the command in it.
+const WRITE_BY_SCRIPT: &str = "eval {redis.call(\"rpush\",KEYS[1],ARGV[1])} 1 $key";
+const WRITE_BY_COMMAND: &str = "rpush $key";
 /// Without any progress for so long the suite gives up by itself.
 const PROGRESS_LIMIT_S: u64 = 120;
 /// Ports of one run, and the ranges that runs share out by process. Buses listen 10000 above, still below the ports that
@@ -53,9 +58,11 @@ impl Suite {
         let list = process::output(
             Command::new("tclsh").current_dir(source).args(["tests/test_helper.tcl", "--list-tests"]),
         )?;
+        let mut files: Vec<String> = list.lines().map(str::to_owned).collect();
+        files.extend(cluster_files(source));
         let header = std::fs::read_to_string(source.join("src/version.h")).unwrap_or_default();
         let version = header.split('"').nth(1).unwrap_or("of an unknown version").to_owned();
-        Ok(Self { source: source.to_path_buf(), files: list.lines().map(str::to_owned).collect(), version })
+        Ok(Self { source: source.to_path_buf(), files, version })
     }
 
     /// The names of all files, as `--single` takes them.
@@ -78,6 +85,9 @@ impl Suite {
         limit: Duration,
     ) -> Outcome<Results> {
         let tree = self.prepare(job, server)?;
+        if let Some(name) = file.strip_prefix(CLUSTER) {
+            return run_cluster(&tree, file, name, job, server, skiplist, limit);
+        }
         if matches!(server, Server::Ours(_)) && LOADING_FUNCTIONS.contains(&file) {
             let path = tree.path.join("tests").join(format!("{file}.tcl"));
             let text = std::fs::read_to_string(&path).map_err(|error| error.to_string())?;
@@ -123,6 +133,64 @@ impl Suite {
         }
         Ok(tree)
     }
+}
+
+/// The files of the suite for clusters, which has a runner of its own.
+fn cluster_files(source: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(source.join("tests/cluster/tests")).into_iter().flatten().flatten();
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    let mut files: Vec<String> =
+        names.filter_map(|name| Some(format!("{CLUSTER}{}", name.strip_suffix(".tcl")?))).collect();
+    files.sort();
+    files
+}
+
+/// Runs a file of the suite for clusters: twenty nodes, of which the file makes what it needs.
+fn run_cluster(
+    tree: &Tree,
+    file: &str,
+    name: &str,
+    job: usize,
+    server: &Server,
+    skiplist: &Skiplist,
+    limit: Duration,
+) -> Outcome<Results> {
+    let change = |path: PathBuf, changed: &dyn Fn(String) -> String| {
+        let text = std::fs::read_to_string(&path).map_err(|error| error.to_string())?;
+        std::fs::write(&path, changed(text)).map_err(|error| error.to_string())
+    };
+    let range = (std::process::id() + job as u32) % PORT_RANGES;
+    let first_port = PORT_FIRST + range * PORTS;
+    change(tree.path.join("tests/instances.tcl"), &|text| {
+        let text = text.replace("redis_base_port 30000", &format!("redis_base_port {first_port}"));
+        text.replace("redis_port_count 1024", &format!("redis_port_count {PORTS}"))
+    })?;
+    if matches!(server, Server::Ours(_)) {
+        change(tree.path.join(format!("tests/cluster/tests/{name}.tcl")), &|text| {
+            without_tests(&text.replace(WRITE_BY_SCRIPT, WRITE_BY_COMMAND), |test| skiplist.holds(file, test))
+        })?;
+    }
+    let mut command = Command::new("tclsh");
+    command.current_dir(&tree.path).env_remove("TERM").args(["tests/cluster/run.tcl", "--single", name]);
+    let began = Instant::now();
+    let finished = process::caught(&mut command, limit)?;
+    Ok(Results::parse_cluster(&finished.output, began.elapsed()))
+}
+
+/// The text of a file without some of its tests: `test "NAME" {`, up to the brace in the first column.
+fn without_tests(text: &str, is_left_out: impl Fn(&str) -> bool) -> String {
+    let mut kept = String::new();
+    let mut is_left = false;
+    for line in text.lines() {
+        let name = line.strip_prefix("test \"").and_then(|rest| rest.strip_suffix("\" {"));
+        is_left |= name.is_some_and(&is_left_out);
+        if !is_left {
+            kept.push_str(line);
+            kept.push('\n');
+        }
+        is_left &= line != "}";
+    }
+    kept
 }
 
 /// The text of a file without the commands that load functions: `$client function load … {`, up to the brace that closes
@@ -175,7 +243,13 @@ impl Drop for Tree {
 
 #[cfg(test)]
 mod tests {
-    use super::without_functions;
+    use super::{without_functions, without_tests};
+
+    #[test]
+    fn tests_are_left_out_by_name() {
+        let text = "a\ntest \"one: two\" {\n    if {1} {\n    }\n}\ntest \"three\" {\n}\n";
+        assert_eq!(without_tests(text, |name| name == "one: two"), "a\ntest \"three\" {\n}\n");
+    }
 
     #[test]
     fn commands_that_load_functions_are_left_out() {
