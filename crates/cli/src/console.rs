@@ -1,6 +1,7 @@
 //! Standard output and standard error.
 
-use std::fmt::Arguments;
+use std::cell::RefCell;
+use std::fmt::{Arguments, Write as _};
 use std::io::{IsTerminal, Write, stderr, stdin, stdout};
 
 /// Writes to standard output, formatted as by `format!`, without a line end of its own.
@@ -14,13 +15,39 @@ macro_rules! err {
 }
 pub(crate) use {err, out};
 
+thread_local! {
+    /// What this thread prints meanwhile, from the outermost capture to the innermost.
+    static CAPTURED: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Keeps what this thread prints, on either stream, until [`end_capture`].
+pub(crate) fn capture() {
+    CAPTURED.with_borrow_mut(|captured| captured.push(String::new()));
+}
+
+/// Ends the innermost capture and gives what was printed meanwhile.
+pub(crate) fn end_capture() -> String {
+    CAPTURED.with_borrow_mut(Vec::pop).unwrap_or_default()
+}
+
+/// Whether the text was captured.
+fn is_captured(text: Arguments<'_>) -> bool {
+    CAPTURED.with_borrow_mut(|captured| captured.last_mut().is_some_and(|kept| kept.write_fmt(text).is_ok()))
+}
+
 /// Writes formatted text to standard output.
 pub(crate) fn write_out(text: Arguments<'_>) {
+    if is_captured(text) {
+        return;
+    }
     end_if_closed(stdout().lock().write_fmt(text));
 }
 
 /// Writes bytes to standard output.
 pub(crate) fn write_out_bytes(bytes: &[u8]) {
+    if is_captured(format_args!("{}", String::from_utf8_lossy(bytes))) {
+        return;
+    }
     end_if_closed(stdout().lock().write_all(bytes));
 }
 
@@ -31,6 +58,9 @@ pub(crate) fn flush() {
 
 /// Writes a line to standard error. There is nobody left to tell when that fails.
 pub(crate) fn write_error_line(text: Arguments<'_>) {
+    if is_captured(format_args!("{text}\n")) {
+        return;
+    }
     let mut stderr = stderr().lock();
     let _ = stderr.write_fmt(text).and_then(|()| stderr.write_all(b"\n"));
 }

@@ -3,6 +3,7 @@
 use super::check::{self, Findings};
 use super::log::{Level, log};
 use super::node::{Node, ranges};
+use super::report;
 use crate::console::{self, error_text};
 use crate::exit::Step;
 use crate::modes::rdb;
@@ -12,7 +13,9 @@ use serde_json::{Value as Json, json};
 use std::path::Path;
 
 /// The file that describes the cluster.
-const NODES_FILE: &str = "nodes.json";
+pub(super) const NODES_FILE: &str = "nodes.json";
+/// The end of the names of snapshots.
+pub(super) const SNAPSHOT: &str = "rdb";
 
 /// Writes the backup of the cluster of the first argument into the directory of the second.
 pub(super) fn run(arguments: &[Vec<u8>], options: &Options) -> Step<i32> {
@@ -43,13 +46,14 @@ pub(super) fn run(arguments: &[Vec<u8>], options: &Options) -> Step<i32> {
             "*** Cluster seems to have some problems, please be aware of it if you're going to restore this backup.\n",
         );
     }
+    report::note("directory", json!(directory));
     log(Level::Success, &format!("[OK] Backup created into: {}\n", directory.display()));
     Ok(0)
 }
 
 /// The name of a primary's snapshot; an IPv6 address has no place in a file name as it is.
 fn file_name(node: &Node) -> String {
-    format!("redis-node-{}-{}-{}.rdb", node.host.replace(':', "_"), node.port, node.id)
+    format!("redis-node-{}-{}-{}.{SNAPSHOT}", node.host.replace(':', "_"), node.port, node.id)
 }
 
 fn save(file: &Path, nodes: &[Node], findings: &Findings) -> bool {

@@ -5,9 +5,11 @@ use super::client::{Cluster, Member};
 use super::log::{Level, log};
 use super::node::{Node, format_slots, parse_address};
 use super::plan::{Affinity, CreatePlan, PRIMARIES_MIN, plan_create};
+use super::report;
 use crate::console::{self, err, out};
 use crate::exit::{Exit, Step, fail};
 use crate::options::{ManagerStyle, Options};
+use serde_json::json;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, ToSocketAddrs};
 use std::time::{Duration, Instant};
@@ -28,7 +30,12 @@ pub(super) fn run(addresses: &[Vec<u8>], options: &Options) -> Step<i32> {
     if options.cluster.style == ManagerStyle::Trib {
         log(Level::Information, ">>> Creating cluster\n");
     }
+    if options.cluster.if_needed && are_cluster_already(addresses, options) {
+        log(Level::Success, "[OK] These nodes are a cluster already.\n");
+        return Ok(0);
+    }
     let mut members = gather(addresses, options)?;
+    report::note("nodes", json!(members.iter().map(|member| &member.node.id).collect::<Vec<_>>()));
     let replicas = usize::try_from(options.cluster.replicas).unwrap_or(0);
     let hosts: Vec<_> = members.iter().map(|member| member.node.host.as_str()).collect();
     let plan = match plan_create(&hosts, replicas, &mut fastrand::Rng::new()) {
@@ -62,6 +69,27 @@ pub(super) fn run(addresses: &[Vec<u8>], options: &Options) -> Step<i32> {
     drop(members);
     check::check(&mut Cluster::load(&host, port, options)?, false)?;
     Ok(0)
+}
+
+/// Whether the nodes at these addresses form one whole cluster, and nobody else belongs to it.
+fn are_cluster_already(addresses: &[Vec<u8>], options: &Options) -> bool {
+    let Some(first) = addresses.first() else { return false };
+    let Ok(mut cluster) = super::load(std::slice::from_ref(first), options) else { return false };
+    let is_clean = check::check_quietly(&mut cluster, false).is_ok_and(|findings| findings.is_clean());
+    let mut ids = Vec::new();
+    for address in addresses {
+        let Some((host, port, _)) = parse_address(&String::from_utf8_lossy(address)) else { return false };
+        let Ok(mut member) = Member::connect(Node::at(&host, port), options) else { return false };
+        if member.load().is_err() {
+            return false;
+        }
+        ids.push(member.node.id);
+    }
+    let mut known: Vec<String> = cluster.members.iter().map(|member| member.node.id.clone()).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    known.sort_unstable();
+    is_clean && ids == known
 }
 
 fn too_few_nodes(nodes: usize, replicas: usize, needed: usize) -> String {

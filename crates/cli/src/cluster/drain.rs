@@ -25,19 +25,8 @@ pub(super) fn run(arguments: &[Vec<u8>], options: &Options) -> Step<i32> {
         console::flush();
         fail!("*** Please fix your cluster problems before draining a node");
     }
-    let found = cluster.members.iter().position(|member| member.node.id.eq_ignore_ascii_case(&id));
-    let Some(source) = found.filter(|&index| !cluster.members[index].node.is_replica()) else {
-        fail!("*** The specified node ({id}) is not known or not a master. CLUSTER NODES shows the ids.");
-    };
-    let others: Vec<(usize, usize)> = (0..cluster.members.len())
-        .filter(|&index| index != source && !cluster.members[index].node.is_replica())
-        .map(|index| (index, cluster.members[index].node.slots.len()))
-        .collect();
+    let (source, transfers) = transfers(&cluster, &id)?;
     let slots = cluster.members[source].node.slots.clone();
-    if others.is_empty() {
-        fail!("*** There is no other master that could take the slots of this one.");
-    }
-    let transfers = level(source, &slots, &others);
     if options.cluster.simulate || !is_json {
         show(&mut cluster, &transfers, source, is_json, options)?;
     }
@@ -53,7 +42,10 @@ pub(super) fn run(arguments: &[Vec<u8>], options: &Options) -> Step<i32> {
     carry_out(&mut cluster, &transfers, is_json, options)?;
     let is_deleted = options.cluster.delete && {
         // The node, and its replicas, may follow another one since its last slot has gone: they are looked at anew.
-        let (id, asked) = (cluster.members[source].node.id.clone(), &cluster.members[others[0].0].node);
+        let (id, asked) = (
+            cluster.members[source].node.id.clone(),
+            &cluster.members[transfers.first().map_or(other_than(source), |transfer| transfer.target)].node,
+        );
         let (host, port) = (asked.host.clone(), asked.port);
         let mut cluster = Cluster::load(&host, port, options)?;
         let removed = cluster.members.iter().position(|member| member.node.id == id);
@@ -69,6 +61,22 @@ pub(super) fn run(arguments: &[Vec<u8>], options: &Options) -> Step<i32> {
         log(Level::Success, &format!("[OK] Node {address} has no slots any more.\n"));
     }
     Ok(i32::from(options.cluster.delete && !is_deleted))
+}
+
+/// The primary with this id, and how its slots go to the others.
+pub(super) fn transfers(cluster: &Cluster, id: &str) -> Step<(usize, Vec<Transfer>)> {
+    let found = cluster.members.iter().position(|member| member.node.id.eq_ignore_ascii_case(id));
+    let Some(source) = found.filter(|&index| !cluster.members[index].node.is_replica()) else {
+        fail!("*** The specified node ({id}) is not known or not a master. CLUSTER NODES shows the ids.");
+    };
+    let others: Vec<(usize, usize)> = (0..cluster.members.len())
+        .filter(|&index| index != source && !cluster.members[index].node.is_replica())
+        .map(|index| (index, cluster.members[index].node.slots.len()))
+        .collect();
+    if others.is_empty() {
+        fail!("*** There is no other master that could take the slots of this one.");
+    }
+    Ok((source, level(source, &cluster.members[source].node.slots, &others)))
 }
 
 /// The steps, with the keys that they move.
@@ -102,6 +110,11 @@ fn show(
         out!("Moving {} slots with {keys} keys from {from} to {to}\n", transfer.slots.len());
     }
     Ok(())
+}
+
+/// A member that is not this one.
+fn other_than(index: usize) -> usize {
+    usize::from(index == 0)
 }
 
 fn carry_out(cluster: &mut Cluster, transfers: &[Transfer], is_quiet: bool, options: &Options) -> Step {

@@ -96,6 +96,14 @@ fn fix_open_slot(cluster: &mut Cluster, slot: u16, options: &Options) -> Step<bo
     }
     let owner = match single {
         Some(owner) => owner,
+        None if super::wants_json(options) && !options.cluster.yes => {
+            // Scripts get no guesses that they have not asked for.
+            let text = format!(
+                "[ERR] Slot {slot} has no single owner. Say --cluster-yes to give it to the node with the most keys of it.\n"
+            );
+            log(Level::Error, &text);
+            return Ok(false);
+        }
         None => match choose_owner(cluster, slot, &mut parties)? {
             Some(owner) => owner,
             None => return Ok(false),
@@ -285,6 +293,7 @@ fn cover(cluster: &mut Cluster, uncovered: &[u16], options: &Options) -> Step<us
         "The following uncovered slots have no keys across the cluster:",
         &none,
         "Fix these slots by covering with a random node?",
+        options,
     ) {
         let candidates = primaries(cluster);
         for slot in none {
@@ -299,6 +308,7 @@ fn cover(cluster: &mut Cluster, uncovered: &[u16], options: &Options) -> Step<us
         "The following uncovered slots have keys in just one node:",
         &single,
         "Fix these slots by covering with those nodes?",
+        options,
     ) {
         for slot in single {
             let owner = holders[&slot][0];
@@ -312,6 +322,7 @@ fn cover(cluster: &mut Cluster, uncovered: &[u16], options: &Options) -> Step<us
         "The following uncovered slots have keys in multiple nodes:",
         &several,
         "Fix these slots by moving keys into a single node?",
+        options,
     ) {
         for slot in several {
             gather_keys(cluster, slot, &holders[&slot], options)?;
@@ -430,10 +441,10 @@ fn addresses(cluster: &Cluster, indexes: &[usize]) -> String {
 }
 
 /// Shows slots and asks what to do with them; whatever the options say, this wants a yes.
-fn ask(cluster: &Cluster, headline: &str, slots: &[u16], question: &str) -> bool {
+fn ask(cluster: &Cluster, headline: &str, slots: &[u16], question: &str, options: &Options) -> bool {
     if slots.is_empty() {
         return false;
     }
     out!("{headline}\n{}\n", format_slots(slots, cluster.style));
-    super::confirm_in_any_case(question)
+    super::confirm_in_any_case(question, options)
 }

@@ -5,10 +5,12 @@ use super::client::{CallError, Cluster, Member};
 use super::create::{meet_words, wait_for_join};
 use super::log::{Level, log};
 use super::node::{Node, parse_address};
+use super::report;
 use crate::console::out;
 use crate::exit::{Exit, Step, fail};
 use crate::options::{ManagerStyle, Options};
 use crate::text::{leading_integer, lossy};
+use serde_json::json;
 use shoal_protocol::value::Value;
 use std::time::{Duration, Instant};
 
@@ -36,6 +38,11 @@ pub(super) fn add_node(arguments: &[Vec<u8>], options: &Options) -> Step<i32> {
     };
     member.require_cluster_mode()?;
     member.load()?;
+    report::note("node", json!(member.node.id));
+    if options.cluster.if_needed && is_member_already(&cluster, &member.node, primary) {
+        log(Level::Success, "[OK] The node belongs to the cluster already.\n");
+        return Ok(0);
+    }
     member.require_empty()?;
     if primary.is_none() && cluster.style == ManagerStyle::Cli {
         copy_functions(&mut cluster.members[0], &mut member)?;
@@ -62,8 +69,15 @@ pub(super) fn add_node(arguments: &[Vec<u8>], options: &Options) -> Step<i32> {
     Ok(0)
 }
 
+/// Whether a node has the place that it is to get: as primary, or as replica of this one or, if none is named, of any.
+fn is_member_already(cluster: &Cluster, node: &Node, primary: Option<usize>) -> bool {
+    let known = cluster.members.iter().any(|member| member.node.id == node.id);
+    let follows = |primary: usize| node.primary_id.as_ref() == Some(&cluster.members[primary].node.id);
+    known && primary.map_or(!node.is_replica(), follows)
+}
+
 /// The primary of a new replica: the one that is named, or one with the fewest replicas.
-fn primary_for(cluster: &Cluster, options: &Options) -> Step<usize> {
+pub(super) fn primary_for(cluster: &Cluster, options: &Options) -> Step<usize> {
     if let Some(id) = &options.cluster.primary_id {
         let found = cluster.members.iter().position(|member| member.node.id.eq_ignore_ascii_case(id));
         return found.ok_or_else(|| {
@@ -140,7 +154,12 @@ pub(super) fn del_node(arguments: &[Vec<u8>], options: &Options) -> Step<i32> {
     log(Level::Information, &format!(">>> Removing node {id} from cluster {}\n", lossy(address)));
     let mut cluster = super::load(&arguments[..1], options)?;
     let found = cluster.members.iter().position(|member| member.node.id.eq_ignore_ascii_case(&id));
+    report::note("node", json!(id));
     let Some(removed) = found else {
+        if options.cluster.if_needed {
+            log(Level::Success, "[OK] The cluster does not know the node.\n");
+            return Ok(0);
+        }
         log(Level::Error, &format!("[ERR] No such node ID {id}\n"));
         return Ok(1);
     };
@@ -223,6 +242,8 @@ pub(super) fn set_timeout(arguments: &[Vec<u8>], options: &Options) -> Step<i32>
             }
         }
     }
+    report::note("done", json!(done));
+    report::note("failed", json!(failed));
     log(Level::Information, &format!(">>> New node timeout set. {done} OK, {failed} ERR.\n"));
     Ok(i32::from(failed > 0))
 }

@@ -7,6 +7,8 @@ mod backup;
 mod call;
 mod check;
 mod client;
+mod cost_plan;
+mod costs;
 mod create;
 mod drain;
 mod fix;
@@ -17,8 +19,12 @@ mod membership;
 mod moving;
 pub(crate) mod node;
 mod plan;
+mod planned;
 mod rebalance;
+mod report;
 mod reshard;
+mod restore;
+mod saved_keys;
 mod slot_plan;
 pub(crate) mod trib;
 
@@ -103,6 +109,7 @@ const COMMANDS: &[Row] = &[
             "pipeline <arg>",
             "threshold <arg>",
             "replace",
+            "by slots|keys|bytes|load",
         ],
         body: rebalance::run,
     },
@@ -126,6 +133,13 @@ const COMMANDS: &[Row] = &[
         arguments: "host:port node_id",
         options: &["delete", "simulate", "yes", "timeout <arg>", "pipeline <arg>"],
         body: drain::run,
+    },
+    Row {
+        name: "plan",
+        arity: Arity::AtLeast(2),
+        arguments: "reshard|rebalance|drain|add-node|del-node|fix and its arguments",
+        options: &[],
+        body: planned::run,
     },
     Row {
         name: "call",
@@ -155,6 +169,13 @@ const COMMANDS: &[Row] = &[
         options: &[],
         body: backup::run,
     },
+    Row {
+        name: "restore",
+        arity: Arity::Exactly(2),
+        arguments: "host:port backup_directory",
+        options: &["replace"],
+        body: restore::run,
+    },
     Row { name: "help", arity: Arity::AtLeast(0), arguments: "", options: &[], body: run_help },
 ];
 
@@ -176,18 +197,25 @@ pub(crate) fn run(options: &Options) -> Step<i32> {
     if !fits {
         fail!("[ERR] Wrong number of arguments for specified --cluster sub command");
     }
-    let result = (row.body)(&arguments, options);
+    let body = || (row.body)(&arguments, options);
+    let result = if wants_json(options) { report::as_json(row.name, body) } else { body() };
     console::flush();
     result
 }
 
 /// Asks a question that needs a yes; `--cluster-yes` gives it.
 fn confirm(question: &str, options: &Options) -> bool {
-    options.cluster.yes || confirm_in_any_case(question)
+    options.cluster.yes || confirm_in_any_case(question, options)
 }
 
-/// Asks a question that needs a yes from a person.
-fn confirm_in_any_case(question: &str) -> bool {
+/// Asks a question that needs a yes from a person. Scripts that read JSON are asked nothing: `--cluster-yes` is their yes.
+fn confirm_in_any_case(question: &str, options: &Options) -> bool {
+    if wants_json(options) {
+        if !options.cluster.yes {
+            err!("{question} --json asks no questions: say --cluster-yes, too.");
+        }
+        return options.cluster.yes;
+    }
     out!("{question} (type 'yes' to accept): ");
     console::flush();
     let mut answer = String::new();
@@ -267,7 +295,9 @@ fn help_text() -> String {
     }
     text.push_str(
         "\nThe host and port of any working node name the cluster.\n\
-         check, info, call, reshard, rebalance and drain print JSON with --json.\n\
+         Every command prints one JSON object with --json, and asks nothing then.\n\
+         --cluster-if-needed: create, add-node and del-node do nothing, and succeed, if it is so already.\n\
+         --cluster-save-dir <directory>: where keys are saved before they are replaced (default: here).\n\
          \nCluster Manager Options:\n  --cluster-yes  Answer every question with yes\n\n",
     );
     text

@@ -2,6 +2,7 @@
 
 use super::client::{Cluster, Member};
 use super::log::{Level, log};
+use super::saved_keys;
 use crate::console::{self, out};
 use crate::exit::{Exit, Step};
 use crate::options::Options;
@@ -159,6 +160,7 @@ impl Cluster {
             if !options.cluster.replace {
                 self.require_equal_values(source, target, keys)?;
             }
+            saved_keys::save(self, target, slot, keys, options)?;
             log(Level::Warning, "*** Replacing target keys...\n");
         }
         let request = migrate_request(&self.members[target], keys, exists, options);

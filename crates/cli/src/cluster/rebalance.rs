@@ -2,11 +2,13 @@
 
 use super::check;
 use super::client::Cluster;
+use super::cost_plan::{CostShare, balance_costs};
+use super::costs::{self, Measure};
 use super::log::{Level, log};
 use super::moving::MoveOptions;
-use super::slot_plan::{Balance, Share, balance};
+use super::slot_plan::{Balance, Share, Transfer, balance};
 use crate::console::{self, out};
-use crate::exit::{Exit, Step};
+use crate::exit::{Exit, Step, fail};
 use crate::options::{ManagerStyle, Options};
 use serde_json::json;
 
@@ -14,15 +16,7 @@ use serde_json::json;
 pub(super) fn run(arguments: &[Vec<u8>], options: &Options) -> Step<i32> {
     let mut cluster = super::load(arguments, options)?;
     let is_json = super::wants_json(options);
-    let weights = weights(&cluster, &options.cluster.weights)?;
-    let shares: Vec<Share> = cluster
-        .members
-        .iter()
-        .enumerate()
-        .filter(|(_, member)| !member.node.is_replica())
-        .filter(|(_, member)| options.cluster.use_empty_primaries || !member.node.slots.is_empty())
-        .map(|(node, member)| Share { node, slots: member.node.slots.clone(), weight: weights[node] })
-        .collect();
+    let shares = shares(&cluster, options)?;
     let findings = if is_json {
         check::check_quietly(&mut cluster, false)?
     } else {
@@ -33,7 +27,7 @@ pub(super) fn run(arguments: &[Vec<u8>], options: &Options) -> Step<i32> {
         return Ok(1);
     }
     let (count, total_weight) = (shares.len(), shares.iter().map(|share| share.weight).sum::<f32>());
-    let plan = balance(shares, options.cluster.threshold);
+    let plan = planned(&mut cluster, shares, options)?;
     if is_json {
         return carry_out_quietly(&mut cluster, plan, options);
     }
@@ -70,6 +64,44 @@ pub(super) fn run(arguments: &[Vec<u8>], options: &Options) -> Step<i32> {
     Ok(0)
 }
 
+/// What a rebalancing with these options would move.
+pub(super) fn transfers(cluster: &mut Cluster, options: &Options) -> Step<Vec<Transfer>> {
+    let shares = shares(cluster, options)?;
+    Ok(planned(cluster, shares, options)?.map_or_else(Vec::new, |plan| plan.transfers))
+}
+
+/// The primaries that take part.
+fn shares(cluster: &Cluster, options: &Options) -> Step<Vec<Share>> {
+    let weights = weights(cluster, &options.cluster.weights)?;
+    let shares = cluster
+        .members
+        .iter()
+        .enumerate()
+        .filter(|(_, member)| !member.node.is_replica())
+        .filter(|(_, member)| options.cluster.use_empty_primaries || !member.node.slots.is_empty())
+        .map(|(node, member)| Share { node, slots: member.node.slots.clone(), weight: weights[node] });
+    Ok(shares.collect())
+}
+
+/// The plan by slots, or by what `--cluster-by` says; `None` if all have their share.
+fn planned(cluster: &mut Cluster, shares: Vec<Share>, options: &Options) -> Step<Option<Balance>> {
+    let by = options.cluster.by.as_deref().unwrap_or("slots");
+    if by == "slots" {
+        return Ok(balance(shares, options.cluster.threshold));
+    }
+    let Some(measure) = Measure::parse(by) else {
+        fail!("[ERR] --cluster-by knows slots, keys, bytes and load, not '{by}'.");
+    };
+    let mut cost_shares = Vec::new();
+    for Share { node, slots, weight } in shares {
+        let costs = costs::measure(cluster, node, &slots, measure)?;
+        let slots = slots.into_iter().zip(costs).collect();
+        cost_shares.push(CostShare { node, slots, weight: f64::from(weight) });
+    }
+    let transfers = balance_costs(&cost_shares, f64::from(options.cluster.threshold));
+    Ok((!transfers.is_empty()).then(|| Balance { balances: Vec::new(), transfers }))
+}
+
 /// A number as the manager prints it; `redis-trib.rb` knew whole ones.
 fn shown(number: f32, is_whole: bool, options: &Options) -> String {
     match options.cluster.style {
@@ -89,8 +121,8 @@ fn weights(cluster: &Cluster, given: &[String]) -> Step<Vec<f32>> {
         };
         let name = name.to_ascii_lowercase();
         let is_named = |id: &str| id.to_ascii_lowercase().starts_with(&name);
-        let found =
-            cluster.members.iter().position(|member| is_named(&member.node.id) && !member.node.is_replica());
+        // A weight may be given to a replica, too: it is left aside, and scripts need not know who is which.
+        let found = cluster.members.iter().position(|member| is_named(&member.node.id));
         let Some(index) = found else {
             log(Level::Error, &format!("*** No such master node {name}\n"));
             return Err(Exit(1));

@@ -4,7 +4,7 @@ use super::check;
 use super::client::Cluster;
 use super::log::{Level, log};
 use super::moving::MoveOptions;
-use super::slot_plan::{Move, share_out};
+use super::slot_plan::{Move, Transfer, share_out};
 use crate::console::{self, err, out};
 use crate::exit::{Exit, Step, fail};
 use crate::options::Options;
@@ -55,6 +55,25 @@ pub(super) fn run(arguments: &[Vec<u8>], options: &Options) -> Step<i32> {
         cluster.move_slot(slot, source, target, moving, options)?;
     }
     Ok(0)
+}
+
+/// What a resharding that is wholly given by options would move.
+pub(super) fn transfers_of_options(cluster: &Cluster, options: &Options) -> Step<Vec<Transfer>> {
+    let (Some(from), Some(to), Ok(count @ 1..)) =
+        (&options.cluster.from, &options.cluster.to, usize::try_from(options.cluster.slots))
+    else {
+        fail!("[ERR] Say --cluster-from, --cluster-to and --cluster-slots.");
+    };
+    let target = primary_with_id(cluster, to).ok_or(Exit(1))?;
+    let sources = sources_of(cluster, from.split(','), target)?;
+    let slots: Vec<(usize, &[u16])> =
+        sources.iter().map(|&source| (source, &cluster.members[source].node.slots[..])).collect();
+    let moves = share_out(&slots, count);
+    let of_source = |source: usize| {
+        let slots = moves.iter().filter(|one| one.source == source).map(|one| one.slot).collect();
+        Transfer { source, target, slots }
+    };
+    Ok(sources.into_iter().map(of_source).filter(|transfer| !transfer.slots.is_empty()).collect())
 }
 
 /// A script says everything by options, and reads one object.

@@ -108,6 +108,12 @@ pub(crate) struct ClusterOptions {
     pub pipeline: i64,
     /// `drain`: the node leaves the cluster.
     pub delete: bool,
+    /// `create`, `add-node`, `del-node`: what is so already is no error.
+    pub if_needed: bool,
+    /// `rebalance`: what is spread evenly: `slots`, `keys`, `bytes` or `load`.
+    pub by: Option<String>,
+    /// Where keys are saved before they are replaced.
+    pub save_directory: Option<std::path::PathBuf>,
     /// Keys that are there already are replaced.
     pub replace: bool,
     /// `import`: keys stay at the source.
@@ -140,6 +146,9 @@ impl Default for ClusterOptions {
             threshold: 2.0,
             use_empty_primaries: false,
             simulate: false,
+            if_needed: false,
+            by: None,
+            save_directory: None,
             delete: false,
             timeout_ms: 60_000,
             pipeline: 10,

@@ -418,6 +418,21 @@ pub(crate) const ROWS: &[Row] = &[
         }),
     ),
     hidden("--cluster-simulate", Flag(|options| options.cluster.simulate = true)),
+    hidden("--cluster-if-needed", Flag(|options| options.cluster.if_needed = true)),
+    hidden(
+        "--cluster-by <slots|keys|bytes|load>",
+        Value(|options, value| {
+            options.cluster.by = Some(lossy(value).into_owned());
+            Ok(())
+        }),
+    ),
+    hidden(
+        "--cluster-save-dir <directory>",
+        Value(|options, value| {
+            options.cluster.save_directory = Some(path(value));
+            Ok(())
+        }),
+    ),
     hidden("--cluster-delete", Flag(|options| options.cluster.delete = true)),
     hidden("--cluster-replace", Flag(|options| options.cluster.replace = true)),
     hidden("--cluster-copy", Flag(|options| options.cluster.copy = true)),

@@ -1,0 +1,246 @@
+//! `--cluster restore`: the inverse of `backup`, into a cluster of any size.
+//!
+//! Every snapshot that the backup's `nodes.json` names is read piece by piece; each key goes by RESTORE to the primary that
+//! owns its slot now. Keys that are there already stop the restoration, unless `--cluster-replace` says otherwise.
+
+use super::backup::{NODES_FILE, SNAPSHOT};
+use super::check;
+use super::client::Cluster;
+use super::log::{Level, log};
+use super::report;
+use crate::console::error_text;
+use crate::exit::{Step, fail};
+use crate::options::Options;
+use crate::options::table::path;
+use crate::text::lossy;
+use serde_json::{Value as Json, json};
+use shoal_formats::dump_payload::PayloadWriter;
+use shoal_formats::rdb::{EntryNotes, RdbEvent, RdbReader, VERSION, ValueLayout};
+use shoal_protocol::slot::{SLOT_COUNT, key_slot};
+use shoal_protocol::value::Value;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+/// Bytes read at a time.
+const PIECE_BYTES: usize = 256 * 1024;
+/// Bytes of RESTORE commands in flight to one node.
+const IN_FLIGHT_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Commands in flight to one node.
+const IN_FLIGHT_MAX: usize = 1000;
+/// The version that payloads say they are of if their value is no newer: that of Redis 7.0, which refuses a later one.
+const VERSION_OF_7_0: u16 = 10;
+/// The first encoding that Redis 7.0 does not know.
+const FIRST_NEWER_LAYOUT: u8 = 20;
+
+/// Restores the backup in the directory of the second argument into the cluster of the first.
+pub(super) fn run(arguments: &[Vec<u8>], options: &Options) -> Step<i32> {
+    let directory = path(arguments.get(1).map_or(b".", |word| word));
+    let snapshots = snapshots(&directory)?;
+    let mut cluster = super::load(&arguments[..1], options)?;
+    if !check::check(&mut cluster, false)?.is_clean() {
+        return Ok(1);
+    }
+    let mut restoration = Restoration::new(&cluster, options.cluster.replace);
+    for name in &snapshots {
+        log(Level::Information, &format!(">>> Restoring {name}\n"));
+        restoration.read_snapshot(&mut cluster, &directory.join(name))?;
+    }
+    for at in 0..cluster.members.len() {
+        restoration.settle(&mut cluster, at)?;
+    }
+    let Restoration { keys, expired, functions, .. } = restoration;
+    report::note("keys", json!(keys));
+    report::note("expired", json!(expired));
+    report::note("snapshots", json!(snapshots));
+    if functions > 0 {
+        let text = format!("*** {functions} function libraries of the backup are not restored.\n");
+        log(Level::Warning, &text);
+    }
+    let count = snapshots.len();
+    log(
+        Level::Success,
+        &format!("[OK] {keys} keys restored from {count} snapshots; {expired} had expired.\n"),
+    );
+    Ok(0)
+}
+
+/// The names of the snapshots of a backup, all of which are there.
+fn snapshots(directory: &Path) -> Step<Vec<String>> {
+    let file = directory.join(NODES_FILE);
+    let text = match std::fs::read_to_string(&file) {
+        Ok(text) => text,
+        Err(error) => fail!("[ERR] Cannot read {}: {}", file.display(), error_text(&error)),
+    };
+    let nodes: Vec<Json> = match serde_json::from_str(&text) {
+        Ok(nodes) => nodes,
+        Err(error) => fail!("[ERR] {} is no list of nodes: {error}", file.display()),
+    };
+    let mut names = Vec::new();
+    for node in nodes.iter().filter(|node| node["replicate"].as_str().unwrap_or_default().is_empty()) {
+        let id = node["name"].as_str().unwrap_or_default();
+        let end = format!("-{id}.{SNAPSHOT}");
+        let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+        let mut found = entries.filter_map(|entry| entry.file_name().into_string().ok());
+        match found.find(|name| !id.is_empty() && name.ends_with(&end)) {
+            Some(name) => names.push(name),
+            None => fail!("[ERR] The snapshot of node {id} is missing in {}.", directory.display()),
+        }
+    }
+    if names.is_empty() {
+        fail!("[ERR] {} names no primary.", file.display());
+    }
+    Ok(names)
+}
+
+/// What waits for the answer of one node.
+#[derive(Clone, Debug, Default)]
+struct InFlight {
+    keys: Vec<Vec<u8>>,
+    bytes: usize,
+}
+
+/// A key whose value comes in parts.
+struct Opened {
+    key: Vec<u8>,
+    notes: EntryNotes,
+    payload: PayloadWriter,
+}
+
+struct Restoration {
+    /// The member that owns each slot.
+    owners: Vec<usize>,
+    in_flight: Vec<InFlight>,
+    replaces: bool,
+    keys: u64,
+    expired: u64,
+    functions: u64,
+    now_ms: u64,
+}
+
+impl Restoration {
+    fn new(cluster: &Cluster, replaces: bool) -> Self {
+        let mut owners = vec![0; usize::from(SLOT_COUNT)];
+        for (index, member) in cluster.members.iter().enumerate() {
+            member.node.slots.iter().for_each(|slot| owners[usize::from(*slot)] = index);
+        }
+        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        let now_ms = since.map_or(0, |since| since.as_millis() as u64);
+        let in_flight = vec![InFlight::default(); cluster.members.len()];
+        Self { owners, in_flight, replaces, keys: 0, expired: 0, functions: 0, now_ms }
+    }
+
+    fn read_snapshot(&mut self, cluster: &mut Cluster, path: &Path) -> Step {
+        let mut file = match File::open(path) {
+            Ok(file) => file,
+            Err(error) => fail!("[ERR] Cannot read {}: {}", path.display(), error_text(&error)),
+        };
+        let mut reader = RdbReader::new(true).skipping_modules();
+        let mut piece = vec![0; PIECE_BYTES];
+        let mut opened = None;
+        loop {
+            match reader.next() {
+                Ok(Some(RdbEvent::End { .. })) => return Ok(()),
+                Ok(Some(event)) => {
+                    self.take(cluster, event, &mut opened)?;
+                    continue;
+                }
+                Ok(None) => {}
+                Err(error) => fail!("[ERR] {}: {error}", path.display()),
+            }
+            match file.read(&mut piece) {
+                Ok(0) => fail!("[ERR] {} ends too early.", path.display()),
+                Ok(count) => reader.feed(piece.get(..count).unwrap_or_default()),
+                Err(error) => fail!("[ERR] Cannot read {}: {}", path.display(), error_text(&error)),
+            }
+        }
+    }
+
+    fn take(&mut self, cluster: &mut Cluster, event: RdbEvent<'_>, opened: &mut Option<Opened>) -> Step {
+        match event {
+            RdbEvent::Entry(entry) => {
+                let mut payload = PayloadWriter::new(version_for(entry.value.layout()), false);
+                payload.value(entry.value);
+                self.send(cluster, entry.key, entry.notes, &payload.finish())?;
+            }
+            RdbEvent::Open(open) => {
+                let mut payload = PayloadWriter::new(version_for(open.layout), false);
+                match open.layout {
+                    // Expiries are absolute here; in the payload they count from the beginning of time.
+                    ValueLayout::TimedHash => payload.open_timed_hash(0, open.count),
+                    layout => payload.open(layout, open.count),
+                }
+                *opened = Some(Opened { key: open.key.to_vec(), notes: open.notes, payload });
+            }
+            RdbEvent::Element(element) => {
+                if let Some(opened) = opened {
+                    opened.payload.element(&element);
+                }
+            }
+            RdbEvent::Close => {
+                if let Some(Opened { key, notes, payload }) = opened.take() {
+                    self.send(cluster, &key, notes, &payload.finish())?;
+                }
+            }
+            RdbEvent::Function(_) => self.functions += 1,
+            RdbEvent::ModuleEntry { key, .. } => {
+                fail!("[ERR] The key {} belongs to a module; it cannot be restored.", lossy(key));
+            }
+            RdbEvent::SelectDatabase(index) if index != 0 => {
+                fail!("[ERR] The snapshot has keys in database {index}; a cluster has database 0 only.");
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, cluster: &mut Cluster, key: &[u8], notes: EntryNotes, payload: &[u8]) -> Step {
+        if notes.expiry_ms.is_some_and(|expiry_ms| expiry_ms <= self.now_ms) {
+            self.expired += 1;
+            return Ok(());
+        }
+        let at = self.owners[usize::from(key_slot(key))];
+        let expiry = notes.expiry_ms.unwrap_or(0).to_string();
+        let mut words: Vec<&[u8]> = vec![b"RESTORE", key, expiry.as_bytes(), payload, b"ABSTTL"];
+        if self.replaces {
+            words.push(b"REPLACE");
+        }
+        let heat = match (notes.idle_s, notes.frequency) {
+            (Some(idle_s), _) => Some((b"IDLETIME".as_slice(), idle_s.to_string())),
+            (None, Some(frequency)) => Some((b"FREQ".as_slice(), frequency.to_string())),
+            (None, None) => None,
+        };
+        if let Some((name, value)) = &heat {
+            words.extend([name, value.as_bytes()]);
+        }
+        cluster.members[at].connection.queue(&words);
+        let waiting = &mut self.in_flight[at];
+        waiting.keys.push(key.to_vec());
+        waiting.bytes += payload.len();
+        if waiting.bytes > IN_FLIGHT_BYTES_MAX || waiting.keys.len() >= IN_FLIGHT_MAX {
+            self.settle(cluster, at)?;
+        }
+        Ok(())
+    }
+
+    /// Reads the answers that a node owes.
+    fn settle(&mut self, cluster: &mut Cluster, at: usize) -> Step {
+        let member = &mut cluster.members[at];
+        for key in std::mem::take(&mut self.in_flight[at]).keys {
+            match member.connection.receive() {
+                Ok(Value::Error(text)) => {
+                    let (key, text) = (lossy(&key).into_owned(), lossy(&text).into_owned());
+                    fail!("[ERR] Node {} refused the key {key}: {text}", member.node.address());
+                }
+                Ok(_) => self.keys += 1,
+                Err(error) => fail!("[ERR] Node {}: {error}", member.node.address()),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The lowest version that knows a layout, so that an old server takes what it can.
+fn version_for(layout: ValueLayout) -> u16 {
+    if layout.byte() < FIRST_NEWER_LAYOUT { VERSION_OF_7_0 } else { VERSION }
+}
