@@ -1,5 +1,5 @@
-//! Turns `commands.json`, the facts of Redis 7.2's command table, and `later-commands.json`, those of Redis 7.4 that Shoal has,
-//! into static Rust data.
+//! Turns `commands.json`, the facts of Redis 7.2's command table, and `later-commands.json`, those of Redis 7.4 and of
+//! Valkey 9 that Shoal has, into static Rust data. A later subcommand stands there by itself, as `container|name`.
 
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -22,10 +22,16 @@ fn main() {
     let summaries: BTreeMap<&str, &str> =
         summaries.lines().filter_map(|line| line.split_once('\t')).collect();
     let mut rows = Vec::new();
-    for command in tables.iter().flat_map(list) {
+    let is_subcommand = |command: &&Value| text(&command["name"]).contains('|');
+    for command in tables.iter().flat_map(list).filter(|command| !is_subcommand(command)) {
         let parent = rows.len();
         rows.push(Row { json: command, parent: None, children: 0 });
-        for subcommand in list(&command["subcommands"]) {
+        let is_child = |later: &&Value| {
+            let container = text(&later["name"]).split_once('|').map(|(container, _)| container);
+            container == Some(text(&command["name"]))
+        };
+        let later = list(&tables[1]).iter().filter(is_child);
+        for subcommand in list(&command["subcommands"]).iter().chain(later) {
             rows.push(Row { json: subcommand, parent: Some(parent), children: 0 });
             rows[parent].children += 1;
         }

@@ -413,6 +413,8 @@ directives! {
     cluster_allow_pubsubshard_when_down: bool = true, "cluster-allow-pubsubshard-when-down", Kind::Bool, [];
     /// Whether reads work while the cluster is down.
     cluster_allow_reads_when_down: bool = false, "cluster-allow-reads-when-down", Kind::Bool, [];
+    /// Whether CLUSTER SLOT-STATS counts time and bytes (Valkey 8).
+    cluster_slot_stats_enabled: bool = false, "cluster-slot-stats-enabled", Kind::Bool, [];
     /// Whether replicas move to primaries that have none.
     cluster_allow_replica_migration: bool = true, "cluster-allow-replica-migration", Kind::Bool, [];
     /// The bus port given to other nodes; 0 for its own.

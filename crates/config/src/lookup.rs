@@ -84,6 +84,7 @@ mod tests {
     const OWN: &[&str] = &[
         "cluster-fast-failure-detection",
         "cluster-handover-on-shutdown",
+        "cluster-slot-stats-enabled",
         "dual-channel-replication-enabled",
         "rdb-version-compat",
     ];

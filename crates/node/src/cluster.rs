@@ -1,8 +1,10 @@
 //! The node's side of the cluster: what the machine says, and what it is told.
 
+use crate::cluster_events::ClusterEvents;
 use crate::host::{ClusterAnswer, Host};
 use crate::node::Node;
 use crate::pause::{PauseKind, PauseReason};
+use crate::slot_stats::SlotStats;
 use shoal_cluster::interface::STATUS_INTERVAL_MS;
 use shoal_cluster::view::NodeFacts;
 use shoal_cluster::{
@@ -34,6 +36,33 @@ pub struct ClusterSide {
     orders_after_load: Vec<NodeOrder>,
     /// `DEBUG DROP-CLUSTER-PACKET-FILTER`.
     pub drop_packet_filter: i32,
+    /// What changed.
+    pub(crate) events: ClusterEvents,
+    /// What commands cost by slot; none while nobody counts.
+    pub(crate) slot_stats: Option<SlotStats>,
+}
+
+impl ClusterSide {
+    /// A new view is in force. What differs is noted, and slots that are not this node's any more have cost nothing.
+    fn take_view(&mut self, now: Now, view: Arc<ClusterView>, counts_slots: bool) {
+        self.count_slots(counts_slots);
+        if let Some(old) = &self.view {
+            self.events.note(now, old, &view);
+            if let Some(stats) = &mut self.slot_stats
+                && !Arc::ptr_eq(&old.owners, &view.owners)
+            {
+                stats.reset(|slot| !view.owns(slot));
+            }
+        }
+        self.view = Some(view);
+    }
+
+    /// Counts what commands cost by slot from now on, or does not.
+    fn count_slots(&mut self, counts: bool) {
+        if counts != self.slot_stats.is_some() {
+            self.slot_stats = counts.then(SlotStats::default);
+        }
+    }
 }
 
 impl Node {
@@ -62,7 +91,7 @@ impl Node {
     fn apply_view(&mut self, now: Now, host: &mut dyn Host, view: Arc<ClusterView>, orders: Vec<NodeOrder>) {
         let version = view.version;
         if let Some(side) = &mut self.cluster {
-            side.view = Some(view);
+            side.take_view(now, view, self.config.cluster_slot_stats_enabled);
         }
         self.redirect_blocked(now, host);
         match &mut self.cluster {
@@ -186,7 +215,9 @@ impl Node {
 
     /// Tells the machine that its part of the configuration has changed.
     pub(crate) fn cluster_configuration_changed(&mut self, host: &mut dyn Host) {
-        if self.cluster.is_some() {
+        let is_counting = self.config.cluster_slot_stats_enabled;
+        if let Some(side) = &mut self.cluster {
+            side.count_slots(is_counting);
             host.tell_cluster(NodeMessage::ConfigChanged(Arc::new(self.cluster_config())));
         }
     }
@@ -213,6 +244,8 @@ impl Default for ClusterSide {
             view: None,
             reported: None,
             report_at_offset: None,
+            events: ClusterEvents::default(),
+            slot_stats: None,
             orders_after_load: Vec::new(),
             drop_packet_filter: NO_PACKET_FILTER,
         }

@@ -18,13 +18,14 @@
 
 use crate::cluster::endpoint;
 use crate::node::Node;
+use crate::slot_stats::{SlotCost, request_bytes};
 use shoal_cluster::ClusterView;
 use shoal_cluster::view::NodeFacts;
 use shoal_machine::Now;
 use shoal_protocol::command::Flags;
 use shoal_protocol::slot::key_slot;
 use shoal_protocol::{Command, CommandId, ErrorReply, Request, errors, keys};
-use shoal_session::Session;
+use shoal_session::{ClientKind, Session};
 
 const CLUSTER_DOWN_READ_ONLY: ErrorReply =
     ErrorReply::new("CLUSTERDOWN The cluster is down and only accepts read commands");
@@ -38,6 +39,15 @@ struct Summary {
     crosses_slots: bool,
     /// There are keys that differ from each other.
     has_several: bool,
+}
+
+/// A command that is counted by its slot while it runs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CountedSlot {
+    slot: u16,
+    /// Bytes that waited to be sent before it.
+    waiting_bytes: u64,
+    received_bytes: u64,
 }
 
 impl Node {
@@ -85,6 +95,32 @@ impl Node {
             return Ok(());
         }
         Err(redirection("MOVED", slot, owner, view))
+    }
+
+    /// The slot of a request, and what was sent before, if commands are counted by slot.
+    #[inline]
+    pub(crate) fn slot_to_count(
+        &self,
+        session: &Session,
+        command: &'static Command,
+        request: &Request<'_>,
+    ) -> Option<CountedSlot> {
+        self.cluster.as_ref()?.slot_stats.as_ref()?;
+        if session.kind == ClientKind::Primary || command.key_specs.is_empty() {
+            return None;
+        }
+        let slot = summarize(session, command, request).slot?;
+        let waiting_bytes = session.output.len() as u64;
+        Some(CountedSlot { slot, waiting_bytes, received_bytes: request_bytes(request) })
+    }
+
+    /// A command that is counted by its slot is done.
+    pub(crate) fn count_slot(&mut self, session: &Session, counted: CountedSlot, cpu_us: u64) {
+        let sent_bytes = (session.output.len() as u64).saturating_sub(counted.waiting_bytes);
+        if let Some(stats) = self.cluster.as_mut().and_then(|side| side.slot_stats.as_mut()) {
+            let received_bytes = counted.received_bytes;
+            stats.count(counted.slot, SlotCost { cpu_us, received_bytes, sent_bytes });
+        }
     }
 
     /// The error for a client that waits for a key of a slot which this node does not serve any more. It comes, too, when

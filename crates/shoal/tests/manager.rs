@@ -11,8 +11,12 @@ mod clients;
 mod create;
 #[path = "manager/membership.rs"]
 mod membership;
+#[path = "manager/own.rs"]
+mod own;
 #[path = "manager/resharding.rs"]
 mod resharding;
+#[path = "manager/schema.rs"]
+mod schema;
 
 /// One test for each pair of a manager and a kind of nodes, in a module of the scenario's name.
 macro_rules! scenarios {

@@ -65,12 +65,7 @@ impl Drop for Saver {
     }
 }
 
-fn save_all(
-    disk: &SharedDisk,
-    path: &std::path::Path,
-    waiting: &Receiver<Job>,
-    report: impl Fn(Input),
-) {
+fn save_all(disk: &SharedDisk, path: &std::path::Path, waiting: &Receiver<Job>, report: impl Fn(Input)) {
     // The last text if it is not durable yet, and since when there is one.
     let mut unsynced: Option<(String, Instant)> = None;
     loop {
@@ -132,9 +127,11 @@ mod tests {
         assert_eq!(tickets, [0, 1, 2, 3, 4]);
         std::fs::remove_dir_all(&directory).unwrap();
         let (sender, reports) = channel();
-        Saver::start(Arc::new(SystemDisk), path, move |input| drop(sender.send(input)))
-            .unwrap()
-            .save(7, true, "text".to_owned());
+        Saver::start(Arc::new(SystemDisk), path, move |input| drop(sender.send(input))).unwrap().save(
+            7,
+            true,
+            "text".to_owned(),
+        );
         assert!(matches!(reports.recv().unwrap(), Input::PersistFailed { ticket: 7, .. }));
     }
 }

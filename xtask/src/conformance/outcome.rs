@@ -112,7 +112,9 @@ impl Results {
             if ENDS_OF_CLUSTER_SUITE.iter().any(|end| line.contains(end)) {
                 results.is_complete = true;
             }
-            if let Some((name, rest)) = line.split_once("> ").and_then(|(time, text)| cluster_test(time, text)) {
+            if let Some((name, rest)) =
+                line.split_once("> ").and_then(|(time, text)| cluster_test(time, text))
+            {
                 results.close_cluster(open.take());
                 let count = counts.entry(name.to_owned()).or_default();
                 *count += 1;

@@ -15,10 +15,8 @@ pub struct Place {
 }
 
 /// Where the figures of most files stand.
-pub const PLACE: Place = Place {
-    begin: "<!-- figures: written by cargo xtask conformance -->",
-    end: "<!-- end of figures -->",
-};
+pub const PLACE: Place =
+    Place { begin: "<!-- figures: written by cargo xtask conformance -->", end: "<!-- end of figures -->" };
 
 /// Where those of the suite for clusters stand.
 pub const CLUSTER_PLACE: Place = Place {

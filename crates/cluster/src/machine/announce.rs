@@ -220,9 +220,9 @@ impl ClusterMachine {
         let ticket = announcements.change;
         let promise = self.promise();
         let is_asked = announcements.fresh.iter().any(|(action, _)| action.reports_failure());
-        let is_durable = is_asked || !announcements.promise.as_ref().is_some_and(|kept| promise.follows(kept));
-        self.announcements.in_flight =
-            Some(InFlight { ticket, current_epoch: self.current_epoch, promise });
+        let is_durable =
+            is_asked || !announcements.promise.as_ref().is_some_and(|kept| promise.follows(kept));
+        self.announcements.in_flight = Some(InFlight { ticket, current_epoch: self.current_epoch, promise });
         let contents = Arc::new(self.nodes_conf());
         self.outputs.push(Output::Persist { ticket, is_durable, contents });
     }

@@ -176,6 +176,9 @@ impl Node {
 
 fn resetstat(call: &mut NodeCall<'_>, _: Arguments<'_>) -> Outcome {
     call.node.stats = Stats::default();
+    if let Some(stats) = call.node.cluster.as_mut().and_then(|side| side.slot_stats.as_mut()) {
+        stats.reset(|_| true);
+    }
     call.reply().ok();
     Ok(())
 }

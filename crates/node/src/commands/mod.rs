@@ -2,6 +2,7 @@
 
 mod client;
 mod cluster;
+mod cluster_insight;
 mod command;
 mod config;
 mod connection;
@@ -46,6 +47,7 @@ static BODIES: [Option<NodeBody>; CommandId::COUNT] = {
     let families: &[&[(CommandId, NodeBody)]] = &[
         client::BODIES,
         cluster::BODIES,
+        cluster_insight::BODIES,
         command::BODIES,
         config::BODIES,
         connection::BODIES,
