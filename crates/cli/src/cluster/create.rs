@@ -47,7 +47,8 @@ pub(super) fn run(addresses: &[Vec<u8>], options: &Options) -> Step<i32> {
     };
     print_plan(&members, &plan, options.cluster.style);
     if !super::confirm("Can I set the above configuration?", options) {
-        return Ok(0);
+        // A person has decided so; a script has forgotten to say yes.
+        return Ok(i32::from(super::wants_json(options)));
     }
     assign_slots(&mut members, &plan)?;
     log(Level::Information, ">>> Nodes configuration updated\n");

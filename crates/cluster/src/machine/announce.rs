@@ -8,7 +8,8 @@
 //! ```
 
 use super::ClusterMachine;
-use crate::interface::{LogLevel, Output};
+use crate::interface::{LinkId, LogLevel, Output};
+use crate::messages::Message;
 use crate::nodes_conf::{NodesConf, SavedNode};
 use crate::view::NodeKey;
 use crate::{CommandResult, NodeFlags, NodeId, SlotSet};
@@ -72,6 +73,9 @@ impl Action {
 /// announcements are dropped then (commands still get their reply).
 const MAX_WAITING: usize = 1024;
 
+/// More answers than this are not kept while a new node is not on disk yet.
+const MAX_EARLY: usize = 256;
+
 #[derive(Debug)]
 struct Waiting {
     change: u64,
@@ -125,12 +129,26 @@ pub(super) struct Announcements {
     next_image: Option<(SelfImage, u64, u64)>,
     fresh: Vec<(Action, bool)>,
     waiting: Vec<Waiting>,
+    /// Messages from the time before this node was on disk.
+    early: Vec<(LinkId, Arc<Message>)>,
 }
 
 impl Announcements {
     /// Something that stands in nodes.conf has changed.
     pub(super) fn changed(&mut self) {
         self.change += 1;
+    }
+
+    /// Keeps a message until this node is on disk; beyond a bound they are dropped.
+    pub(super) fn keep_early(&mut self, link: LinkId, message: Arc<Message>) {
+        if self.early.len() < MAX_EARLY {
+            self.early.push((link, message));
+        }
+    }
+
+    /// The messages that were kept.
+    pub(super) fn take_early(&mut self) -> Vec<(LinkId, Arc<Message>)> {
+        std::mem::take(&mut self.early)
     }
 
     /// Whether this node may speak at all.
@@ -281,7 +299,9 @@ impl ClusterMachine {
         self.announcements.saved_change = in_flight.ticket;
         self.announcements.saved_epoch = in_flight.current_epoch;
         self.announcements.promise = Some(in_flight.promise);
-        self.announcements.is_on_disk = true;
+        if !std::mem::replace(&mut self.announcements.is_on_disk, true) {
+            self.send_early();
+        }
     }
 
     /// Only CLUSTER SAVECONFIG can go on when its save fails, and only if nothing else waits for it.

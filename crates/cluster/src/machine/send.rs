@@ -46,7 +46,18 @@ impl ClusterMachine {
         }
     }
 
+    /// What could not be said before this node was on disk is said now. A handshake would fail otherwise: nobody asks twice.
+    pub(super) fn send_early(&mut self) {
+        for (link, message) in self.announcements.take_early() {
+            self.send(link, message);
+        }
+    }
+
     fn send(&mut self, link: LinkId, message: Arc<Message>) {
+        if !self.announcements.is_on_disk() {
+            self.announcements.keep_early(link, message);
+            return;
+        }
         if self.is_silent() || !self.is_open(Some(link)) {
             return;
         }

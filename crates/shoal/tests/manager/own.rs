@@ -32,7 +32,7 @@ fn json_of_every_command() {
         let mut create = vec!["create"];
         create.extend(addresses[..3].iter().map(String::as_str));
         let (refused, code) = json_of(driver, "outcome", &create);
-        assert_eq!((&refused["ok"], code), (&json!(false), 0), "nobody said yes: {refused}");
+        assert_eq!((&refused["ok"], code), (&json!(false), 1), "nobody said yes: {refused}");
         create.extend(["--cluster-yes", "--cluster-if-needed"]);
         let (created, code) = json_of(driver, "outcome", &create);
         assert_eq!((created["result"]["nodes"].as_array().unwrap().len(), code), (3, 0), "{created}");
@@ -267,15 +267,13 @@ fn what_is_replaced_is_saved() {
     let (source, target) = (cluster.id(0), cluster.id(1));
     let key = "{b}";
     assert_eq!(cluster.nodes[0].call(&["SET", key, "new"]), "OK");
-    // The target holds another value of the key: it was importing the slot once.
+    // The target holds another value of the key. Nobody can say which is the right one: `fix` takes the owner with the most keys
+    // of the slot, the first if there are several, and brings the others' keys there.
     assert_eq!(cluster.nodes[1].call(&["CLUSTER", "SETSLOT", "3300", "IMPORTING", &source]), "OK");
     let mut asking = cluster.nodes[1].connect();
     assert_eq!(asking.text(&["ASKING"]), "OK");
     assert_eq!(asking.text(&["SET", key, "old"]), "OK");
-    let dump: Vec<u8> = {
-        assert_eq!(asking.text(&["ASKING"]), "OK");
-        asking.call(&["DUMP", key]).as_bytes().unwrap().to_vec()
-    };
+    let dump = cluster.nodes[0].connect().call(&["DUMP", key]).as_bytes().unwrap().to_vec();
     assert_eq!(cluster.nodes[0].call(&["CLUSTER", "SETSLOT", "3300", "MIGRATING", &target]), "OK");
     let directory = TempDir::with_prefix("shoal-test-").unwrap();
     let path = directory.path().to_str().unwrap();
