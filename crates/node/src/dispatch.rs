@@ -331,12 +331,7 @@ impl Node {
         self.effects.reset();
         let makes_own_keys = session.kind != ClientKind::Primary && self.is_writable_replica();
         self.effects.track_touched = !self.watchers.is_empty() || !self.blocking.is_empty() || makes_own_keys;
-        let watch_changes = if self.watchers.is_empty() {
-            Vec::new()
-        } else {
-            let emptied = self.databases_to_be_emptied(session, command.id, &request);
-            self.foresee_watches(now, handle, session, &emptied)
-        };
+        let watch_changes = self.foresee_flush(now, handle, session, command.id, &request);
         let counted = self.slot_to_count(session, command, &request);
         let (outcome, error_count) = match shoal_store::commands::body(command.id) {
             Some(body) => self.run_in_store(now, session, command, body, request),
@@ -358,9 +353,7 @@ impl Node {
         self.stopwatch_us = Some(ended_us);
         let before_us = self.blocking.retried_after_us.unwrap_or(0);
         let duration_us = ended_us.saturating_sub(began_us) + before_us;
-        if let Some(counted) = counted {
-            self.count_slot(session, counted, duration_us);
-        }
+        self.count_slot(session, counted, duration_us);
         // A command that waits counts when it is done.
         if let Some(block) = self.effects.block.take() {
             self.begin_blocking(now, (handle, session), command, &request, block, duration_us);

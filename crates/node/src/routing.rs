@@ -115,7 +115,9 @@ impl Node {
     }
 
     /// A command that is counted by its slot is done.
-    pub(crate) fn count_slot(&mut self, session: &Session, counted: CountedSlot, cpu_us: u64) {
+    #[inline]
+    pub(crate) fn count_slot(&mut self, session: &Session, counted: Option<CountedSlot>, cpu_us: u64) {
+        let Some(counted) = counted else { return };
         let sent_bytes = (session.output.len() as u64).saturating_sub(counted.waiting_bytes);
         if let Some(stats) = self.cluster.as_mut().and_then(|side| side.slot_stats.as_mut()) {
             let received_bytes = counted.received_bytes;

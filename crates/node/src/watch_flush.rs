@@ -53,6 +53,23 @@ impl Node {
         }
     }
 
+    /// What a command that empties databases will mean for watches; nothing while nobody watches.
+    #[inline]
+    pub(crate) fn foresee_flush(
+        &self,
+        now: Now,
+        handle: Handle,
+        session: &Session,
+        id: CommandId,
+        request: &Request<'_>,
+    ) -> Vec<WatchChange> {
+        if self.watchers.is_empty() {
+            return Vec::new();
+        }
+        let emptied = self.databases_to_be_emptied(session, id, request);
+        self.foresee_watches(now, handle, session, &emptied)
+    }
+
     /// What emptying databases, each with the one that takes its place, will mean for watches.
     pub(crate) fn foresee_watches(
         &self,
