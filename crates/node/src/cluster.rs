@@ -161,6 +161,15 @@ impl Node {
         }
     }
 
+    /// Tells the machine how replication stands, however new its last report is: a snapshot begins to arrive, and while it is
+    /// loaded there is no time for reports.
+    pub(crate) fn report_at_once(&mut self, now: Now, host: &mut dyn Host) {
+        if let Some(side) = &mut self.cluster {
+            side.reported = None;
+        }
+        self.report_to_cluster(now, host);
+    }
+
     /// Carries out a CLUSTER command that changes state, and what the machine says meanwhile.
     pub(crate) fn run_cluster_command(
         &mut self,

@@ -12,3 +12,5 @@ mod files;
 mod migrate;
 #[path = "interop/mixed.rs"]
 mod mixed;
+#[path = "interop/rolling.rs"]
+mod rolling;

@@ -13,7 +13,7 @@ pub struct Test {
 }
 
 /// Files whose tests carry numbers in their names that are drawn anew in each run.
-const RANDOM_NAMES: &[&str] = &["integration/psync2"];
+const RANDOM_NAMES: &[&str] = &["integration/psync2", "cluster/03-failover-loop"];
 
 /// The name of a test that is the same in every run.
 pub fn stable_name(file: &str, name: &str) -> String {
@@ -103,7 +103,7 @@ impl Results {
     }
 
     /// Reads what the suite for clusters printed: `20:12:17> NAME: `, whatever the test itself prints, and `OK` or `FAILED: why`.
-    pub fn parse_cluster(output: &str, duration: Duration) -> Self {
+    pub fn parse_cluster(file: &str, output: &str, duration: Duration) -> Self {
         let mut results = Self { duration, ..Self::default() };
         let mut counts: BTreeMap<String, u32> = BTreeMap::new();
         let mut open: Option<(Test, String)> = None;
@@ -116,9 +116,10 @@ impl Results {
                 line.split_once("> ").and_then(|(time, text)| cluster_test(time, text))
             {
                 results.close_cluster(open.take());
-                let count = counts.entry(name.to_owned()).or_default();
+                let name = stable_name(file, name);
+                let count = counts.entry(name.clone()).or_default();
                 *count += 1;
-                open = Some((Test { name: name.to_owned(), number: *count }, rest.to_owned()));
+                open = Some((Test { name, number: *count }, rest.to_owned()));
             } else if let Some((_, text)) = &mut open {
                 text.push('\n');
                 text.push_str(&line);
@@ -256,7 +257,7 @@ mod tests {
             20:12:19> Moving: WW...Moving 3 slots\n[OK] All 16384 slots covered.\nWWOK\n\
             20:12:20> Broken: FAILED: Expected 1\n(Jumping to next unit after error)\n\
             20:12:21> Killing one: OK\n20:12:22> Hangs: W\nWARNING 1 test(s) failed.\n";
-        let results = Results::parse_cluster(output, Duration::ZERO);
+        let results = Results::parse_cluster("cluster/04-resharding", output, Duration::ZERO);
         let names: Vec<&str> = results.passed().map(|test| test.name.as_str()).collect();
         assert_eq!(names, ["(init) Restart killed instances", "Killing one", "Killing one", "Moving"]);
         let failed: Vec<&str> = results.failed().map(|test| test.name.as_str()).collect();

@@ -364,6 +364,7 @@ impl Node {
                 if let Some(upstream) = &mut self.replication.upstream {
                     upstream.link = Link::Transfer(Box::new(single));
                 }
+                self.report_at_once(now, host);
                 if framing == Framing::Length(0) {
                     self.receive_snapshot(now, host, &[]);
                 }
