@@ -432,10 +432,18 @@ mod tests {
         fixture.run("HELLO 3");
         fixture.send_as(fixture.first(), &["COMMAND"]);
         let shown = to_json(&fixture.values(fixture.first())[0]);
-        let [reference, later] = [REFERENCE, LATER].map(|table| {
+        let [mut reference, later] = [REFERENCE, LATER].map(|table| {
             let table: Json = serde_json::from_str(table).unwrap();
             table.as_array().unwrap().clone()
         });
+        let is_subcommand = |row: &Json| row["name"].as_str().unwrap().contains('|');
+        let (subcommands, later): (Vec<Json>, Vec<Json>) = later.into_iter().partition(is_subcommand);
+        for subcommand in subcommands {
+            let name = subcommand["name"].as_str().unwrap();
+            let container = name.split('|').next().unwrap();
+            let row = reference.iter_mut().find(|row| row["name"] == container).unwrap();
+            row["subcommands"].as_array_mut().unwrap().push(subcommand.clone());
+        }
         assert!(later.iter().map(|row| &row["name"]).eq(LATER_NAMES.iter()));
         let shown = shown.as_array().unwrap();
         assert_eq!(shown.len(), reference.len() + LATER_NAMES.len());
@@ -485,7 +493,7 @@ mod tests {
             ("COMMAND LIST FILTERBY x y", "-ERR syntax error"),
             ("COMMAND LIST x", "-ERR syntax error"),
         ]);
-        assert_eq!(fixture.run("COMMAND LIST").matches('"').count(), 2 * 379);
+        assert_eq!(fixture.run("COMMAND LIST").matches('"').count(), 2 * 381);
     }
 
     #[test]
