@@ -2,11 +2,11 @@
 
 use crate::network::address;
 use shoal_machine::Rng;
+use shoal_probe::Client as Connection;
 use shoal_protocol::slot::key_slot;
-use shoal_protocol::value::{Decoder, Value, encode_request};
+use shoal_protocol::value::Value;
 use std::collections::BTreeMap;
-use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 /// Where nodes listen.
@@ -29,54 +29,15 @@ pub enum Answer {
     Unknown,
 }
 
-/// One connection.
-#[derive(Debug)]
-pub struct Connection {
-    stream: TcpStream,
-    decoder: Decoder,
-    buffer: Vec<u8>,
+/// Connects to a node; `None` if it does not answer in time.
+fn connect(target: SocketAddr) -> Option<Connection> {
+    Connection::connect(target, CONNECT_TIMEOUT, REPLY_TIMEOUT)
 }
 
-impl Connection {
-    /// Connects; `None` if nobody answers in time.
-    pub fn open(target: SocketAddr) -> Option<Self> {
-        let stream = TcpStream::connect_timeout(&target, CONNECT_TIMEOUT).ok()?;
-        stream.set_nodelay(true).ok()?;
-        stream.set_read_timeout(Some(REPLY_TIMEOUT)).ok()?;
-        stream.set_write_timeout(Some(REPLY_TIMEOUT)).ok()?;
-        Some(Self { stream, decoder: Decoder::new(), buffer: vec![0; 64 * 1024] })
-    }
-
-    /// Sends a request and waits for its reply; `None` if none comes.
-    pub fn call<W: AsRef<[u8]>>(&mut self, words: &[W]) -> Option<Value> {
-        let mut request = Vec::new();
-        encode_request(words, &mut request);
-        self.stream.write_all(&request).ok()?;
-        loop {
-            if let Some(value) = self.decoder.next_value().ok()? {
-                return Some(value);
-            }
-            match self.stream.read(&mut self.buffer) {
-                Ok(0) => return None,
-                Ok(count) => self.decoder.feed(&self.buffer[..count]),
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(_) => return None,
-            }
-        }
-    }
-
-    /// The reply as text, errors included; `None` if none comes.
-    pub fn text(&mut self, words: &[&str]) -> Option<String> {
-        match self.call(words)? {
-            Value::Integer(number) => Some(number.to_string()),
-            value => Some(value.as_text().map(|text| text.into_owned()).unwrap_or_default()),
-        }
-    }
-}
-
-/// Asks a node one thing on a connection of its own.
+/// Asks a node one thing on a connection of its own; `None` if it does not answer.
 pub fn ask(node: usize, words: &[&str]) -> Option<String> {
-    Connection::open(SocketAddr::new(address(node).into(), PORT))?.text(words)
+    let text = connect(SocketAddr::new(address(node).into(), PORT))?.text(words);
+    Some(text).filter(|text| !text.is_empty())
 }
 
 /// A client that follows redirections.
@@ -145,7 +106,7 @@ impl Client {
 
     fn connection(&mut self, target: SocketAddr) -> Option<&mut Connection> {
         if let std::collections::btree_map::Entry::Vacant(entry) = self.connections.entry(target) {
-            entry.insert(Connection::open(target)?);
+            entry.insert(connect(target)?);
         }
         self.connections.get_mut(&target)
     }

@@ -3,10 +3,11 @@
 use crate::Outcome;
 use crate::client::{PORT, ask};
 use crate::network::{Network, address};
+use shoal_probe::eventually;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How long nodes wait for each other, in milliseconds.
 pub const NODE_TIMEOUT_MS: u64 = 2000;
@@ -14,8 +15,6 @@ pub const NODE_TIMEOUT_MS: u64 = 2000;
 const HEALING_LIMIT: Duration = Duration::from_secs(60);
 /// How long forming the cluster or moving slots may take.
 const MANAGER_LIMIT: Duration = Duration::from_secs(90);
-/// Between two looks.
-const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The processes of a cluster: primaries and as many replicas.
 #[derive(Debug)]
@@ -274,23 +273,6 @@ fn parse(text: &str, nodes: usize) -> Outcome<View> {
         view.replicas.insert(replica, *primary);
     }
     Ok(view)
-}
-
-/// Asks until there is an answer.
-///
-/// # Errors
-/// There was none in time.
-pub fn eventually<T>(what: &str, limit: Duration, mut probe: impl FnMut() -> Option<T>) -> Outcome<T> {
-    let began = Instant::now();
-    loop {
-        if let Some(found) = probe() {
-            return Ok(found);
-        }
-        if began.elapsed() > limit {
-            return Err(format!("not within {} s: {what}", limit.as_secs()));
-        }
-        std::thread::sleep(LOOK_INTERVAL);
-    }
 }
 
 #[cfg(test)]

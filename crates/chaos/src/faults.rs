@@ -2,9 +2,10 @@
 
 use crate::Outcome;
 use crate::client::{PORT, ask};
-use crate::cluster::{Cluster, NODE_TIMEOUT_MS, View, eventually};
+use crate::cluster::{Cluster, NODE_TIMEOUT_MS, View};
 use crate::network::{Network, address};
 use shoal_machine::Rng;
+use shoal_probe::eventually;
 use std::fmt;
 use std::time::Duration;
 

@@ -1,12 +1,12 @@
 //! Faults of the disk: what clients are told meanwhile, and that nothing acknowledged is missing afterwards.
 
 use crate::Outcome;
-use crate::client::Client;
 use crate::journal;
 use crate::power::PowerCut;
 use crate::run::Settings;
-use crate::server::{SOON, Server, eventually};
+use crate::server::{SOON, Server};
 use shoal_machine::Rng;
+use shoal_probe::{Client, eventually};
 use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;

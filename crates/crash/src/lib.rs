@@ -11,7 +11,6 @@
 //! Each client has keys of its own and waits for every reply, so what it finds after a crash must be the state after some
 //! number of its commands: at least those that had to be safe, at most those that it sent.
 
-pub mod client;
 pub mod faults;
 pub mod faulty;
 pub mod journal;

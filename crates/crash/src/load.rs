@@ -1,9 +1,9 @@
 //! Clients that write, and remember what they were told.
 
 use crate::Outcome;
-use crate::client::Client;
 use crate::model::{Model, Step};
 use shoal_machine::Rng;
+use shoal_probe::Client;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -123,24 +123,42 @@ impl History {
 
     /// The state is not that after any number of steps: how it differs from the nearest.
     fn strange_state(&self, safe: usize, found: &str) -> String {
-        let expected = self.after(safe).describe();
-        let only = |one: &str, other: &str| -> String {
-            let lines: Vec<&str> = one.lines().filter(|line| !other.lines().any(|of| of == *line)).collect();
-            lines
-                .iter()
-                .take(4)
-                .map(|line| format!("    {}\n", line.chars().take(100).collect::<String>()))
-                .collect()
+        let mut model = self.model.clone_empty();
+        let mut nearest = (usize::MAX, 0, String::new());
+        for steps in 0..=self.done.len() {
+            let described = model.describe();
+            let differing = lines_only_in(&described, found).len() + lines_only_in(found, &described).len();
+            if differing < nearest.0 {
+                nearest = (differing, steps, described);
+            }
+            match self.done.get(steps) {
+                Some(done) => model.apply(&done.step),
+                None => break,
+            }
+        }
+        let (_, steps, expected) = nearest;
+        let show = |one: &str, other: &str| -> String {
+            let lines = lines_only_in(one, other);
+            lines.iter().take(4).map(|line| format!("    {}\n", without_filling(line))).collect()
         };
         format!(
-            "client {}: the keys hold what they never held together. Against the state after {safe} of {} steps,\n  \
-             expected:\n{}  found:\n{}",
+            "client {}: the keys hold what they never held together. Nearest is the state after {steps} of {} steps, of which \
+             {safe} had to be there,\n  expected:\n{}  found:\n{}",
             self.client,
             self.done.len(),
-            only(&expected, found),
-            only(found, &expected)
+            show(&expected, found),
+            show(found, &expected)
         )
     }
+}
+
+fn lines_only_in<'a>(one: &'a str, other: &str) -> Vec<&'a str> {
+    one.lines().filter(|line| !other.lines().any(|of| of == *line)).collect()
+}
+
+/// Values are filled up with the same letter, which tells nothing.
+fn without_filling(line: &str) -> String {
+    line.chars().filter(|&character| character != 'x').collect()
 }
 
 /// Sends what takes effect together; false when the server is gone.

@@ -1,7 +1,7 @@
 //! What the keys of one client must hold, worked out from its commands, and what a server says they hold.
 
-use crate::client::Client;
 use shoal_machine::Rng;
+use shoal_probe::Client;
 use shoal_protocol::value::Value;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Write as _;
@@ -73,8 +73,17 @@ impl Model {
     /// What the client does next.
     pub fn next_step(&mut self, rng: &mut Rng) -> Step {
         if rng.chance(1, 8) {
+            // Each command of a transaction is chosen for the state that those before it leave.
+            let mut ahead = self.clone();
             let count = 2 + rng.below(3);
-            return Step((0..count).map(|_| self.next_command(rng)).collect());
+            let commands = (0..count).map(|_| {
+                let words = ahead.next_command(rng);
+                ahead.apply_command(&words);
+                words
+            });
+            let step = Step(commands.collect());
+            self.next_id = ahead.next_id;
+            return step;
         }
         Step(vec![self.next_command(rng)])
     }

@@ -1,7 +1,7 @@
 //! A server process that is going to be killed.
 
 use crate::Outcome;
-use crate::client::Client;
+use shoal_probe::{Client, eventually};
 use std::fs::{self, File};
 use std::net::TcpListener;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -24,23 +24,6 @@ pub struct Server {
     /// Its port.
     pub port: u16,
     log: PathBuf,
-}
-
-/// Waits until `probe` gives something.
-///
-/// # Errors
-/// It took too long.
-pub fn eventually<T>(what: &str, limit: Duration, mut probe: impl FnMut() -> Option<T>) -> Outcome<T> {
-    let began = Instant::now();
-    loop {
-        if let Some(found) = probe() {
-            return Ok(found);
-        }
-        if began.elapsed() > limit {
-            return Err(format!("not within {limit:?}: {what}"));
-        }
-        std::thread::sleep(POLL_INTERVAL);
-    }
 }
 
 impl Server {

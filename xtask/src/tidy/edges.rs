@@ -72,13 +72,15 @@ const LAYERS: &[Layer] = &[
         ],
     ),
     // Its nodes are processes of the binary: it links nothing of them.
-    shell("chaos", &["machine", "protocol"]),
+    shell("chaos", &["machine", "protocol", "probe"]),
+    shell("probe", &["protocol"]),
     // It is the server on another disk, so it links what the server links.
     shell(
         "crash",
         &[
             "machine",
             "protocol",
+            "probe",
             "config",
             "formats",
             "store",

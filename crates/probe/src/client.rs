@@ -2,13 +2,15 @@
 
 use shoal_protocol::value::{Decoder, Value, encode_request};
 use std::io::{ErrorKind, Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-/// How long a reply may take.
-const REPLY_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a reply may take from a server that is busy with other things.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Bytes read at once.
+const BUFFER_BYTES: usize = 64 * 1024;
 
-/// A connection to a server on this machine.
+/// A connection to a server.
 #[derive(Debug)]
 pub struct Client {
     stream: TcpStream,
@@ -17,12 +19,18 @@ pub struct Client {
 }
 
 impl Client {
-    /// Connects; `None` if nobody listens.
-    pub fn open(port: u16) -> Option<Self> {
-        let stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
+    /// Connects within `connect_timeout`, for requests that are answered within `reply_timeout`; `None` if nobody listens.
+    pub fn connect(target: SocketAddr, connect_timeout: Duration, reply_timeout: Duration) -> Option<Self> {
+        let stream = TcpStream::connect_timeout(&target, connect_timeout).ok()?;
         stream.set_nodelay(true).ok()?;
-        stream.set_read_timeout(Some(REPLY_TIMEOUT)).ok()?;
-        Some(Self { stream, decoder: Decoder::new(), buffer: vec![0; 64 * 1024] })
+        stream.set_read_timeout(Some(reply_timeout)).ok()?;
+        stream.set_write_timeout(Some(reply_timeout)).ok()?;
+        Some(Self { stream, decoder: Decoder::new(), buffer: vec![0; BUFFER_BYTES] })
+    }
+
+    /// Connects to a server on this machine, which may take its time.
+    pub fn open(port: u16) -> Option<Self> {
+        Self::connect(SocketAddr::from(([127, 0, 0, 1], port)), PATIENCE, PATIENCE)
     }
 
     /// Sends a request and waits for its reply; `None` when the connection ends.
