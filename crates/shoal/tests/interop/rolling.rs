@@ -1,4 +1,5 @@
-//! Every node of a real cluster is replaced by one of ours while a client writes: it sees redirections, and no error.
+//! Clusters of both kinds of nodes change while clients use them: slots move between the kinds, and every node of a real
+//! cluster is replaced by one of ours. Clients see redirections, and no error.
 
 #![allow(clippy::unwrap_used)] // A failed unwrap is a failed test.
 
@@ -59,6 +60,40 @@ impl Client {
         }
         panic!("{words:?} is sent around");
     }
+}
+
+/// Slots with keys move from a real primary to one of ours and back, by our manager and by `redis-cli`.
+#[test]
+fn reshard_both_ways() {
+    let kinds = [Kind::Redis, Kind::Shoal, Kind::Redis, Kind::Shoal];
+    let setup = |kind| match kind {
+        Kind::Redis => Cluster::setup(kind),
+        Kind::Shoal => Cluster::setup(kind).conf("rdb-version-compat 10"),
+    };
+    let cluster = Cluster::start(kinds.into_iter().map(setup).collect());
+    cluster.join(4);
+    let mut client = Client::new(cluster.nodes[0].address());
+    let mut values = BTreeMap::new();
+    for number in 0..1000 {
+        let (key, value) = (format!("key:{number}"), number.to_string());
+        assert_eq!(client.call(&key, &["SET", &key, &value]), "OK");
+        values.insert(key, value);
+    }
+    let address = cluster.nodes[0].address();
+    let ids = [cluster.id(0), cluster.id(1)];
+    for driver in [Driver::OURS_ON_REDIS, Driver::REDIS_CLI] {
+        for (from, to) in [(0, 1), (1, 0)] {
+            let options = ["--cluster-from", &ids[from], "--cluster-to", &ids[to], "--cluster-slots", "500"];
+            driver.manage("reshard", &[&[&*address][..], &options, &["--cluster-yes"]].concat());
+            cluster.wait_until_settled();
+            for (key, value) in &values {
+                assert_eq!(client.call(key, &["GET", key]), *value);
+            }
+        }
+    }
+    let total: usize =
+        cluster.nodes.iter().map(|node| node.call(&["DBSIZE"]).parse::<usize>().unwrap()).sum();
+    assert_eq!(total, values.len());
 }
 
 #[test]
