@@ -73,6 +73,20 @@ pub enum ClusterCommand {
         /// The epoch as given.
         epoch: i64,
     },
+    /// A migration has brought the keys of these slots: this node claims them, with an epoch of its own making.
+    TakeSlots {
+        /// The slots.
+        slots: crate::SlotRanges,
+        /// Who must have all of them until now.
+        from: crate::NodeId,
+        /// The greatest epoch with which they may be claimed.
+        epoch_max: u64,
+    },
+    /// This node takes a config epoch above this one, so that it wins against whoever claimed its slots with one up to it.
+    RaiseEpoch {
+        /// The epoch to surpass.
+        above: u64,
+    },
     /// CLUSTER BUMPEPOCH.
     BumpEpoch,
     /// CLUSTER SAVECONFIG.

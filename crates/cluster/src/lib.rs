@@ -28,6 +28,7 @@ pub mod messages;
 pub mod node_id;
 pub mod node_table;
 pub mod nodes_conf;
+pub mod slot_migration;
 pub mod slots;
 pub mod view;
 pub mod wire;

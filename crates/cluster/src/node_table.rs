@@ -72,6 +72,8 @@ pub struct Node {
     pub takes_extensions: bool,
     /// It is Shoal.
     pub is_shoal: bool,
+    /// It takes slots by an atomic migration.
+    pub takes_slots: bool,
     /// What speaks for the death of its process.
     pub death_signs: Option<DeathSigns>,
 }
@@ -106,6 +108,7 @@ impl Node {
             failure_reports: BTreeMap::new(),
             takes_extensions: false,
             is_shoal: false,
+            takes_slots: false,
             death_signs: None,
         }
     }

@@ -14,6 +14,9 @@ use std::sync::Arc;
 /// A nodes.conf with more nodes than this is refused.
 pub const MAX_NODES: usize = 16_384;
 
+/// Shoal's own variable: slots that this node has given away. Redis passes over variables that it does not know.
+const GIVEN_SLOTS: &str = "givenSlots";
+
 /// The contents of a nodes.conf.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NodesConf {
@@ -27,6 +30,8 @@ pub struct NodesConf {
     pub migrating: Vec<(u16, NodeId)>,
     /// Slots that come to this node.
     pub importing: Vec<(u16, NodeId)>,
+    /// Slots that were this node's and belong to others now: keys of them that an old file brings back are of no use.
+    pub given: SlotSet,
     /// Whether to write the auxiliary fields of 7.2.
     pub auxiliary: bool,
 }
@@ -116,6 +121,10 @@ impl NodesConf {
         }
         let (pairs, _) = words.get(1..).unwrap_or_default().as_chunks::<2>();
         for [name, value] in pairs {
+            if name.eq_ignore_ascii_case(GIVEN_SLOTS) {
+                self.given = self.parse_slots(&value.split(',').collect::<Vec<_>>())?;
+                continue;
+            }
             let value = value.parse().map_err(|_| "a variable that is no number")?;
             if name.eq_ignore_ascii_case("currentEpoch") {
                 self.current_epoch = value;
@@ -281,7 +290,11 @@ impl fmt::Display for NodesConf {
             });
             writeln!(formatter, "{line}")?;
         }
-        writeln!(formatter, "vars currentEpoch {} lastVoteEpoch {}", self.current_epoch, self.last_vote_epoch)
+        write!(formatter, "vars currentEpoch {} lastVoteEpoch {}", self.current_epoch, self.last_vote_epoch)?;
+        if !self.given.is_empty() {
+            write!(formatter, " {GIVEN_SLOTS} {}", self.given.ranges().to_string().replace(' ', ","))?;
+        }
+        writeln!(formatter)
     }
 }
 
@@ -329,7 +342,7 @@ mod tests {
             "{ME} 127.0.0.1:7000@17000,,shard-id={OTHER},nodename=blue myself,master - 0 0 3 connected 0-5460 \
              [77-<-{OTHER}] [93->-{OTHER}]\n\
              {OTHER} :0@0,host,shard-id={OTHER} slave,fail,noaddr {ME} 7 8 3 disconnected\n\
-             vars currentEpoch 6 lastVoteEpoch 5\n"
+             vars currentEpoch 6 lastVoteEpoch 5 givenSlots 1-3,9\n"
         );
         let mut conf = parse(&text);
         assert_eq!(conf.to_string(), text);

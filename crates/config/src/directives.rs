@@ -453,6 +453,10 @@ directives! {
     cluster_replica_no_failover: bool = false, "cluster-replica-no-failover" / "cluster-slave-no-failover", Kind::Bool, [];
     /// How old a replica's data may be for a failover, in node timeouts; 0 for any age.
     cluster_replica_validity_factor: u32 = 10, "cluster-replica-validity-factor" / "cluster-slave-validity-factor", integer(0, INT), [];
+    /// How many migrations of slots that are over CLUSTER GETSLOTMIGRATIONS shows.
+    cluster_slot_migration_log_max_len: u32 = 1000, "cluster-slot-migration-log-max-len", integer(0, INT), [];
+    /// How many bytes a second a migration of slots sends while it sends the keys; 0 for as many as it can.
+    cluster_slot_migration_max_rate_bytes: u64 = 0, "cluster-slot-migration-max-rate", memory(0, UNSIGNED_LONG), [];
     /// Whether one uncovered slot stops the whole cluster.
     cluster_require_full_coverage: bool = true, "cluster-require-full-coverage", Kind::Bool, [];
     // Observation

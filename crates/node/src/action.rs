@@ -37,6 +37,16 @@ pub enum Action {
         /// The port.
         port: u16,
     },
+    /// Connect to a node that slots are to be moved to; the connection gets its handle from
+    /// [`crate::Node::target_connected`].
+    ConnectTarget {
+        /// Names the connection.
+        ticket: u64,
+        /// The address.
+        host: String,
+        /// The port.
+        port: u16,
+    },
     /// Let the system hold back small packets to a replica, to be joined.
     DelaySmallPackets(Handle),
     /// Give up the connections to the primary, made or still being made. The node has forgotten them already: there is no

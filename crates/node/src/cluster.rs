@@ -9,12 +9,11 @@ use shoal_cluster::interface::STATUS_INTERVAL_MS;
 use shoal_cluster::view::NodeFacts;
 use shoal_cluster::{
     ClusterCommand, ClusterConfig, ClusterView, CommandResult, EndpointKind, MachineMessage, NodeMessage,
-    NodeOrder, NodeStatus, SlotRanges, SlotSet,
+    NodeOrder, NodeStatus, SlotSet,
 };
 use shoal_config::EndpointType;
 use shoal_machine::{Monotonic, Now};
 use shoal_protocol::slot::SLOT_COUNT;
-use shoal_store::table::Item;
 use std::sync::Arc;
 
 /// The shortest time between two reports to the machine.
@@ -93,11 +92,13 @@ impl Node {
         if let Some(side) = &mut self.cluster {
             side.take_view(now, view, self.config.cluster_slot_stats_enabled);
         }
+        self.finish_drops_of_own_slots(now, host);
         self.redirect_blocked(now, host);
         match &mut self.cluster {
             Some(side) if self.is_loading => side.orders_after_load.extend(orders),
             _ => self.carry_out_orders(now, host, orders),
         }
+        self.view_changed_for_migrations(now, host);
         self.end_lost_subscriptions();
         self.serve_blocked(host);
         self.free_garbage(host);
@@ -116,22 +117,6 @@ impl Node {
                     self.changes_since_save += self.keyspace.len() as u64;
                     self.keyspace.clear_all();
                 }
-            }
-        }
-    }
-
-    /// Deletes the keys of slots that belong to others now; replicas hear of it key by key.
-    fn drop_slots(&mut self, slots: &SlotRanges) {
-        for slot in slots.iter() {
-            let mut keys = Vec::new();
-            let database = self.keyspace.database_mut(0);
-            database.slot_entries(slot, usize::MAX, |entry| keys.push(entry.key().to_vec()));
-            let garbage = database.clear_slot(slot);
-            self.keyspace.discard(garbage);
-            self.changes_since_save += keys.len() as u64;
-            for key in keys {
-                self.blocking.note(0, &key);
-                self.propagate_own(0, [b"DEL".as_slice(), &key]);
             }
         }
     }
@@ -237,6 +222,7 @@ impl Node {
         let Some(side) = &mut self.cluster else { return };
         let orders = std::mem::take(&mut side.orders_after_load);
         self.carry_out_orders(now, host, orders);
+        self.imports_after_loading(now, host);
         self.free_garbage(host);
         let mut slots = SlotSet::default();
         let database = self.keyspace.database(0);

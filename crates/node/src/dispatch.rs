@@ -60,10 +60,10 @@ impl Node {
     ) -> Verdict {
         let Some(mut session) = self.clients.take(handle) else { return Verdict::Done };
         let mark = session.output.mark();
-        let verdict = if session.kind == ClientKind::Normal {
-            self.process(now, host, handle, &mut session, request)
-        } else {
-            self.process_link(now, host, handle, &mut session, request)
+        let verdict = match session.kind {
+            ClientKind::Normal => self.process(now, host, handle, &mut session, request),
+            ClientKind::Import => self.process_import(now, host, handle, &mut session, request),
+            _ => self.process_link(now, host, handle, &mut session, request),
         };
         let is_closing = self.finish(now, host, handle, session, mark);
         self.serve_blocked(host);
@@ -129,12 +129,13 @@ impl Node {
             end_asking(session);
             return Verdict::Done;
         }
-        if let Some(kind) = self.pauses.kind()
-            && session.kind != ClientKind::Replica
-            && is_paused(kind, session, command)
-        {
+        let is_paused = match self.pauses.kind() {
+            Some(kind) => session.kind != ClientKind::Replica && is_paused(kind, session, command),
+            None => false,
+        };
+        if is_paused || self.migrations.is_holding() && self.is_held(session, command, &request) {
             // The stream of the primary is held by who reads it.
-            if session.kind == ClientKind::Normal {
+            if session.kind != ClientKind::Primary {
                 session.is_postponed = true;
                 self.postponed.push(handle);
             }
@@ -193,8 +194,13 @@ impl Node {
             return Err(errors::NO_AUTH);
         }
         self.check_protected(session, command)?;
-        if session.kind == ClientKind::Primary {
-            return Ok(());
+        match session.kind {
+            ClientKind::Primary => return Ok(()),
+            ClientKind::Import if is_out_of_memory && wants_memory(session, command) => {
+                return Err(errors::OUT_OF_MEMORY);
+            }
+            ClientKind::Import => return Ok(()),
+            _ => {}
         }
         let writes =
             flags.contains(Flags::WRITE) || command.id == CommandId::Exec && transaction_writes(session);
@@ -378,6 +384,9 @@ impl Node {
         if command.id == CommandId::Flushall && outcome.is_ok() && !session.is_internal {
             self.save_emptiness(now, host);
         }
+        if matches!(command.id, CommandId::Flushall | CommandId::Flushdb) && outcome.is_ok() {
+            self.migrations_see_flush(now, host);
+        }
         if is_outermost && self.keyspace.has_garbage() {
             self.free_garbage(host);
         }
@@ -415,10 +424,10 @@ impl Node {
     ) -> R {
         let access = Access {
             // While clients are paused nothing is deleted, too: the data stand still.
-            on_replica: self.is_replica() || self.pauses.kind().is_some(),
-            from_primary: session.kind == ClientKind::Primary,
+            on_replica: self.is_replica() || self.data_stand_still(),
+            from_primary: is_fed_by_primary(session),
             no_touch: session.no_touch && heeds_no_touch,
-            deny_blocking: self.unit.is_open || session.kind == ClientKind::Primary,
+            deny_blocking: self.unit.is_open || is_fed_by_primary(session),
             reply_max_bytes: self.output_limit(session).hard_bytes as usize,
         };
         self.effects.skip_propagation = !self.has_consumers();
@@ -516,6 +525,11 @@ impl Node {
         self.effects.touched = touched;
         self.effects.touched.clear();
     }
+}
+
+/// Whether a client is a primary whose commands are carried out as they are.
+fn is_fed_by_primary(session: &Session) -> bool {
+    matches!(session.kind, ClientKind::Primary | ClientKind::Import)
 }
 
 /// Takes back what a client does not want to read.

@@ -101,7 +101,7 @@ impl Node {
         own: Option<(Handle, &mut Session)>,
     ) -> Pressure {
         let ignores = self.is_replica() && self.config.replica_ignore_maxmemory;
-        if self.is_loading || ignores || self.pauses.kind().is_some() {
+        if self.is_loading || ignores || self.data_stand_still() {
             self.eviction.is_running = false;
             return Pressure::Fine;
         }

@@ -4,6 +4,7 @@ use crate::clients::Handle;
 use crate::host::Host;
 use crate::node::Node;
 use shoal_machine::Now;
+use shoal_protocol::slot::key_slot;
 use shoal_session::Session;
 use shoal_store::call::{EventClass, KeyEvent};
 use shoal_store::table::Item;
@@ -62,7 +63,7 @@ impl Node {
     /// One short step of the search for expired keys. True when there is nothing more to do until the next tick. The
     /// shell repeats it as long as its share of time lasts.
     pub fn expire_step(&mut self, now: Now, host: &mut dyn Host) -> bool {
-        if !self.active_expire_enabled || self.pauses.kind().is_some() || self.is_loading {
+        if !self.active_expire_enabled || self.data_stand_still() || self.is_loading {
             return true;
         }
         if self.is_replica() {
@@ -98,6 +99,9 @@ impl Node {
         }
         let mut due = Vec::new();
         let mut is_done = keys.find_due_hashes(now.unix_ms(), HASHES_PER_STEP, |key| due.push(key.to_vec()));
+        // What is not this node's yet expires at its primary.
+        let keys = self.keyspace.database(database);
+        due.retain(|key| !keys.is_hidden(key_slot(key)));
         for key in &due {
             is_done &= self.expire_fields_of(now, database, key) < FIELDS_PER_HASH;
         }

@@ -47,6 +47,8 @@ pub enum SnapshotTarget {
     Stream,
     /// The next base of the append-only file.
     AofBase,
+    /// A pipe back to the node, whose bytes are the keys of slots that move to another node.
+    Slots,
 }
 
 /// What is known of a snapshot when it has begun.

@@ -37,6 +37,7 @@ mod propagation;
 mod replication;
 mod routing;
 mod shutdown;
+mod slot_migration;
 mod slot_stats;
 mod slow_log;
 mod snapshot;

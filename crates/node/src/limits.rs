@@ -7,9 +7,9 @@ use crate::client_line::ClientType;
 use crate::clients::Handle;
 use crate::host::{Host, LogLevel};
 use crate::node::Node;
-use shoal_config::OutputBufferLimit;
+use shoal_config::{ClientClass, OutputBufferLimit};
 use shoal_machine::{Monotonic, Now};
-use shoal_session::{Close, Session};
+use shoal_session::{ClientKind, Close, Session};
 
 /// Output of less is not worth a look at the limits; it is what Redis gives every client for free.
 pub(crate) const UNCHECKED_OUTPUT_BYTES: usize = 16 * 1024;
@@ -78,7 +78,11 @@ impl Node {
 
     /// How much output may wait for a client.
     pub(crate) fn output_limit(&self, session: &Session) -> OutputBufferLimit {
-        self.config.client_output_buffer_limit.of(ClientType::of(session).class())
+        let class = match session.kind {
+            ClientKind::Export => ClientClass::Replica,
+            _ => ClientType::of(session).class(),
+        };
+        self.config.client_output_buffer_limit.of(class)
     }
 
     fn is_output_over(&mut self, session: &mut Session, now: Now) -> bool {

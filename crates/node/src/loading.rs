@@ -181,6 +181,7 @@ impl Node {
 
     /// Keeps what a file says beside its keys: function libraries, which replace those that are there or join them.
     pub(crate) fn keep_beside_keys(&mut self, host: &mut dyn Host, loaded: &Loaded, joins: bool) {
+        self.follow_imports_of(host, loaded, joins);
         if !joins {
             self.functions.clear();
         }

@@ -15,6 +15,7 @@ use crate::persistence::Persistence;
 use crate::propagation::Unit;
 use crate::replication::Replication;
 use crate::shutdown::PendingShutdown;
+use crate::slot_migration::Migrations;
 use crate::slow_log::SlowLog;
 use crate::snapshot::RunningSnapshot;
 use crate::stats::Stats;
@@ -22,7 +23,7 @@ use crate::watch::Watchers;
 use shoal_config::Config;
 use shoal_machine::{Monotonic, Now, Rng};
 use shoal_protocol::{ErrorReply, OutputBuffer};
-use shoal_session::{Close, Identity, Session, Subscribers};
+use shoal_session::{ClientKind, Close, Identity, Session, Subscribers};
 use shoal_store::{Effects, EncodingLimits, Hasher, Keyspace, Layout, StoreOptions};
 
 /// How often rates are sampled.
@@ -81,6 +82,8 @@ pub struct Node {
     /// The snapshot that is being written in the background.
     pub(crate) snapshot: Option<RunningSnapshot>,
     pub(crate) cluster: Option<ClusterSide>,
+    /// Slots on their way to or from this node.
+    pub(crate) migrations: Migrations,
     pub(crate) actions: Vec<Action>,
     pub(crate) started_at: Now,
     pub(crate) next_client_id: u64,
@@ -157,6 +160,7 @@ impl Node {
             snapshot: None,
             rng,
             cluster: config.cluster_enabled.then(ClusterSide::default),
+            migrations: Migrations::default(),
             actions: Vec::new(),
             started_at: now,
             next_client_id: 1,
@@ -360,8 +364,11 @@ impl Node {
         self.postponed.retain(|&other| other != handle);
         self.forget_blocked(handle);
         self.replication.waits.retain(|wait| wait.handle != handle);
-        if !self.primary_disconnected(now, host, handle, &session) {
-            self.forget_peer(now, host, handle, &session);
+        match session.kind {
+            ClientKind::Import => self.import_link_lost(now, host, handle),
+            ClientKind::Export => self.export_link_lost(now, host, handle),
+            _ if self.primary_disconnected(now, host, handle, &session) => {}
+            _ => self.forget_peer(now, host, handle, &session),
         }
         self.forget_shutdown_client(handle);
         self.crowded.retain(|&other| other != handle);
@@ -399,6 +406,7 @@ impl Node {
         }
         self.note_aof_time(now);
         self.go_on_applying(now, host);
+        self.tick_migrations(now, host);
         self.expire_blocked(now, host);
         self.serve_blocked(host);
         if self.is_housekeeping_paused {
@@ -434,7 +442,8 @@ impl Node {
         let due = is_due.then_some(Monotonic(0));
         let waits = self.next_wait_deadline();
         let others = self.pauses.next_deadline().into_iter().chain(self.blocking.next_deadline());
-        waits.into_iter().chain(due).chain(others).min()
+        let migrations = self.migrations.next_deadline();
+        waits.into_iter().chain(due).chain(others).chain(migrations).min()
     }
 
     /// Hands memory that takes long to free to the shell.

@@ -182,6 +182,7 @@ mod tests {
             slots: Arc::default(),
             replication_offset: 0,
             failure_reports: 0,
+            takes_slots: true,
             link_to: None,
             link_from: None,
         };

@@ -92,6 +92,12 @@ impl Node {
         }
     }
 
+    /// Whether a snapshot of all data is being written in the background, other than the base of the append-only file.
+    pub(crate) fn is_saving(&self) -> bool {
+        let targets = [SnapshotTarget::File, SnapshotTarget::Stream];
+        self.snapshot.is_some_and(|snapshot| targets.contains(&snapshot.target))
+    }
+
     /// Ends a snapshot that nobody needs any more; that is no failure.
     pub(crate) fn cancel_snapshot(&mut self, host: &mut dyn Host) {
         self.persistence.is_cancelled = true;
@@ -100,7 +106,7 @@ impl Node {
 
     /// After FLUSHALL: with save points the file is emptied too, so that a crash does not bring the data back.
     pub(crate) fn save_emptiness(&mut self, now: Now, host: &mut dyn Host) {
-        if self.snapshot.is_some_and(|snapshot| snapshot.target != SnapshotTarget::AofBase) {
+        if self.is_saving() {
             self.cancel_snapshot(host);
         }
         if !self.config.save.0.is_empty() && !self.is_loading {

@@ -20,7 +20,7 @@ pub struct Unit {
 impl Node {
     /// Whether anybody wants effects.
     pub(crate) fn has_consumers(&self) -> bool {
-        self.replication_is_active() || self.aof.takes_effects()
+        self.replication_is_active() || self.aof.takes_effects() || self.migrations.takes_changes()
     }
 
     /// Passes on what the last command did. `request` is what the client sent.
@@ -115,6 +115,9 @@ impl Node {
         }
         if self.aof.takes_effects() {
             self.aof.append(database, &bytes[start..]);
+        }
+        if self.migrations.takes_changes() {
+            self.feed_exports(request, &bytes[start..]);
         }
         if bytes.capacity() <= SCRATCH_KEPT_BYTES {
             self.unit.scratch = bytes;

@@ -17,7 +17,10 @@
 //! cluster that is down serves reads.
 
 use crate::cluster::endpoint;
+use crate::dispatch::is_paused;
 use crate::node::Node;
+use crate::pause::PauseKind;
+use crate::slot_migration::Hold;
 use crate::slot_stats::{SlotCost, request_bytes};
 use shoal_cluster::ClusterView;
 use shoal_cluster::view::NodeFacts;
@@ -148,6 +151,27 @@ impl Node {
             Some(owner) => redirection("MOVED", slot, owner, view),
             None => errors::CLUSTER_DOWN_UNBOUND,
         })
+    }
+
+    /// Whether a command has to wait because the slot of its keys is about to go to another node.
+    pub(crate) fn is_held(&self, session: &Session, command: &Command, request: &Request<'_>) -> bool {
+        if session.kind != ClientKind::Normal {
+            return false;
+        }
+        // What deletes all keys would reach slots whose last change has been sent.
+        if matches!(command.id, CommandId::Flushall | CommandId::Flushdb) {
+            return true;
+        }
+        // What is queued is looked at when it is to run.
+        if session.transaction.is_some() && command.id != CommandId::Exec {
+            return false;
+        }
+        let Some(slot) = summarize(session, command, request).slot else { return false };
+        match self.migrations.hold_of(slot) {
+            Some(Hold::All) => true,
+            Some(Hold::Writes) => is_paused(PauseKind::Writes, session, command),
+            None => false,
+        }
     }
 
     /// Whether the cluster as a whole serves this command.

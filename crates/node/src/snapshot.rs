@@ -34,6 +34,10 @@ impl Node {
         if target == SnapshotTarget::AofBase {
             context.sync_often = self.config.aof_rewrite_incremental_fsync;
         }
+        if target == SnapshotTarget::Slots {
+            context.options.as_commands = true;
+            context.options.only_slots = self.slots_of_snapshot();
+        }
         let start = host.begin_snapshot(&self.keyspace, target, &context)?;
         self.stats.forks += 1;
         self.stats.last_fork_us = start.fork_us;
@@ -41,6 +45,7 @@ impl Node {
         self.snapshot = Some(RunningSnapshot { target, keys: self.keyspace.len() as u64 });
         match form {
             Some(form) => self.note_rewrite_began(now, host, start, form),
+            None if target == SnapshotTarget::Slots => {}
             None => self.note_snapshot_began(now, host, target, start),
         }
         Ok(())
@@ -57,6 +62,7 @@ impl Node {
             offset: self.replication_offset().cast_signed(),
         });
         options.functions.clone_from(&self.functions);
+        options.imports = self.migrations.import_marks();
         options.access = match self.config.maxmemory_policy {
             MaxmemoryPolicy::AllkeysLru | MaxmemoryPolicy::VolatileLru => AccessNotes::Idle,
             MaxmemoryPolicy::AllkeysLfu | MaxmemoryPolicy::VolatileLfu => AccessNotes::Frequency,
@@ -72,7 +78,11 @@ impl Node {
         self.keyspace.frozen_pages = false;
         let progress = host.snapshot_progress();
         if progress.peak_copied_bytes > 0 {
-            let kind = if snapshot.target == SnapshotTarget::AofBase { "AOF rewrite" } else { "RDB" };
+            let kind = match snapshot.target {
+                SnapshotTarget::AofBase => "AOF rewrite",
+                SnapshotTarget::Slots => "Slot migration",
+                SnapshotTarget::File | SnapshotTarget::Stream => "RDB",
+            };
             let megabytes = |bytes: u64| bytes >> 20;
             let (current, peak) = (megabytes(progress.copied_bytes), megabytes(progress.peak_copied_bytes));
             let average = megabytes(progress.average_copied_bytes);
@@ -80,11 +90,13 @@ impl Node {
                 format!("Fork CoW for {kind}: current {current} MB, peak {peak} MB, average {average} MB");
             host.log(LogLevel::Notice, &text);
         }
-        if snapshot.target == SnapshotTarget::AofBase {
-            self.note_rewrite_ended(now, host, &result);
-        } else {
-            self.note_snapshot_ended(now, host, snapshot.target, &result);
+        match snapshot.target {
+            SnapshotTarget::AofBase => self.note_rewrite_ended(now, host, &result),
+            SnapshotTarget::Slots => self.slots_snapshot_ended(now, host, &result),
+            target => self.note_snapshot_ended(now, host, target, &result),
         }
+        // A migration may have waited for the end of this one.
+        self.migrations.is_urgent = true;
         self.serve_ended_snapshot(now, host, snapshot.target, &result);
     }
 }

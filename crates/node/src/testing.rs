@@ -726,6 +726,7 @@ pub fn cluster_view(node_count: u32, owners: SlotOwners) -> ClusterView {
             slots: Arc::new(slots),
             replication_offset: 0,
             failure_reports: 0,
+            takes_slots: true,
             link_to: None,
             link_from: None,
         }

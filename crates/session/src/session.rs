@@ -16,6 +16,10 @@ pub enum ClientKind {
     Replica,
     /// The primary that feeds this node.
     Primary,
+    /// A primary that moves slots here.
+    Import,
+    /// A primary that slots are moved to.
+    Export,
 }
 
 /// Which replies a client wants (`CLIENT REPLY`).

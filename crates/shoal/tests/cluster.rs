@@ -12,5 +12,7 @@ mod create;
 mod failover;
 #[path = "cluster/resharding.rs"]
 mod resharding;
+#[path = "cluster/slot_migration.rs"]
+mod slot_migration;
 #[path = "cluster/tools.rs"]
 mod tools;

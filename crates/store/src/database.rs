@@ -45,6 +45,8 @@ pub struct Database {
     tables: Vec<Option<Box<Table<Entry>>>>,
     /// Bit per table: it has keys.
     occupied: Vec<u64>,
+    /// Bit per slot whose keys nobody is to see or to delete; empty if there are none.
+    hidden: Vec<u64>,
     length: usize,
     expiring: usize,
     expire_slot: usize,
@@ -61,6 +63,7 @@ impl Database {
             layout,
             tables: Vec::new(),
             occupied: Vec::new(),
+            hidden: Vec::new(),
             length: 0,
             expiring: 0,
             expire_slot: 0,
@@ -84,6 +87,39 @@ impl Database {
     /// Whether there are no keys.
     pub fn is_empty(&self) -> bool {
         self.length == 0
+    }
+
+    /// Hides the keys of some slots, given as ranges, and shows all others: SCAN, KEYS, RANDOMKEY, eviction and the search
+    /// for expired keys pass them over. Who names such a key finds it.
+    pub fn hide_slots(&mut self, ranges: &[(u16, u16)]) {
+        self.hidden = if ranges.is_empty() { Vec::new() } else { vec![0; usize::from(SLOT_COUNT) / 64] };
+        for slot in ranges.iter().flat_map(|&(first, last)| first..=last) {
+            if let Some(word) = self.hidden.get_mut(usize::from(slot) / 64) {
+                *word |= 1 << (slot % 64);
+            }
+        }
+    }
+
+    /// Whether the keys of a slot are hidden.
+    pub fn is_hidden(&self, slot: u16) -> bool {
+        self.hidden.get(usize::from(slot) / 64).is_some_and(|word| word & (1 << (slot % 64)) != 0)
+    }
+
+    /// The number of keys that are not hidden, and how many of them expire.
+    pub fn visible_len(&self) -> (usize, usize) {
+        let mut counts = (self.length, self.expiring);
+        for (index, word) in self.hidden.iter().enumerate() {
+            let mut bits = word & self.occupied.get(index).copied().unwrap_or(0);
+            while bits != 0 {
+                let slot = index * 64 + bits.trailing_zeros() as usize;
+                bits &= bits - 1;
+                if let Some(table) = self.tables.get(slot).and_then(Option::as_deref) {
+                    counts.0 -= table.len();
+                    counts.1 -= table.marked_len();
+                }
+            }
+        }
+        counts
     }
 
     /// The number of keys that expire.
@@ -315,7 +351,7 @@ impl Database {
         let mut slot = (cursor & ((1 << SLOT_BITS) - 1)) as usize;
         let mut hash_cursor = cursor >> SLOT_BITS;
         let mut left = count.max(1);
-        while let Some(occupied) = self.next_occupied(slot) {
+        while let Some(occupied) = self.next_visible(slot) {
             if occupied != slot {
                 hash_cursor = 0;
             }
@@ -332,7 +368,7 @@ impl Database {
                 slot += 1;
             }
             if left == 0 {
-                let more = hash_cursor != 0 || self.next_occupied(slot).is_some();
+                let more = hash_cursor != 0 || self.next_visible(slot).is_some();
                 return if more { hash_cursor << SLOT_BITS | slot as u64 } else { 0 };
             }
         }
@@ -343,6 +379,17 @@ impl Database {
     pub fn for_each(&self, mut visit: impl FnMut(&Entry)) {
         for table in self.tables.iter().flatten() {
             table.for_each(|entry| visit(&entry));
+        }
+    }
+
+    /// Visits every entry that is not hidden, slot by slot.
+    pub fn for_each_visible(&self, mut visit: impl FnMut(&Entry)) {
+        let mut slot = 0;
+        while let Some(next) = self.next_visible(slot) {
+            if let Some(table) = self.table(next as u16) {
+                table.for_each(|entry| visit(&entry));
+            }
+            slot = next + 1;
         }
     }
 
@@ -361,7 +408,7 @@ impl Database {
         let mut candidate = None;
         for _ in 0..FAIR_TRIES {
             let start = rng.index(usize::from(SLOT_COUNT));
-            let Some(slot) = self.next_occupied(start).or_else(|| self.next_occupied(0)) else { break };
+            let Some(slot) = self.next_visible(start).or_else(|| self.next_visible(0)) else { break };
             let Some(table) = self.table(slot as u16) else { continue };
             let size = if expiring_only { table.marked_len() } else { table.len() };
             largest = largest.max(size);
@@ -373,10 +420,10 @@ impl Database {
             }
         }
         let candidate = candidate.or_else(|| {
-            self.tables
-                .iter()
-                .flatten()
-                .map(|table| &**table)
+            let all = self.tables.iter().enumerate();
+            let visible = all.filter(|(slot, _)| !self.is_hidden(*slot as u16));
+            visible
+                .filter_map(|(_, table)| table.as_deref())
                 .find(|table| if expiring_only { table.marked_len() > 0 } else { !table.is_empty() })
         })?;
         candidate.random(expiring_only, || rng.next_u64())
@@ -397,7 +444,7 @@ impl Database {
             if self.expiring == 0 || budget == 0 {
                 break;
             }
-            let Some(slot) = self.next_occupied(self.expire_slot) else {
+            let Some(slot) = self.next_visible(self.expire_slot) else {
                 self.expire_slot = 0;
                 self.expire_cursor = 0;
                 return true;
@@ -423,12 +470,14 @@ impl Database {
         self.expiring == 0
     }
 
-    fn next_occupied(&self, from: usize) -> Option<usize> {
+    /// The first slot from there on that has keys and is not hidden.
+    fn next_visible(&self, from: usize) -> Option<usize> {
+        let shown = |word: usize| Some(self.occupied.get(word)? & !self.hidden.get(word).unwrap_or(&0));
         let mut word = from / 64;
-        let mut bits = self.occupied.get(word)? & (u64::MAX << (from % 64));
+        let mut bits = shown(word)? & (u64::MAX << (from % 64));
         while bits == 0 {
             word += 1;
-            bits = *self.occupied.get(word)?;
+            bits = shown(word)?;
         }
         Some(word * 64 + bits.trailing_zeros() as usize)
     }

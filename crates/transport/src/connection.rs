@@ -143,6 +143,8 @@ pub enum Purpose {
     Client,
     /// The primary that this node follows.
     Primary,
+    /// A node that slots are moved to.
+    Target,
 }
 
 /// One connection.

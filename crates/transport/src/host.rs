@@ -32,7 +32,9 @@ pub type ApplyConfiguration = Box<dyn FnMut(&Config, &Change) -> Result<(), SetE
 
 /// The first token of listeners.
 pub const FIRST_LISTENER: usize = 8;
-/// The first token of connections; listeners end before it.
+/// The first token of connections that are being made to nodes which slots are moved to.
+pub const FIRST_TARGET: usize = 40;
+/// The first token of connections; listeners and targets end before it.
 pub const FIRST_CONNECTION: usize = 64;
 
 /// What stands between the node and the world.
@@ -63,7 +65,7 @@ impl ShellHost {
             self.registry.register(listener, Token(FIRST_LISTENER), Interest::READABLE)?;
         }
         for (index, listener) in self.listeners.tcp.iter_mut().enumerate() {
-            let token = Token((FIRST_LISTENER + 1 + index).min(FIRST_CONNECTION - 1));
+            let token = Token((FIRST_LISTENER + 1 + index).min(FIRST_TARGET - 1));
             self.registry.register(listener, token, Interest::READABLE)?;
         }
         Ok(())
@@ -92,7 +94,7 @@ impl ShellHost {
         let bound = self.listeners.bind_tcp(&config.bind.0, config.port, config.tcp_backlog);
         bound.map_err(|error| failed(&error))?;
         for (index, listener) in self.listeners.tcp.iter_mut().enumerate() {
-            let token = Token((FIRST_LISTENER + 1 + index).min(FIRST_CONNECTION - 1));
+            let token = Token((FIRST_LISTENER + 1 + index).min(FIRST_TARGET - 1));
             let registered = self.registry.register(listener, token, Interest::READABLE);
             registered.map_err(|error| failed(&error))?;
         }

@@ -7,6 +7,7 @@
 mod crash_view;
 mod loading;
 mod primary;
+mod targets;
 
 pub use crash_view::describe_crash;
 
@@ -18,7 +19,7 @@ use crate::clock::Clock;
 use crate::connection::{Connection, Purpose, Stream};
 use crate::disk::SharedDisk;
 use crate::freeing::Freeing;
-use crate::host::{ApplyConfiguration, FIRST_CONNECTION, FIRST_LISTENER, ShellHost};
+use crate::host::{ApplyConfiguration, FIRST_CONNECTION, FIRST_LISTENER, FIRST_TARGET, ShellHost};
 use crate::listener::Listeners;
 use crate::snapshot::SnapshotWriter;
 use crate::stopwatch::Stopwatch;
@@ -135,6 +136,7 @@ pub struct Server {
     accept_on: Vec<usize>,
     connecting: Option<Stream>,
     connecting_channel: Option<Stream>,
+    targets: targets::Targets,
     unix_path: String,
     next_cron_at: Monotonic,
     /// Time that expiry may still take until the next cron.
@@ -201,6 +203,7 @@ impl Server {
             accept_on: Vec::new(),
             connecting: None,
             connecting_channel: None,
+            targets: targets::Targets::default(),
             unix_path,
             next_cron_at: settings.clock.monotonic(),
             expiry_budget_us: 0,
@@ -258,6 +261,7 @@ impl Server {
     fn timeout(&self) -> Duration {
         let can_go_on = self.host.snapshots.can_go_on(&self.node);
         let has_work = !self.queued.is_empty() || !self.accept_on.is_empty() || self.expiry_budget_us > 0;
+        let has_work = has_work || self.node.has_keys_to_drop();
         if has_work || can_go_on || self.node.is_evicting() || self.node.has_snapshot_to_load() {
             return Duration::ZERO;
         }
@@ -276,7 +280,8 @@ impl Server {
                 SNAPSHOT => self.read_snapshot(),
                 CONNECTING => self.finish_connecting(false),
                 CONNECTING_CHANNEL => self.finish_connecting(true),
-                Token(token) if token < FIRST_CONNECTION => self.accept(token),
+                Token(token) if token < FIRST_TARGET => self.accept(token),
+                Token(token) if token < FIRST_CONNECTION => self.finish_connecting_target(token),
                 Token(token) => {
                     let handle = Handle((token - FIRST_CONNECTION) as u32);
                     if event.is_writable() {
@@ -294,6 +299,7 @@ impl Server {
         self.expire();
         self.cron();
         self.node.relieve_memory(self.host.clock.now(), &mut self.host);
+        self.node.drop_keys(self.host.clock.now(), &mut self.host);
         self.send_files();
         self.load_snapshot_piece();
         if self.host.snapshots.is_writing() {
@@ -455,6 +461,7 @@ impl Server {
         match connection.purpose {
             Purpose::Client => self.serve_client(&mut connection),
             Purpose::Primary => self.read_primary(&mut connection),
+            Purpose::Target => self.read_target(&mut connection),
         }
         let is_ended = connection.is_ended;
         let has_more = connection.may_have_input || connection.may_have_requests;
@@ -645,6 +652,7 @@ impl Server {
                         self.connect_primary(&host, port, false);
                     }
                     Action::ConnectSnapshotChannel { host, port } => self.connect_primary(&host, port, true),
+                    Action::ConnectTarget { ticket, host, port } => self.connect_target(ticket, &host, port),
                     Action::DelaySmallPackets(handle) => {
                         if let Some(connection) = self.connection_mut(handle) {
                             connection.stream.delay_small_packets();

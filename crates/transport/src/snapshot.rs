@@ -172,7 +172,7 @@ impl SnapshotWriter {
     /// Reads what the child has written; bytes of a stream only if they are wanted.
     pub fn read(&mut self, wants_bytes: bool, buffer: &mut [u8]) -> Progress {
         let Some(child) = &mut self.child else { return Progress::Nothing };
-        let is_stream = child.target == SnapshotTarget::Stream;
+        let is_stream = is_piped(child.target);
         while child.is_readable && !child.has_ended && (wants_bytes || !is_stream) {
             match child.pipe.read(buffer) {
                 Ok(0) => child.has_ended = true,
@@ -270,7 +270,7 @@ fn run_child(
     };
     // The executor's signals are not the child's; by default USR1 ends it.
     let written = match target {
-        SnapshotTarget::Stream => write_stream(keyspace, context, &mut pipe, progress),
+        SnapshotTarget::Stream | SnapshotTarget::Slots => write_stream(keyspace, context, &mut pipe, progress),
         SnapshotTarget::File => {
             let temporary = temporary_of(std::process::id(), target, path);
             write_file(disk, keyspace, context, (&temporary, path), progress)
@@ -288,12 +288,17 @@ fn run_child(
     match written {
         Ok(_) => 0,
         Err(reason) => {
-            if target != SnapshotTarget::Stream {
+            if !is_piped(target) {
                 let _ = pipe.write_all(reason.as_bytes());
             }
             1
         }
     }
+}
+
+/// Whether the pipe takes the snapshot itself, and not the reason of a failure.
+fn is_piped(target: SnapshotTarget) -> bool {
+    matches!(target, SnapshotTarget::Stream | SnapshotTarget::Slots)
 }
 
 /// Where a process writes before the file gets its name; tools know it by this one.
@@ -389,7 +394,7 @@ fn finish(disk: &dyn Disk, child: Child, file_name: &str) -> Result<u64, String>
         // Replicas are told the size before they get the file.
         let size_bytes = match child.target {
             SnapshotTarget::File => disk.size(Path::new(file_name)).map_err(|error| error.to_string())?,
-            SnapshotTarget::Stream | SnapshotTarget::AofBase => 0,
+            SnapshotTarget::Stream | SnapshotTarget::Slots | SnapshotTarget::AofBase => 0,
         };
         return Ok(size_bytes);
     }

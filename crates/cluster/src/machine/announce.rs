@@ -359,6 +359,7 @@ impl ClusterMachine {
             nodes,
             migrating: open(&self.migrating),
             importing: open(&self.importing),
+            given: self.given.minus(&self.me().slots),
             auxiliary: !self.config.nodes_conf_without_auxiliary,
         }
     }

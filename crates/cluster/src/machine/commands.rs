@@ -61,6 +61,10 @@ impl ClusterMachine {
             ClusterCommand::Failover { kind } => self.failover(kind)?,
             ClusterCommand::HandOver => self.hand_over()?,
             ClusterCommand::SetConfigEpoch { epoch } => self.set_config_epoch(epoch)?,
+            ClusterCommand::TakeSlots { slots, from, epoch_max } => {
+                self.take_slots(&slots, from, epoch_max)?;
+            }
+            ClusterCommand::RaiseEpoch { above } => self.raise_config_epoch_above(above),
             ClusterCommand::BumpEpoch => {
                 let word = if self.bump_config_epoch() { "BUMPED" } else { "STILL" };
                 return Ok(CommandReply::Text(format!("{word} {}", self.me().config_epoch)));
@@ -172,6 +176,7 @@ impl ClusterMachine {
                 }
                 let node = self.lookup_primary(&name)?;
                 Arc::make_mut(&mut self.importing).insert(slot, node);
+                self.given.remove(slot);
             }
             SetSlotAction::Stable => self.close_slot(slot),
             SetSlotAction::Node(name) => {
@@ -231,6 +236,31 @@ impl ClusterMachine {
             Arc::make_mut(&mut self.importing).remove(&slot);
             self.announce();
         }
+        Ok(())
+    }
+
+    /// Claims slots whose keys a migration has brought. The answer comes when that is saved; then the others hear of it.
+    fn take_slots(&mut self, slots: &crate::SlotRanges, from: NodeId, epoch_max: u64) -> Result<(), Failure> {
+        if self.me().is_replica() {
+            return Err("This node is no primary any more".into());
+        }
+        let source = self.table.find(&from).filter(|&key| key != self.myself);
+        if source.is_none() || slots.iter().any(|slot| self.table.owner(slot) != source) {
+            return Err("Slots are no longer owned by source node".into());
+        }
+        if self.current_epoch >= epoch_max || self.table.greatest_config_epoch() >= epoch_max {
+            return Err("The source node knows too little of the epochs of the cluster".into());
+        }
+        self.bump_config_epoch();
+        for slot in slots.iter() {
+            if self.importing.contains_key(&slot) {
+                Arc::make_mut(&mut self.importing).remove(&slot);
+            }
+            self.table.assign(slot, Some(self.myself));
+            self.table.set_claimed(slot, true);
+        }
+        self.slots_changed();
+        self.announce();
         Ok(())
     }
 

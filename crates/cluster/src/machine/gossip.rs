@@ -173,7 +173,9 @@ impl ClusterMachine {
         let Some(node) = self.table.get_mut(sender) else { return };
         node.takes_extensions = takes_extensions;
         node.is_shoal = header.shoal_version > 0;
-        let mut has_changed = node.hostname != extensions.hostname;
+        let takes_slots = header.shoal_version >= crate::wire::TAKES_SLOTS_VERSION;
+        let mut has_changed = node.hostname != extensions.hostname || node.takes_slots != takes_slots;
+        node.takes_slots = takes_slots;
         node.hostname = extensions.hostname.clone();
         if takes_extensions && node.human_name != extensions.human_name {
             node.human_name = extensions.human_name.clone();

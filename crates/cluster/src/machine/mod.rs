@@ -88,6 +88,8 @@ pub struct ClusterMachine {
     last_vote_epoch: u64,
     migrating: Arc<BTreeMap<u16, NodeKey>>,
     importing: Arc<BTreeMap<u16, NodeKey>>,
+    /// Slots that were this node's and went to others.
+    given: crate::SlotSet,
     links: BTreeMap<LinkId, Link>,
     next_link: u64,
     /// Forgotten nodes, and until when gossip does not bring them back.
@@ -143,6 +145,7 @@ impl ClusterMachine {
             last_vote_epoch: saved.map_or(0, |saved| saved.last_vote_epoch),
             migrating: Arc::new(migrating),
             importing: Arc::new(importing),
+            given: saved.map(|saved| saved.given.clone()).unwrap_or_default(),
             links: BTreeMap::new(),
             next_link: 0,
             forgotten: BTreeMap::new(),

@@ -25,12 +25,21 @@ impl ClusterMachine {
     }
 
     /// The data on disk and nodes.conf may disagree after a restart: slots with keys that nobody serves are taken
-    /// over, those of others are shown as importing, for the operator to decide.
+    /// over, those of others are shown as importing, for the operator to decide. The keys of slots that this node has given away
+    /// are there twice: they go.
     fn check_loaded_slots(&mut self, slots_with_keys: &SlotSet) {
         if !self.me().is_primary() {
             return;
         }
-        for slot in slots_with_keys.iter() {
+        let given: Vec<u16> = slots_with_keys.iter().filter(|&slot| self.is_given(slot)).collect();
+        if !given.is_empty() {
+            let slots: SlotRanges = given.iter().copied().collect();
+            let text = format!("I have keys for slots that I have given to other nodes. Deleting them: {slots}");
+            self.log(LogLevel::Warning, text);
+            self.orders.push(NodeOrder::DropSlots { slots });
+            self.changed();
+        }
+        for slot in slots_with_keys.iter().filter(|slot| !given.contains(slot)) {
             let owner = self.table.owner(slot);
             if owner == Some(self.myself) || self.importing.contains_key(&slot) {
                 continue;
@@ -52,6 +61,12 @@ impl ClusterMachine {
             self.todo.state = true;
             self.changed();
         }
+    }
+
+    fn is_given(&self, slot: u16) -> bool {
+        let owner = self.table.owner(slot);
+        let is_anothers = owner.is_some_and(|owner| owner != self.myself);
+        is_anothers && self.given.contains(slot) && !self.importing.contains_key(&slot)
     }
 
     fn set_config(&mut self, config: Arc<crate::ClusterConfig>) {

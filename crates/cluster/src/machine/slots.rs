@@ -170,6 +170,9 @@ impl ClusterMachine {
             self.log_follow(super::migration::SUB_REPLICA, grand_primary);
             self.follow(grand_primary);
         } else if !lost.is_empty() {
+            for &slot in lost {
+                self.given.insert(slot);
+            }
             self.orders.push(NodeOrder::DropSlots { slots: lost.iter().copied().collect::<SlotRanges>() });
         }
     }

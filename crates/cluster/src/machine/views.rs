@@ -138,6 +138,7 @@ impl ClusterMachine {
             slots: node.slots.clone(),
             replication_offset: if is_me { self.status.replication_offset } else { node.replication_offset },
             failure_reports: node.failure_reports.len(),
+            takes_slots: node.takes_slots || is_me,
             link_to: link(node.link),
             link_from: link(node.accepted_link),
         }

@@ -150,6 +150,8 @@ pub struct NodeFacts {
     pub replication_offset: u64,
     /// How many primaries report it as unreachable.
     pub failure_reports: usize,
+    /// It takes slots by an atomic migration.
+    pub takes_slots: bool,
     /// The link to it.
     pub link_to: Option<LinkFacts>,
     /// The link from it.

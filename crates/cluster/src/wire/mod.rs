@@ -25,8 +25,10 @@ pub const HOST_LENGTH: usize = 46;
 pub const MAX_MESSAGE_LENGTH: usize = 1 << 30;
 /// The position of the byte in which Shoal announces itself, within 30 bytes Redis leaves unused.
 pub const SHOAL_BYTE: usize = 2245;
-/// What Shoal writes there: the version of its own additions to the bus.
-pub const SHOAL_VERSION: u8 = 1;
+/// What Shoal writes there: the version of its own additions to the bus. From 2 on a node takes slots by an atomic migration.
+pub const SHOAL_VERSION: u8 = 2;
+/// The first version whose nodes take slots by an atomic migration.
+pub const TAKES_SLOTS_VERSION: u8 = 2;
 /// The first bytes of every message.
 pub const SIGNATURE: [u8; 4] = *b"RCmb";
 

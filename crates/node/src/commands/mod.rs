@@ -18,6 +18,7 @@ mod module;
 mod persistence;
 mod pubsub;
 mod replication;
+mod slot_migration;
 mod slowlog;
 mod transaction;
 
@@ -61,6 +62,7 @@ static BODIES: [Option<NodeBody>; CommandId::COUNT] = {
         persistence::BODIES,
         pubsub::BODIES,
         replication::BODIES,
+        slot_migration::BODIES,
         slowlog::BODIES,
         transaction::BODIES,
     ];

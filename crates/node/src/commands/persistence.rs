@@ -30,7 +30,7 @@ const REWRITE_FAILED: ErrorReply = ErrorReply::new(
 const SEE_LOG: ErrorReply = ErrorReply::new("ERR");
 
 fn save(call: &mut NodeCall<'_>, _: Arguments<'_>) -> Outcome {
-    if call.node.snapshot.is_some() && call.node.aof.rewrite.is_none() {
+    if call.node.is_saving() {
         return Err(IN_PROGRESS);
     }
     call.node.save_now(call.now, call.host).map_err(|_| SEE_LOG)?;
@@ -46,7 +46,7 @@ fn bgsave(call: &mut NodeCall<'_>, mut arguments: Arguments<'_>) -> Outcome {
         }
         arguments.finish()?;
     }
-    if call.node.aof.rewrite.is_some() {
+    if call.node.snapshot.is_some() && !call.node.is_saving() {
         if !may_wait {
             return Err(OTHER_CHILD);
         }

@@ -91,13 +91,13 @@ pub(super) fn keyspace(facts: &mut Facts<'_>, lines: &mut Lines) {
     let Facts { node, now, .. } = facts;
     let mut rng = node.rng.fork();
     for (index, database) in node.keyspace.databases().enumerate() {
-        if database.is_empty() {
+        if database.visible_len().0 == 0 {
             continue;
         }
         let value = format!(
             "keys={},expires={},avg_ttl={}",
-            database.len(),
-            database.expiring_len(),
+            database.visible_len().0,
+            database.visible_len().1,
             average_ttl_ms(database, now.unix_ms(), &mut rng)
         );
         lines.field(&format!("db{index}"), value);

@@ -47,6 +47,7 @@ impl Node {
         let own = session.output.len().min(count);
         session.output.consume(own);
         self.stats.writes += 1;
+        self.note_sent(handle);
         if self.replication.peers.sent(handle, count as u64, (count - own) as u64) {
             self.stats.replication_output_bytes += count as u64;
         } else {

@@ -203,7 +203,7 @@ impl Node {
             Some(SnapshotTarget::Stream) => {
                 "Current BGSAVE has socket target. Waiting for next BGSAVE for SYNC"
             }
-            Some(SnapshotTarget::AofBase) => {
+            Some(SnapshotTarget::AofBase | SnapshotTarget::Slots) => {
                 "No BGSAVE in progress, but another BG operation is active. BGSAVE for replication delayed"
             }
             None => {
@@ -328,7 +328,11 @@ impl Node {
     }
 
     /// Bytes of a snapshot that goes to the replicas that wait for it.
-    pub fn snapshot_chunk(&mut self, _now: Now, host: &mut dyn Host, bytes: &[u8]) {
+    pub fn snapshot_chunk(&mut self, now: Now, host: &mut dyn Host, bytes: &[u8]) {
+        if self.is_writing_slots() {
+            self.slots_chunk(now, bytes);
+            return;
+        }
         let receivers = self.snapshot_receivers();
         if receivers.is_empty() {
             host.log(LogLevel::Warning, "Diskless rdb transfer, last replica dropped, killing fork child.");
@@ -346,9 +350,16 @@ impl Node {
 
     /// Whether more bytes of the snapshot are wanted now; false while a replica has too much to send already.
     pub fn wants_snapshot_bytes(&self) -> bool {
+        if self.is_writing_slots() {
+            return self.wants_slots_bytes();
+        }
         self.snapshot_receivers().into_iter().all(|handle| {
             self.clients.session(handle).is_none_or(|session| session.output.len() < SNAPSHOT_AHEAD_BYTES)
         })
+    }
+
+    fn is_writing_slots(&self) -> bool {
+        self.snapshot.is_some_and(|snapshot| snapshot.target == SnapshotTarget::Slots)
     }
 
     fn snapshot_receivers(&self) -> Vec<Handle> {
@@ -378,7 +389,7 @@ impl Node {
                     host.log(LogLevel::Warning, "SYNC failed. BGSAVE child returned an error");
                     self.close(handle, Close::Now);
                 }
-                (Ok(_), SnapshotTarget::Stream | SnapshotTarget::AofBase) => {
+                (Ok(_), SnapshotTarget::Stream | SnapshotTarget::AofBase | SnapshotTarget::Slots) => {
                     self.finish_stream(now, host, handle);
                 }
                 (Ok(report), SnapshotTarget::File) => {

@@ -83,6 +83,7 @@ impl Node {
 
     /// Lets clients go on whose writes have arrived at enough replicas.
     pub(crate) fn serve_waits(&mut self) {
+        self.note_acknowledged();
         let has_aof = self.config.appendonly;
         self.end_waits(|node, wait| {
             if wait.aof.is_some_and(|aof| aof.is_local_wanted) && !has_aof {

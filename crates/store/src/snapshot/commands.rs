@@ -4,6 +4,7 @@
 //! snapshot format has a place for (idle times, when consumers were seen) is left out, as Redis does.
 
 use super::{CHUNK_BYTES, Chunk, Snapshot, Stopped, Summary};
+use crate::database::Database;
 use crate::entry::{Entry, Text, Value};
 use crate::table::Item;
 use crate::types::list::End;
@@ -24,6 +25,17 @@ impl Snapshot<'_> {
         if self.options.timestamps {
             let text = format!("#TS:{}\r\n", self.options.now.unix_s());
             out.bytes.extend_from_slice(text.as_bytes());
+        }
+        if let Some(ranges) = &self.options.only_slots {
+            out.slots(self.keyspace.database(0), ranges);
+            return if out.stopped { Err(Stopped) } else { Ok(out.summary) };
+        }
+        for (name, ranges) in &self.options.imports {
+            out.command(6 + 2 * ranges.len()).word(b"CLUSTER").word(b"SYNCSLOTS").word(b"ESTABLISH");
+            out.word(b"NAME").word(name.as_bytes()).word(b"SLOTSRANGE");
+            for (first, last) in ranges {
+                out.number(i64::from(*first)).number(i64::from(*last));
+            }
         }
         for (index, database) in
             self.keyspace.databases().enumerate().filter(|(_, database)| !database.is_empty())
@@ -49,6 +61,18 @@ struct Commands<'a> {
 }
 
 impl Commands<'_> {
+    /// The keys of some slots.
+    fn slots(&mut self, database: &Database, ranges: &[(u16, u16)]) {
+        for slot in ranges.iter().flat_map(|&(first, last)| first..=last) {
+            database.slot_entries(slot, usize::MAX, |entry| {
+                if !self.stopped {
+                    self.entry(entry);
+                }
+            });
+        }
+        self.drain();
+    }
+
     /// Begins a command of so many words.
     fn command(&mut self, words: usize) -> &mut Self {
         if self.bytes.len() >= CHUNK_BYTES {

@@ -162,6 +162,12 @@ impl Loaded {
         self.aux.iter().find(|(known, _)| known == name.as_bytes()).map(|(_, value)| &value[..])
     }
 
+    /// The imports of slots that were under way.
+    pub fn imports(&self) -> Vec<(String, Vec<(u16, u16)>)> {
+        let texts = self.aux.iter().filter(|(name, _)| name == super::IMPORT_AUX.as_bytes());
+        texts.filter_map(|(_, text)| super::parse_import(text)).collect()
+    }
+
     fn aux_integer(&self, name: &str) -> Option<i64> {
         std::str::from_utf8(self.aux_value(name)?).ok()?.parse().ok()
     }

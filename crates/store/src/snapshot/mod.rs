@@ -74,6 +74,10 @@ pub struct SnapshotOptions {
     pub as_commands: bool,
     /// Commands say when they were written (`aof-timestamp-enabled`).
     pub timestamps: bool,
+    /// Only the keys of these slots, as commands and nothing else: what a migration sends.
+    pub only_slots: Option<Vec<(u16, u16)>>,
+    /// Imports of slots that are under way, as names and ranges: a node that loads the file without more drops their keys.
+    pub imports: Vec<(String, Vec<(u16, u16)>)>,
     /// The code of the function libraries.
     pub functions: Vec<Vec<u8>>,
     /// Which access clock it keeps.
@@ -92,6 +96,8 @@ impl SnapshotOptions {
             aof_base: false,
             as_commands: false,
             timestamps: false,
+            only_slots: None,
+            imports: Vec::new(),
             functions: Vec::new(),
             access: AccessNotes::None,
         }
@@ -205,6 +211,10 @@ impl<'a> Snapshot<'a> {
             writer.aux("repl-id", RdbString::Bytes(point.id.as_bytes()));
             writer.aux("repl-offset", RdbString::Integer(point.offset));
         }
+        for (name, ranges) in &options.imports {
+            let text = import_text(name, ranges);
+            writer.aux(IMPORT_AUX, RdbString::Bytes(text.as_bytes()));
+        }
         writer.aux("aof-base", RdbString::Integer(i64::from(options.aof_base)));
     }
 
@@ -218,6 +228,25 @@ impl<'a> Snapshot<'a> {
             frequency: (options.access == AccessNotes::Frequency).then(frequency),
         }
     }
+}
+
+/// The field of a file that tells of an import of slots that was under way: its name, and pairs of first and last slots.
+const IMPORT_AUX: &str = "shoal-slot-import";
+
+fn import_text(name: &str, ranges: &[(u16, u16)]) -> String {
+    let ranges = ranges.iter().map(|(first, last)| format!(" {first} {last}"));
+    std::iter::once(name.to_owned()).chain(ranges).collect()
+}
+
+/// What [`import_text`] has written; `None` if it is something else.
+fn parse_import(text: &[u8]) -> Option<(String, Vec<(u16, u16)>)> {
+    let mut words = std::str::from_utf8(text).ok()?.split(' ');
+    let name = words.next()?.to_owned();
+    let mut ranges = Vec::new();
+    while let Some(first) = words.next() {
+        ranges.push((first.parse().ok()?, words.next()?.parse().ok()?));
+    }
+    Some((name, ranges))
 }
 
 /// Where the entries of a keyspace go.

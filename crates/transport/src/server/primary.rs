@@ -40,15 +40,7 @@ impl Server {
     }
 
     pub(super) fn connect_primary(&mut self, name: &str, port: u16, is_channel: bool) {
-        let source = self.node.config().bind_source_address.clone();
-        let attempt = || -> io::Result<TcpStream> {
-            let address = (name, port).to_socket_addrs()?.next().ok_or(io::ErrorKind::NotFound)?;
-            if source.is_empty() {
-                return TcpStream::connect(address);
-            }
-            crate::connection::connect_from(&source, address)
-        };
-        match attempt() {
+        match self.begin_to_connect(name, port) {
             Ok(stream) => {
                 let mut stream = Stream::Tcp(stream);
                 let interests = Interest::READABLE | Interest::WRITABLE;
@@ -59,6 +51,16 @@ impl Server {
             }
             Err(error) => self.primary_unreachable(is_channel, &error),
         }
+    }
+
+    /// Begins to connect to another server, from the configured address.
+    pub(super) fn begin_to_connect(&self, name: &str, port: u16) -> io::Result<TcpStream> {
+        let source = &self.node.config().bind_source_address;
+        let address = (name, port).to_socket_addrs()?.next().ok_or(io::ErrorKind::NotFound)?;
+        if source.is_empty() {
+            return TcpStream::connect(address);
+        }
+        crate::connection::connect_from(source, address)
     }
 
     fn connecting_mut(&mut self, is_channel: bool) -> &mut Option<Stream> {
@@ -77,12 +79,7 @@ impl Server {
     pub(super) fn finish_connecting(&mut self, is_channel: bool) {
         let Some(mut stream) = self.connecting_mut(is_channel).take() else { return };
         let now = self.host.clock.now();
-        let failure = match (stream.take_error(), &stream) {
-            (Ok(Some(error)) | Err(error), _) => Some(error),
-            (Ok(None), Stream::Tcp(tcp)) => tcp.peer_addr().err(),
-            (Ok(None), Stream::Unix(_)) => None,
-        };
-        match failure {
+        match failure_of(&stream) {
             Some(error) if error.kind() == io::ErrorKind::NotConnected => {
                 *self.connecting_mut(is_channel) = Some(stream);
             }
@@ -134,8 +131,17 @@ impl Server {
     }
 }
 
+/// Why a connection that was being made cannot be used; [`io::ErrorKind::NotConnected`] if it is still being made.
+pub(super) fn failure_of(stream: &Stream) -> Option<io::Error> {
+    match (stream.take_error(), stream) {
+        (Ok(Some(error)) | Err(error), _) => Some(error),
+        (Ok(None), Stream::Tcp(tcp)) => tcp.peer_addr().err(),
+        (Ok(None), Stream::Unix(_)) => None,
+    }
+}
+
 /// A reason without the system's error number.
-fn describe(error: &io::Error) -> String {
+pub(super) fn describe(error: &io::Error) -> String {
     let text = error.to_string();
     text.split(" (os error").next().unwrap_or(&text).to_owned()
 }

@@ -44,7 +44,7 @@ pub(super) fn type_name(call: &mut Call<'_, '_>, mut arguments: Arguments<'_>) -
 }
 
 pub(super) fn dbsize(call: &mut Call<'_, '_>, _: Arguments<'_>) -> Outcome {
-    let length = call.database().len();
+    let (length, _) = call.database().visible_len();
     call.reply.integer(length as i64);
     Ok(())
 }

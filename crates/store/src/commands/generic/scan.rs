@@ -28,7 +28,7 @@ pub(super) fn keys(call: &mut Call<'_, '_>, mut arguments: Arguments<'_>) -> Out
     };
     match pattern.literal_hash_tag().filter(|_| database.layout() == crate::Layout::PerSlot) {
         Some(tag) => database.slot_entries(key_slot(tag), usize::MAX, visit),
-        None => database.for_each(visit),
+        None => database.for_each_visible(visit),
     }
     call.reply.finish_array(length, count);
     Ok(())

@@ -1,0 +1,276 @@
+//! The target's end of a migration; see the module's comment.
+
+use super::{ACK_INTERVAL_MS, LinkMessage, Outcome, REPLICA_WAIT_MS};
+use shoal_machine::Monotonic;
+
+/// How far an import has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ImportState {
+    /// The source has announced it.
+    WaitingForAck,
+    /// Keys arrive.
+    ReceivingSnapshot,
+    /// Changes arrive; the source is to pause writes.
+    WaitingForPaused,
+    /// Everything is here; this node's own replicas are waited for.
+    WaitingForReplicas {
+        /// Not longer than until then.
+        until: Monotonic,
+    },
+    /// The source has been asked for the slots.
+    FailoverRequested,
+    /// The source has granted the slots, and this node claims them.
+    FailoverGranted,
+    /// It has come to nothing, and the keys are being deleted.
+    CleaningUp(Outcome),
+    /// It happens at this node's primary, or happened before this node started.
+    OccurringOnPrimary,
+    /// It is over.
+    Ended(Outcome),
+}
+
+/// What has happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ImportInput {
+    /// A message of the source.
+    Message(LinkMessage),
+    /// The connection is gone.
+    LinkLost,
+    /// All replicas of this node have everything that it has.
+    ReplicasInStep,
+    /// The slots are claimed, and that is saved; or why they cannot be.
+    Claimed(Result<(), String>),
+    /// It cannot go on.
+    Abort(String),
+    /// All keys are deleted.
+    CleanedUp,
+    /// The primary says how it ended.
+    Finished {
+        /// The slots are the shard's.
+        is_success: bool,
+        /// Why not.
+        message: String,
+    },
+    /// This node was a primary and is a replica now: the import is its new primary's affair.
+    Demoted,
+    /// This node followed an import of its primary, and is the primary now.
+    Promoted {
+        /// The slots are this node's already.
+        owns_slots: bool,
+    },
+}
+
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ImportOutput {
+    /// Send a message to the source.
+    Send(LinkMessage),
+    /// Ask the replicas how far they are, and say when all have everything.
+    WaitForReplicas,
+    /// Claim the slots, with an epoch up to this one.
+    Claim {
+        /// The greatest epoch that the source allows.
+        epoch_max: u64,
+    },
+    /// Delete the keys of the slots.
+    CleanUp,
+    /// Close the connection.
+    Close,
+    /// It is over; why, for the operator. Replicas and files are told.
+    Ended(Outcome, String),
+}
+
+/// An import.
+#[derive(Clone, Debug)]
+pub struct Import {
+    state: ImportState,
+    heard_at: Monotonic,
+    next_ack_at: Monotonic,
+    timeout_ms: u64,
+    message: String,
+}
+
+impl Import {
+    /// An import that the source has announced. A source that is silent for `timeout_ms` is given up.
+    pub fn new(now: Monotonic, timeout_ms: u64) -> Self {
+        Self::in_state(ImportState::WaitingForAck, now, timeout_ms)
+    }
+
+    /// An import that happens at the primary of this node, or that a file tells of.
+    pub fn elsewhere(now: Monotonic, timeout_ms: u64) -> Self {
+        Self::in_state(ImportState::OccurringOnPrimary, now, timeout_ms)
+    }
+
+    fn in_state(state: ImportState, now: Monotonic, timeout_ms: u64) -> Self {
+        Self { state, heard_at: now, next_ack_at: now, timeout_ms, message: String::new() }
+    }
+
+    /// How far it has come.
+    pub fn state(&self) -> ImportState {
+        self.state
+    }
+
+    /// The word that Valkey shows; it has none for waiting for replicas.
+    pub fn state_word(&self) -> &'static str {
+        match self.state {
+            ImportState::WaitingForAck => "waiting-for-ack",
+            ImportState::ReceivingSnapshot => "receiving-snapshot",
+            ImportState::WaitingForPaused => "waiting-for-paused",
+            ImportState::WaitingForReplicas { .. } => "waiting-for-replicas",
+            ImportState::FailoverRequested => "failover-requested",
+            ImportState::FailoverGranted => "failover-granted",
+            ImportState::CleaningUp(_) => "cleaning-up",
+            ImportState::OccurringOnPrimary => "occurring-on-primary",
+            ImportState::Ended(outcome) => outcome.word(),
+        }
+    }
+
+    /// Whether it is over, with nothing left to be done.
+    pub fn has_ended(&self) -> bool {
+        matches!(self.state, ImportState::Ended(_))
+    }
+
+    /// Whether it is still hoped for; not when it is cleaned up.
+    pub fn is_in_progress(&self) -> bool {
+        !matches!(self.state, ImportState::Ended(_) | ImportState::CleaningUp(_))
+    }
+
+    /// Whether this node can still take the slots: what the source is told when it asks.
+    pub fn status_word(&self) -> &'static str {
+        match self.state {
+            ImportState::Ended(Outcome::Success) => "success",
+            ImportState::Ended(_) | ImportState::CleaningUp(_) => "failed",
+            _ => "in-progress",
+        }
+    }
+
+    /// Takes an input.
+    pub fn handle(&mut self, now: Monotonic, input: ImportInput, outputs: &mut Vec<ImportOutput>) {
+        use ImportState::{CleaningUp, Ended, FailoverGranted, OccurringOnPrimary, WaitingForReplicas};
+        match (self.state, input) {
+            (Ended(_), _) => {}
+            (CleaningUp(outcome), ImportInput::CleanedUp) => {
+                let message = std::mem::take(&mut self.message);
+                self.end(outcome, message, outputs);
+            }
+            (CleaningUp(outcome), ImportInput::Demoted) => {
+                // The new primary has the rest of the keys, and the marker that says so.
+                let _ = outcome;
+                self.state = OccurringOnPrimary;
+            }
+            (CleaningUp(_), _) => {}
+            (OccurringOnPrimary, input) => self.told_elsewhere(input, outputs),
+            (_, ImportInput::Message(message)) => {
+                self.heard_at = now;
+                self.told(now, message, outputs);
+            }
+            (WaitingForReplicas { .. }, ImportInput::ReplicasInStep) => self.request_slots(outputs),
+            (_, ImportInput::ReplicasInStep) => {}
+            (FailoverGranted, ImportInput::Claimed(Ok(()))) => {
+                self.end(Outcome::Success, String::new(), outputs);
+            }
+            (FailoverGranted, ImportInput::Claimed(Err(reason))) => {
+                outputs.push(ImportOutput::Send(LinkMessage::GaveUp));
+                self.fail(reason, outputs);
+            }
+            (_, ImportInput::Claimed(_)) => {}
+            (_, ImportInput::LinkLost) => self.fail(LINK_LOST.to_owned(), outputs),
+            (_, ImportInput::Abort(reason)) => {
+                outputs.push(ImportOutput::Send(LinkMessage::GaveUp));
+                self.fail(reason, outputs);
+            }
+            (_, ImportInput::Demoted) => {
+                self.state = OccurringOnPrimary;
+                outputs.push(ImportOutput::Close);
+            }
+            (_, ImportInput::CleanedUp | ImportInput::Finished { .. } | ImportInput::Promoted { .. }) => {}
+        }
+    }
+
+    /// Does what is due.
+    pub fn tick(&mut self, now: Monotonic, outputs: &mut Vec<ImportOutput>) {
+        match self.state {
+            ImportState::WaitingForReplicas { until } if until <= now => self.request_slots(outputs),
+            ImportState::Ended(_) | ImportState::CleaningUp(_) | ImportState::OccurringOnPrimary => return,
+            _ => {}
+        }
+        if now.ms_since(self.heard_at) > self.timeout_ms {
+            return self.fail("Timed out after too long with no interaction".to_owned(), outputs);
+        }
+        if self.state != ImportState::WaitingForAck && now >= self.next_ack_at {
+            self.next_ack_at = now.plus_ms(ACK_INTERVAL_MS);
+            outputs.push(ImportOutput::Send(LinkMessage::Ack));
+        }
+    }
+
+    /// When [`Import::tick`] is wanted, beside the regular ticks.
+    pub fn next_deadline(&self) -> Option<Monotonic> {
+        match self.state {
+            ImportState::WaitingForReplicas { until } => Some(until),
+            _ => None,
+        }
+    }
+
+    /// Something was read from the link at this time.
+    pub fn heard(&mut self, at: Monotonic) {
+        self.heard_at = self.heard_at.max(at);
+    }
+
+    fn told(&mut self, now: Monotonic, message: LinkMessage, outputs: &mut Vec<ImportOutput>) {
+        match (self.state, message) {
+            (ImportState::WaitingForAck, LinkMessage::Ack) => self.state = ImportState::ReceivingSnapshot,
+            (_, LinkMessage::Ack) => {}
+            (ImportState::ReceivingSnapshot, LinkMessage::SnapshotEof) => {
+                self.state = ImportState::WaitingForPaused;
+                outputs.push(ImportOutput::Send(LinkMessage::RequestPause));
+            }
+            (ImportState::WaitingForPaused, LinkMessage::Paused) => {
+                self.state = ImportState::WaitingForReplicas { until: now.plus_ms(REPLICA_WAIT_MS) };
+                outputs.push(ImportOutput::WaitForReplicas);
+            }
+            (ImportState::FailoverRequested, LinkMessage::FailoverGranted { epoch_max }) => {
+                self.state = ImportState::FailoverGranted;
+                outputs.push(ImportOutput::Claim { epoch_max });
+            }
+            _ => {
+                outputs.push(ImportOutput::Send(LinkMessage::GaveUp));
+                self.fail("Unexpected state machine transition".to_owned(), outputs);
+            }
+        }
+    }
+
+    fn told_elsewhere(&mut self, input: ImportInput, outputs: &mut Vec<ImportOutput>) {
+        match input {
+            ImportInput::Finished { is_success: true, .. } | ImportInput::Promoted { owns_slots: true } => {
+                self.end(Outcome::Success, String::new(), outputs);
+            }
+            // The primary has deleted the keys, and that has come here before.
+            ImportInput::Finished { message, .. } => self.end(Outcome::Failed, message, outputs),
+            ImportInput::Promoted { .. } => {
+                self.fail("A failover occurred during slot import".to_owned(), outputs);
+            }
+            _ => {}
+        }
+    }
+
+    fn request_slots(&mut self, outputs: &mut Vec<ImportOutput>) {
+        self.state = ImportState::FailoverRequested;
+        outputs.push(ImportOutput::Send(LinkMessage::RequestFailover));
+    }
+
+    fn fail(&mut self, reason: String, outputs: &mut Vec<ImportOutput>) {
+        self.state = ImportState::CleaningUp(Outcome::Failed);
+        self.message = reason;
+        outputs.push(ImportOutput::Close);
+        outputs.push(ImportOutput::CleanUp);
+    }
+
+    fn end(&mut self, outcome: Outcome, message: String, outputs: &mut Vec<ImportOutput>) {
+        self.state = ImportState::Ended(outcome);
+        outputs.push(ImportOutput::Close);
+        outputs.push(ImportOutput::Ended(outcome, message));
+    }
+}
+
+const LINK_LOST: &str =
+    "Connection lost to source. Check CLUSTER GETSLOTMIGRATIONS on the source node for more information.";

@@ -1,0 +1,255 @@
+//! Both ends, input by input.
+
+#![allow(clippy::unwrap_used)] // A failed unwrap is a failed test.
+
+use super::*;
+use shoal_machine::Monotonic;
+
+const TIMEOUT_MS: u64 = 60_000;
+
+fn at(ms: u64) -> Monotonic {
+    Monotonic::from_ms(ms)
+}
+
+fn view(slots_of: SlotsOf) -> ExportInput {
+    ExportInput::View { slots_of, epoch: 7, is_target_gone: false, is_primary: true }
+}
+
+/// An export that has taken these inputs, and the outputs of the last one.
+fn export(inputs: &[ExportInput]) -> (Export, Vec<ExportOutput>) {
+    let mut outputs = Vec::new();
+    let mut export = Export::new(at(0), TIMEOUT_MS, &mut outputs);
+    assert_eq!(outputs, [ExportOutput::Connect]);
+    for input in inputs {
+        outputs.clear();
+        export.handle(at(1), input.clone(), &mut outputs);
+    }
+    (export, outputs)
+}
+
+/// The inputs of an export up to a state of this name.
+fn way_to(state: &str) -> Vec<ExportInput> {
+    let ok = || ExportInput::Reply(Ok("OK".to_owned()));
+    let way = [
+        ("connecting", view(SlotsOf::Mine)),
+        ("reading-auth-response", ExportInput::Connected { sends_auth: true }),
+        ("reading-establish-response", ok()),
+        ("waiting-to-snapshot", ok()),
+        ("snapshotting", ExportInput::SnapshotBegan),
+        ("replicating", ExportInput::SnapshotSent),
+        ("waiting-to-pause", ExportInput::Message(LinkMessage::RequestPause)),
+        ("failover-paused", ExportInput::Waiting(PAUSE_AT_MOST_BYTES)),
+        ("failover-granted", ExportInput::Message(LinkMessage::RequestFailover)),
+        ("success", view(SlotsOf::Target)),
+    ];
+    let end = way.iter().position(|(name, _)| *name == state).unwrap();
+    way[..=end].iter().map(|(_, input)| input.clone()).collect()
+}
+
+const STATES: [&str; 9] = [
+    "connecting",
+    "reading-auth-response",
+    "reading-establish-response",
+    "waiting-to-snapshot",
+    "snapshotting",
+    "replicating",
+    "waiting-to-pause",
+    "failover-paused",
+    "failover-granted",
+];
+
+#[test]
+fn an_export_goes_its_way() {
+    use ExportOutput::{BeginSnapshot, Close, Ended, PauseAll, PauseWrites, Release, Send, SendAuth, SendEstablish};
+    let granted = LinkMessage::FailoverGranted { epoch_max: 7 + EPOCHS_GRANTED };
+    for (state, expected) in [
+        ("reading-auth-response", vec![SendAuth]),
+        ("reading-establish-response", vec![SendEstablish]),
+        ("waiting-to-snapshot", vec![Send(LinkMessage::Ack), BeginSnapshot]),
+        ("snapshotting", vec![]),
+        ("replicating", vec![Send(LinkMessage::SnapshotEof)]),
+        ("waiting-to-pause", vec![]),
+        ("failover-paused", vec![PauseWrites, Send(LinkMessage::Paused)]),
+        ("failover-granted", vec![PauseAll, Send(granted)]),
+        ("success", vec![Release, Close, Ended(Outcome::Success, String::new())]),
+    ] {
+        let (export, outputs) = export(&way_to(state));
+        assert_eq!((export.state_word(), outputs), (state, expected));
+    }
+}
+
+#[test]
+fn too_much_to_send_puts_the_pause_off() {
+    let (mut export, _) = export(&way_to("waiting-to-pause"));
+    let mut outputs = Vec::new();
+    export.handle(at(1), ExportInput::Waiting(PAUSE_AT_MOST_BYTES + 1), &mut outputs);
+    assert_eq!((export.state_word(), outputs.len()), ("waiting-to-pause", 0));
+}
+
+/// Before the grant a lost link, a cancellation and a loss of the slots end a job at once, and clients go on.
+#[test]
+fn an_export_ends_at_once_before_the_grant() {
+    for state in STATES.iter().filter(|state| **state != "failover-granted") {
+        for (input, outcome) in [
+            (ExportInput::LinkLost, Outcome::Failed),
+            (ExportInput::Cancel, Outcome::Cancelled),
+            (ExportInput::Abort("Data was flushed"), Outcome::Failed),
+            (view(SlotsOf::Others), Outcome::Failed),
+            (ExportInput::Message(LinkMessage::GaveUp), Outcome::Failed),
+        ] {
+            let mut way = way_to(state);
+            way.push(input.clone());
+            let (export, outputs) = export(&way);
+            assert_eq!(export.state(), ExportState::Ended(outcome), "{state} {input:?}");
+            let has = |wanted: &ExportOutput| outputs.contains(wanted);
+            assert!(has(&ExportOutput::Close));
+            assert_eq!(has(&ExportOutput::Release), *state == "failover-paused", "{state}");
+            let has_child = matches!(*state, "snapshotting" | "waiting-to-snapshot");
+            assert_eq!(has(&ExportOutput::CancelSnapshot), has_child, "{state}");
+        }
+    }
+}
+
+#[test]
+fn a_silent_target_is_given_up_and_a_pause_ends() {
+    for state in STATES.iter().filter(|state| !matches!(**state, "snapshotting" | "failover-granted")) {
+        let (mut export, _) = export(&way_to(state));
+        let mut outputs = Vec::new();
+        let patience_ms = if *state == "failover-paused" { PAUSE_MAX_MS } else { TIMEOUT_MS };
+        export.tick(at(patience_ms), &mut outputs);
+        assert!(!export.has_ended(), "{state}");
+        export.tick(at(patience_ms + 2), &mut outputs);
+        assert!(export.has_ended(), "{state}");
+    }
+}
+
+/// After the grant nothing is served before it is known what the target has done.
+#[test]
+fn a_grant_holds_until_it_is_known_what_has_happened() {
+    let granted = way_to("failover-granted");
+    let run = |more: &[ExportInput]| export(&[granted.as_slice(), more].concat());
+    for input in [
+        ExportInput::LinkLost,
+        ExportInput::Cancel,
+        ExportInput::Abort("x"),
+        ExportInput::Unreachable("x".to_owned()),
+        ExportInput::Reply(Err("LOADING".to_owned())),
+        ExportInput::Reply(Ok("in-progress".to_owned())),
+        ExportInput::Reply(Ok("success".to_owned())),
+        view(SlotsOf::Mine),
+    ] {
+        let (export, outputs) = run(std::slice::from_ref(&input));
+        assert_eq!(export.state_word(), "failover-granted", "{input:?}");
+        assert!(!outputs.contains(&ExportOutput::Release), "{input:?}");
+    }
+    let (mut export, _) = run(&[ExportInput::LinkLost]);
+    let mut outputs = Vec::new();
+    export.tick(at(ASK_INTERVAL_MS), &mut outputs);
+    assert_eq!(outputs, []);
+    export.tick(at(ASK_INTERVAL_MS + 1), &mut outputs);
+    assert_eq!(outputs, [ExportOutput::Connect]);
+    outputs.clear();
+    export.handle(at(300), ExportInput::Connected { sends_auth: true }, &mut outputs);
+    assert_eq!(outputs, [ExportOutput::SendAuth, ExportOutput::SendStatus]);
+    for (input, revokes) in [
+        (ExportInput::Reply(Ok("failed".to_owned())), false),
+        (ExportInput::Reply(Ok("unknown".to_owned())), false),
+        (ExportInput::Message(LinkMessage::GaveUp), false),
+        (view(SlotsOf::Others), false),
+        (
+            ExportInput::View { slots_of: SlotsOf::Mine, epoch: 7, is_target_gone: true, is_primary: true },
+            true,
+        ),
+    ] {
+        let (export, outputs) = run(&[ExportInput::LinkLost, input.clone()]);
+        assert_eq!(export.state(), ExportState::Ended(Outcome::Failed), "{input:?}");
+        let revoke = ExportOutput::Revoke { epoch_max: 7 + EPOCHS_GRANTED };
+        let place = |wanted: &ExportOutput| outputs.iter().position(|output| output == wanted);
+        assert_eq!(place(&revoke).is_some(), revokes, "{input:?}");
+        assert!(place(&ExportOutput::Release) > place(&revoke), "{input:?}: first the epoch, then the clients");
+    }
+}
+
+fn import(messages: &[LinkMessage]) -> (Import, Vec<ImportOutput>) {
+    let mut import = Import::new(at(0), TIMEOUT_MS);
+    let mut outputs = Vec::new();
+    for message in messages {
+        outputs.clear();
+        import.handle(at(1), ImportInput::Message(*message), &mut outputs);
+    }
+    (import, outputs)
+}
+
+#[test]
+fn an_import_goes_its_way() {
+    use ImportOutput::{Claim, Close, Ended, Send, WaitForReplicas};
+    let way = [LinkMessage::Ack, LinkMessage::SnapshotEof, LinkMessage::Paused];
+    let (mut import, outputs) = import(&way);
+    assert_eq!((import.state_word(), outputs), ("waiting-for-replicas", vec![WaitForReplicas]));
+    let mut take = |input| {
+        let mut outputs = Vec::new();
+        import.handle(at(2), input, &mut outputs);
+        outputs
+    };
+    assert_eq!(take(ImportInput::ReplicasInStep), [Send(LinkMessage::RequestFailover)]);
+    let granted = LinkMessage::FailoverGranted { epoch_max: 9 };
+    assert_eq!(take(ImportInput::Message(granted)), [Claim { epoch_max: 9 }]);
+    assert_eq!(take(ImportInput::Claimed(Ok(()))), [Close, Ended(Outcome::Success, String::new())]);
+    assert_eq!(import.status_word(), "success");
+}
+
+#[test]
+fn replicas_are_not_waited_for_without_end() {
+    let (mut import, _) = import(&[LinkMessage::Ack, LinkMessage::SnapshotEof, LinkMessage::Paused]);
+    let mut outputs = Vec::new();
+    import.tick(at(REPLICA_WAIT_MS), &mut outputs);
+    assert_eq!(import.state_word(), "waiting-for-replicas");
+    import.tick(at(REPLICA_WAIT_MS + 1), &mut outputs);
+    assert!(outputs.contains(&ImportOutput::Send(LinkMessage::RequestFailover)));
+}
+
+/// Whatever ends an import early has its keys deleted, and it cannot take the slots any more.
+#[test]
+fn an_import_that_fails_cleans_up() {
+    let granted = LinkMessage::FailoverGranted { epoch_max: 9 };
+    let way = [LinkMessage::Ack, LinkMessage::SnapshotEof, LinkMessage::Paused];
+    for length in 0..=way.len() {
+        for input in [
+            ImportInput::LinkLost,
+            ImportInput::Abort("x".to_owned()),
+            ImportInput::Message(LinkMessage::RequestPause),
+        ] {
+            let (mut import, _) = import(&way[..length]);
+            let mut outputs = Vec::new();
+            import.handle(at(2), input.clone(), &mut outputs);
+            assert!(outputs.contains(&ImportOutput::CleanUp), "{input:?} after {length}");
+            assert_eq!(import.status_word(), "failed");
+            outputs.clear();
+            import.handle(at(3), ImportInput::Message(granted), &mut outputs);
+            assert_eq!(outputs, []);
+            import.handle(at(3), ImportInput::CleanedUp, &mut outputs);
+            assert!(matches!(outputs.last(), Some(ImportOutput::Ended(Outcome::Failed, _))));
+        }
+    }
+}
+
+#[test]
+fn a_replica_follows_an_import() {
+    let take = |input: ImportInput| {
+        let mut import = Import::elsewhere(at(0), TIMEOUT_MS);
+        let mut outputs = Vec::new();
+        import.tick(at(TIMEOUT_MS * 2), &mut outputs);
+        import.handle(at(1), input, &mut outputs);
+        (import.state(), outputs)
+    };
+    let finished = |is_success| ImportInput::Finished { is_success, message: String::new() };
+    assert_eq!(take(finished(true)).0, ImportState::Ended(Outcome::Success));
+    let (state, outputs) = take(finished(false));
+    assert_eq!(state, ImportState::Ended(Outcome::Failed));
+    assert!(!outputs.contains(&ImportOutput::CleanUp), "the primary has deleted the keys");
+    assert_eq!(take(ImportInput::Promoted { owns_slots: true }).0, ImportState::Ended(Outcome::Success));
+    let (state, outputs) = take(ImportInput::Promoted { owns_slots: false });
+    assert_eq!(state, ImportState::CleaningUp(Outcome::Failed));
+    assert!(outputs.contains(&ImportOutput::CleanUp));
+    assert_eq!(take(ImportInput::Abort("x".to_owned())).0, ImportState::OccurringOnPrimary);
+}
