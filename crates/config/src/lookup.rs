@@ -84,6 +84,8 @@ mod tests {
     const OWN: &[&str] = &[
         "cluster-fast-failure-detection",
         "cluster-handover-on-shutdown",
+        "cluster-slot-migration-log-max-len",
+        "cluster-slot-migration-max-rate",
         "cluster-slot-stats-enabled",
         "dual-channel-replication-enabled",
         "rdb-version-compat",

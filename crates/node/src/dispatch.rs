@@ -381,11 +381,8 @@ impl Node {
         if is_outermost && self.replication_offset() != offset_before {
             session.last_write_offset = self.replication_offset();
         }
-        if command.id == CommandId::Flushall && outcome.is_ok() && !session.is_internal {
-            self.save_emptiness(now, host);
-        }
         if matches!(command.id, CommandId::Flushall | CommandId::Flushdb) && outcome.is_ok() {
-            self.migrations_see_flush(now, host);
+            self.after_flush(now, host, command.id == CommandId::Flushall && !session.is_internal);
         }
         if is_outermost && self.keyspace.has_garbage() {
             self.free_garbage(host);
@@ -504,6 +501,14 @@ impl Node {
         } else {
             self.changes_since_save += self.effects.dirty;
         }
+    }
+
+    /// What follows from all keys being deleted.
+    fn after_flush(&mut self, now: Now, host: &mut dyn Host, saves: bool) {
+        if saves {
+            self.save_emptiness(now, host);
+        }
+        self.migrations_see_flush(now, host);
     }
 
     fn tell_watchers(&mut self, handle: Handle, session: &mut Session) {

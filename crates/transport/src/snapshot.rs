@@ -270,7 +270,9 @@ fn run_child(
     };
     // The executor's signals are not the child's; by default USR1 ends it.
     let written = match target {
-        SnapshotTarget::Stream | SnapshotTarget::Slots => write_stream(keyspace, context, &mut pipe, progress),
+        SnapshotTarget::Stream | SnapshotTarget::Slots => {
+            write_stream(keyspace, context, &mut pipe, progress)
+        }
         SnapshotTarget::File => {
             let temporary = temporary_of(std::process::id(), target, path);
             write_file(disk, keyspace, context, (&temporary, path), progress)

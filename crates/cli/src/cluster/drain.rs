@@ -1,5 +1,6 @@
 //! `--cluster drain`: a primary gives all its slots to the others, and may leave the cluster then.
 
+use super::atomic_moves;
 use super::check;
 use super::client::Cluster;
 use super::log::{Level, log};
@@ -118,13 +119,12 @@ fn other_than(index: usize) -> usize {
 }
 
 fn carry_out(cluster: &mut Cluster, transfers: &[Transfer], is_quiet: bool, options: &Options) -> Step {
-    for transfer in transfers {
-        for &slot in &transfer.slots {
-            let moving = MoveOptions { verbose: !is_quiet, ..MoveOptions::default() };
-            cluster.move_slot(slot, transfer.source, transfer.target, moving, options)?;
+    let moving = MoveOptions { verbose: !is_quiet, ..MoveOptions::default() };
+    atomic_moves::carry_out(cluster, transfers, moving, options, &mut |cluster, transfer, is_at_once| {
+        if is_at_once && !is_quiet {
+            atomic_moves::print_moved(cluster, transfer);
         }
-    }
-    Ok(())
+    })
 }
 
 fn described(cluster: &Cluster, transfers: &[Transfer]) -> Vec<serde_json::Value> {

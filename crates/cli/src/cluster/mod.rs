@@ -3,6 +3,7 @@
 //! A command first loads the cluster (`client`) and looks at it (`check`), then makes a plan without touching anything
 //! (`plan`, pure), shows it, asks, and carries it out. Commands differ in the plan, not in this order.
 
+mod atomic_moves;
 mod backup;
 mod call;
 mod check;

@@ -1,5 +1,6 @@
 //! `--cluster rebalance`: every primary gets its share of the slots.
 
+use super::atomic_moves;
 use super::check;
 use super::client::Cluster;
 use super::cost_plan::{CostShare, balance_costs};
@@ -46,21 +47,23 @@ pub(super) fn run(arguments: &[Vec<u8>], options: &Options) -> Step<i32> {
             out!("{} balance is {balance} slots\n", cluster.members[*node].node.address());
         }
     }
-    for transfer in plan.transfers {
+    let show = |cluster: &Cluster, transfer: &Transfer| {
         let (from, to) = (
             cluster.members[transfer.source].node.address(),
             cluster.members[transfer.target].node.address(),
         );
-        out!("Moving {} slots from {from} to {to}\n", transfer.slots.len());
-        for slot in transfer.slots {
-            if !options.cluster.simulate {
-                cluster.move_slot(slot, transfer.source, transfer.target, MoveOptions::default(), options)?;
-            }
-            out!("#");
-            console::flush();
-        }
-        out!("\n");
+        let count = transfer.slots.len();
+        out!("Moving {count} slots from {from} to {to}\n{}\n", "#".repeat(count));
+        console::flush();
+    };
+    if options.cluster.simulate {
+        plan.transfers.iter().for_each(|transfer| show(&cluster, transfer));
+        return Ok(0);
     }
+    let moving = MoveOptions::default();
+    atomic_moves::carry_out(&mut cluster, &plan.transfers, moving, options, &mut |cluster, transfer, _| {
+        show(cluster, transfer);
+    })?;
     Ok(0)
 }
 
@@ -134,14 +137,12 @@ fn weights(cluster: &Cluster, given: &[String]) -> Step<Vec<f32>> {
 
 fn carry_out_quietly(cluster: &mut Cluster, plan: Option<Balance>, options: &Options) -> Step<i32> {
     let transfers = plan.map_or_else(Vec::new, |plan| plan.transfers);
+    if !options.cluster.simulate {
+        atomic_moves::carry_out(cluster, &transfers, MoveOptions::default(), options, &mut |_, _, _| ())?;
+    }
     let id = |cluster: &Cluster, index: usize| cluster.members[index].node.id.clone();
     let mut shown = Vec::new();
     for transfer in transfers {
-        if !options.cluster.simulate {
-            for &slot in &transfer.slots {
-                cluster.move_slot(slot, transfer.source, transfer.target, MoveOptions::default(), options)?;
-            }
-        }
         let (from, to) = (id(cluster, transfer.source), id(cluster, transfer.target));
         shown.push(json!({"from": from, "to": to, "slots": transfer.slots}));
     }

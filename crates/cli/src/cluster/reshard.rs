@@ -1,5 +1,6 @@
 //! `--cluster reshard`: slots move from some primaries to another one.
 
+use super::atomic_moves;
 use super::check;
 use super::client::Cluster;
 use super::log::{Level, log};
@@ -51,9 +52,18 @@ pub(super) fn run(arguments: &[Vec<u8>], options: &Options) -> Step<i32> {
         return Ok(1);
     }
     let moving = MoveOptions { verbose: true, ..MoveOptions::default() };
-    for Move { source, slot } in moves {
-        cluster.move_slot(slot, source, target, moving, options)?;
-    }
+    let transfers = atomic_moves::group(moves.iter().map(|one| (one.source, target, one.slot)));
+    atomic_moves::carry_out(
+        &mut cluster,
+        &transfers,
+        moving,
+        options,
+        &mut |cluster, transfer, is_at_once| {
+            if is_at_once {
+                atomic_moves::print_moved(cluster, transfer);
+            }
+        },
+    )?;
     Ok(0)
 }
 
@@ -81,9 +91,8 @@ fn carry_out_quietly(cluster: &mut Cluster, moves: &[Move], target: usize, optio
     if !options.cluster.yes {
         fail!("--json asks no questions: say --cluster-yes, too.");
     }
-    for &Move { source, slot } in moves {
-        cluster.move_slot(slot, source, target, MoveOptions::default(), options)?;
-    }
+    let transfers = atomic_moves::group(moves.iter().map(|one| (one.source, target, one.slot)));
+    atomic_moves::carry_out(cluster, &transfers, MoveOptions::default(), options, &mut |_, _, _| ())?;
     let id = |index: usize| cluster.members[index].node.id.clone();
     let moved: Vec<_> =
         moves.iter().map(|one| json!({"slot": one.slot, "from": id(one.source), "to": id(target)})).collect();

@@ -2,7 +2,7 @@
 
 use super::ClusterMachine;
 use crate::interface::{LogLevel, NodeMessage};
-use crate::{NodeFlags, SlotSet};
+use crate::{NodeFlags, NodeOrder, SlotSet};
 use std::sync::Arc;
 
 impl ClusterMachine {
@@ -31,15 +31,16 @@ impl ClusterMachine {
         if !self.me().is_primary() {
             return;
         }
-        let given: Vec<u16> = slots_with_keys.iter().filter(|&slot| self.is_given(slot)).collect();
+        let given: SlotSet = slots_with_keys.iter().filter(|&slot| self.is_given(slot)).collect();
         if !given.is_empty() {
-            let slots: SlotRanges = given.iter().copied().collect();
-            let text = format!("I have keys for slots that I have given to other nodes. Deleting them: {slots}");
+            let slots = given.ranges();
+            let text =
+                format!("I have keys for slots that I have given to other nodes. Deleting them: {slots}");
             self.log(LogLevel::Warning, text);
             self.orders.push(NodeOrder::DropSlots { slots });
             self.changed();
         }
-        for slot in slots_with_keys.iter().filter(|slot| !given.contains(slot)) {
+        for slot in slots_with_keys.minus(&given).iter() {
             let owner = self.table.owner(slot);
             if owner == Some(self.myself) || self.importing.contains_key(&slot) {
                 continue;

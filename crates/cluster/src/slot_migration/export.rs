@@ -387,7 +387,10 @@ impl Export {
             SlotsOf::Mine => {
                 if let Some(epoch_max) = granted.filter(|_| is_target_gone) {
                     outputs.push(ExportOutput::Revoke { epoch_max });
-                    self.fail("The target node failed when it was about to take the slots".to_owned(), outputs);
+                    self.fail(
+                        "The target node failed when it was about to take the slots".to_owned(),
+                        outputs,
+                    );
                 }
             }
             SlotsOf::Target | SlotsOf::Others => {

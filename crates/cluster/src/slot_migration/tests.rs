@@ -60,7 +60,9 @@ const STATES: [&str; 9] = [
 
 #[test]
 fn an_export_goes_its_way() {
-    use ExportOutput::{BeginSnapshot, Close, Ended, PauseAll, PauseWrites, Release, Send, SendAuth, SendEstablish};
+    use ExportOutput::{
+        BeginSnapshot, Close, Ended, PauseAll, PauseWrites, Release, Send, SendAuth, SendEstablish,
+    };
     let granted = LinkMessage::FailoverGranted { epoch_max: 7 + EPOCHS_GRANTED };
     for (state, expected) in [
         ("reading-auth-response", vec![SendAuth]),
@@ -166,7 +168,10 @@ fn a_grant_holds_until_it_is_known_what_has_happened() {
         let revoke = ExportOutput::Revoke { epoch_max: 7 + EPOCHS_GRANTED };
         let place = |wanted: &ExportOutput| outputs.iter().position(|output| output == wanted);
         assert_eq!(place(&revoke).is_some(), revokes, "{input:?}");
-        assert!(place(&ExportOutput::Release) > place(&revoke), "{input:?}: first the epoch, then the clients");
+        assert!(
+            place(&ExportOutput::Release) > place(&revoke),
+            "{input:?}: first the epoch, then the clients"
+        );
     }
 }
 

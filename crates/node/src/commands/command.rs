@@ -493,7 +493,7 @@ mod tests {
             ("COMMAND LIST FILTERBY x y", "-ERR syntax error"),
             ("COMMAND LIST x", "-ERR syntax error"),
         ]);
-        assert_eq!(fixture.run("COMMAND LIST").matches('"').count(), 2 * 381);
+        assert_eq!(fixture.run("COMMAND LIST").matches('"').count(), 2 * 385);
     }
 
     #[test]

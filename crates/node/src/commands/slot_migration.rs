@@ -55,10 +55,7 @@ struct Parsed {
 }
 
 /// Pairs of first and last slots, up to the first word that is no number. With a view, all of them must have one owner.
-fn parse_ranges(
-    arguments: &mut Arguments<'_>,
-    view: Option<&ClusterView>,
-) -> Result<Parsed, ErrorReply> {
+fn parse_ranges(arguments: &mut Arguments<'_>, view: Option<&ClusterView>) -> Result<Parsed, ErrorReply> {
     let slot = |word: &[u8]| {
         let slot = parse_i64(word).and_then(|slot| u16::try_from(slot).ok());
         slot.filter(|&slot| slot < SLOT_COUNT).ok_or(ErrorReply::new(INVALID_SLOT))
@@ -265,7 +262,8 @@ fn establish(call: &mut NodeCall<'_>, mut arguments: Arguments<'_>) -> Outcome {
             }
             source = Some(node);
         } else if arguments.take_keyword("NAME") && name.is_none() {
-            name = Some(JobName::parse(arguments.take_optional().ok_or(errors::SYNTAX)?).ok_or(errors::SYNTAX)?);
+            name =
+                Some(JobName::parse(arguments.take_optional().ok_or(errors::SYNTAX)?).ok_or(errors::SYNTAX)?);
         } else if arguments.take_keyword("SLOTSRANGE") && slots.is_none() {
             slots = Some(parse_ranges(&mut arguments, Some(&view))?);
         } else {

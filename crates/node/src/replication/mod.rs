@@ -267,7 +267,12 @@ impl Node {
     }
 
     /// Writes bytes into the output of a client, which may be the one whose command is running.
-    pub(crate) fn write_to(&mut self, handle: Handle, own: &mut Option<(Handle, &mut Session)>, bytes: &[u8]) {
+    pub(crate) fn write_to(
+        &mut self,
+        handle: Handle,
+        own: &mut Option<(Handle, &mut Session)>,
+        bytes: &[u8],
+    ) {
         match own {
             Some((own_handle, session)) if *own_handle == handle => session.output.extend(bytes),
             _ => {

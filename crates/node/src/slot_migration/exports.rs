@@ -4,7 +4,9 @@ use super::{Hold, JobFacts, Node, range_words, request};
 use crate::action::Action;
 use crate::clients::Handle;
 use crate::host::{Host, LogLevel, SnapshotReport, SnapshotTarget};
-use shoal_cluster::slot_migration::{Export, ExportInput, ExportOutput, ExportState, JobName, LinkMessage, SlotsOf};
+use shoal_cluster::slot_migration::{
+    Export, ExportInput, ExportOutput, ExportState, JobName, LinkMessage, SlotsOf,
+};
 use shoal_cluster::{ClusterCommand, ClusterView, NodeFlags, NodeId, SlotRanges};
 use shoal_machine::{Monotonic, Now};
 use shoal_protocol::request::SharedBytes;
@@ -85,7 +87,8 @@ impl Node {
         let timeout_ms = u64::from(self.config.repl_timeout_seconds) * 1000;
         let machine = Export::new(now.monotonic, timeout_ms, &mut outputs);
         facts.state = machine.state_word();
-        let text = format!("Slot migration initiated through CLUSTER MIGRATESLOTS command: {}", facts.describe());
+        let text =
+            format!("Slot migration initiated through CLUSTER MIGRATESLOTS command: {}", facts.describe());
         host.log(LogLevel::Notice, &text);
         self.migrations.exports.push(ExportJob {
             facts,
@@ -312,7 +315,8 @@ impl Node {
         let Some(job) = self.export_mut(name) else { return };
         let source = job.facts.source.map(|id| id.to_string()).unwrap_or_default();
         let (text, ranges) = (name.to_string(), range_words(&job.facts.slots));
-        let mut words = vec!["CLUSTER", "SYNCSLOTS", "ESTABLISH", "SOURCE", &source, "NAME", &text, "SLOTSRANGE"];
+        let mut words =
+            vec!["CLUSTER", "SYNCSLOTS", "ESTABLISH", "SOURCE", &source, "NAME", &text, "SLOTSRANGE"];
         words.extend(ranges.iter().map(String::as_str));
         self.send_export(name, &words);
     }
@@ -496,9 +500,10 @@ impl Node {
     #[inline]
     pub(crate) fn note_sent(&mut self, handle: Handle) {
         if self.migrations.takes_changes {
-            self.migrations.is_urgent |= self.migrations.exports.iter().any(|job| {
-                job.handle == Some(handle) && job.machine.state() == ExportState::WaitingToPause
-            });
+            self.migrations.is_urgent |=
+                self.migrations.exports.iter().any(|job| {
+                    job.handle == Some(handle) && job.machine.state() == ExportState::WaitingToPause
+                });
         }
     }
 

@@ -185,7 +185,8 @@ impl Node {
         let reply = session.output.written_after(mark);
         let error = (reply.first() == Some(&b'-'))
             .then(|| String::from_utf8_lossy(&reply[1..]).trim_end().to_owned());
-        if session.last_command.is_none_or(|command| command.id != CommandId::ClusterSyncslots) || error.is_some()
+        if session.last_command.is_none_or(|command| command.id != CommandId::ClusterSyncslots)
+            || error.is_some()
         {
             session.output.truncate(mark);
         }
@@ -343,8 +344,10 @@ impl Node {
 
     pub(super) fn tick_imports(&mut self, now: Now, host: &mut dyn Host) {
         for name in self.import_names() {
-            let heard_at =
-                self.import_mut(name).and_then(|job| job.handle).and_then(|handle| self.clients.session(handle));
+            let heard_at = self
+                .import_mut(name)
+                .and_then(|job| job.handle)
+                .and_then(|handle| self.clients.session(handle));
             let heard_at = heard_at.map(|session| session.last_input_at);
             let Some(job) = self.import_mut(name) else { continue };
             if let Some(at) = heard_at {
@@ -400,7 +403,8 @@ impl Node {
         let is_primary = view.role == ViewRole::Primary && !self.is_replica();
         for name in self.import_names() {
             let Some(job) = self.import_mut(name) else { continue };
-            let source = job.facts.source.and_then(|id| view.node_by_name(id.as_bytes())).map(|node| node.key);
+            let source =
+                job.facts.source.and_then(|id| view.node_by_name(id.as_bytes())).map(|node| node.key);
             let owns_slots = job.facts.slots.iter().all(|slot| view.owns(slot));
             let sources = job.facts.slots.iter().all(|slot| view.owners.get(slot) == source);
             let input = match job.machine.state() {

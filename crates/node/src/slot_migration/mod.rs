@@ -110,7 +110,11 @@ impl JobFacts {
             false => ("export", "target_node_id", self.target),
         };
         let other = other.map_or_else(|| "unknown".to_owned(), |id| id.to_string());
-        format!("{{name: {}, operation: {operation}, {role}: {other}, slots: {}}}", self.name, self.slots_text())
+        format!(
+            "{{name: {}, operation: {operation}, {role}: {other}, slots: {}}}",
+            self.name,
+            self.slots_text()
+        )
     }
 
     /// The ranges as Valkey writes them: `0-99 200-200`.
@@ -164,11 +168,7 @@ impl Migrations {
     /// What of a slot waits.
     pub fn hold_of(&self, slot: u16) -> Option<Hold> {
         let has = |set: &Option<Box<SlotSet>>| set.as_ref().is_some_and(|set| set.contains(slot));
-        if has(&self.held_all) {
-            Some(Hold::All)
-        } else {
-            has(&self.held_writes).then_some(Hold::Writes)
-        }
+        if has(&self.held_all) { Some(Hold::All) } else { has(&self.held_writes).then_some(Hold::Writes) }
     }
 
     /// All migrations, the newest first, those under way before those that are over.

@@ -79,8 +79,7 @@ impl Pair {
         let bytes = output.to_vec();
         output.consume(bytes.len());
         self.reader.feed(&bytes);
-        let limits =
-            Limits { max_bulk_bytes: 1 << 20, max_buffer_bytes: 1 << 20, authenticated: true };
+        let limits = Limits { max_bulk_bytes: 1 << 20, max_buffer_bytes: 1 << 20, authenticated: true };
         while let Some(request) = self.reader.next(&limits).unwrap() {
             let words: Vec<Vec<u8>> = request.iter().map(<[u8]>::to_vec).collect();
             self.target.send_as(theirs, &words);
@@ -98,6 +97,17 @@ impl Pair {
         node.target_input(host.clock, host, mine, &bytes);
         self.source.settle();
         !bytes.is_empty()
+    }
+
+    /// The source notices that the target has closed the link.
+    fn notice_end(&mut self) {
+        if let Some((mine, theirs)) = self.ends
+            && !self.target.is_connected(theirs)
+        {
+            self.source.disconnect(mine);
+            self.source.settle();
+            self.ends = None;
+        }
     }
 
     /// Carries bytes and time on until nothing more happens.
@@ -251,7 +261,7 @@ fn writes_wait_and_then_everything_waits() {
     assert_eq!(state(&mut pair.source), "failover-granted");
     pair.source.check_as(reader, "GET {a}k", "");
     pair.source.check("GET {b}k", "\"w\"");
-    pair.source.advance_ms(600_000);
+    pair.source.advance_ms(shoal_cluster::slot_migration::PAUSE_MAX_MS * 6 / 5);
     pair.source.check_all(&[("GET {b}k", "\"w\"")]);
     assert_eq!(pair.source.received(reader), Vec::<String>::new(), "however long that takes");
     show(&mut pair.source, view(SOURCE, TARGET), Vec::new());
@@ -334,6 +344,7 @@ fn what_fails_or_is_cancelled_leaves_nothing_behind() {
         pair.source.run("SET {a}other v");
         pair.forth();
         act(&mut pair);
+        pair.notice_end();
         if let Some((mine, theirs)) = pair.ends {
             pair.back();
             if !pair.source.node.close_of(mine).eq(&shoal_session::Close::No) {
@@ -358,7 +369,7 @@ fn a_command_that_fails_ends_the_import() {
     pair.forth();
     let (_, theirs) = pair.ends.unwrap();
     pair.target.send_as(theirs, &["LPUSH", "{a}k", "x"]);
-    pair.back();
+    pair.notice_end();
     assert_eq!(state(&mut pair.source), "failed");
     assert_eq!(state(&mut pair.target), "cleaning-up");
 }
@@ -414,13 +425,22 @@ fn commands_are_checked_as_valkey_does() {
         ("SLOTSRANGE 1 1 NODE x".to_owned(), "-ERR Slot 1 has no node served."),
         (format!("RANGE {SLOT} {SLOT} {node}"), "-ERR syntax error"),
         (format!("SLOTSRANGE {SLOT} 16384 {node}"), "-ERR Invalid or out of range slot"),
-        (format!("SLOTSRANGE {SLOT} {SLOT} 5 {node}"), "-ERR No end slot for final slot range"),
-        (format!("SLOTSRANGE {SLOT} 3 {node}"), "-ERR Start slot number 15495 is greater than end slot number 3."),
+        (format!("SLOTSRANGE {SLOT} {SLOT} {SLOT} {SLOT} {SLOT}"), "-ERR Slot range 15495-15495 overlaps"),
+        (
+            format!("SLOTSRANGE {SLOT} 3 {node}"),
+            "-ERR Start slot number 15495 is greater than end slot number 3.",
+        ),
         (format!("SLOTSRANGE {other} {other} {node}"), "-ERR Slots are not served by this node."),
-        (format!("SLOTSRANGE {SLOT} {SLOT} {other} {other} {node}"), "-ERR Requested slots span multiple shards"),
+        (
+            format!("SLOTSRANGE {SLOT} {SLOT} {other} {other} {node}"),
+            "-ERR Requested slots span multiple shards",
+        ),
         (format!("SLOTSRANGE {SLOT} {SLOT} NODE abc"), "-ERR Invalid node name: abc"),
         (format!("SLOTSRANGE {SLOT} {SLOT} NODE {}", "9".repeat(40)), "-ERR Unknown node name: 9999"),
-        (format!("SLOTSRANGE {SLOT} {SLOT} NODE {}", "0".repeat(40)), "-ERR Target node can not be this node."),
+        (
+            format!("SLOTSRANGE {SLOT} {SLOT} NODE {}", "0".repeat(40)),
+            "-ERR Target node can not be this node.",
+        ),
     ] {
         pair.source.check_start(&format!("CLUSTER MIGRATESLOTS {line}"), expected);
     }

@@ -37,7 +37,9 @@ fn newest(cluster: &Cluster, index: usize, field: &str) -> String {
 }
 
 fn wait_for_state(cluster: &Cluster, index: usize, state: &str) {
-    eventually(LATER, &format!("migration at node {index}: {state}"), || newest(cluster, index, "state") == state);
+    eventually(LATER, &format!("migration at node {index}: {state}"), || {
+        newest(cluster, index, "state") == state
+    });
 }
 
 /// Keys of all types, in a slot that moves and in one that stays, and many strings.
@@ -127,7 +129,8 @@ fn slots_move_at_once_with_keys_of_all_types() {
     for index in [0, 2] {
         eventually(LATER, "all migrations are over", || {
             let reply = cluster.nodes[index].connect().call(&["CLUSTER", "GETSLOTMIGRATIONS"]);
-            let states = reply.as_elements().unwrap().iter().map(|job| job.field("state").and_then(Value::as_text));
+            let states =
+                reply.as_elements().unwrap().iter().map(|job| job.field("state").and_then(Value::as_text));
             states.flatten().all(|state| state == "success")
         });
     }
@@ -246,19 +249,25 @@ impl Fault {
 /// In the middle of the keys something happens: there is one owner afterwards, and every key is there once, at replicas, too.
 /// Then the slots can be moved after all.
 fn survives(faults: &[Fault], lines: &str) {
-    let setups = (0..6).map(|_| setup(lines).conf(&format!("cluster-slot-migration-max-rate {SLOW}"))).collect();
+    let setups =
+        (0..6).map(|_| setup(lines).conf(&format!("cluster-slot-migration-max-rate {SLOW}"))).collect();
     let mut cluster = Cluster::start(setups);
     cluster.join(3);
     fill(&cluster);
     let expected = contents(&cluster);
     for &fault in faults {
         let find = |cluster: &Cluster, shard: usize| {
-            [shard, shard + 3].into_iter().find(|&index| cluster.role(index).as_deref() == Some("master")).unwrap()
+            [shard, shard + 3]
+                .into_iter()
+                .find(|&index| cluster.role(index).as_deref() == Some("master"))
+                .unwrap()
         };
         if find(&cluster, 0) != 0 || find(&cluster, 1) != 1 {
             // What was failed over goes back, so that the first nodes are primaries.
             for index in [0, 1].into_iter().filter(|&index| find(&cluster, index) != index) {
-                eventually(LATER, "the way back", || cluster.nodes[index].call(&["CLUSTER", "FAILOVER"]) == "OK");
+                eventually(LATER, "the way back", || {
+                    cluster.nodes[index].call(&["CLUSTER", "FAILOVER"]) == "OK"
+                });
                 cluster.wait_for_promotion(index);
             }
             cluster.wait_until_settled();
@@ -286,10 +295,15 @@ fn survives(faults: &[Fault], lines: &str) {
         assert_eq!(node.call(&["CONFIG", "SET", "cluster-slot-migration-max-rate", "0"]), "OK");
     }
     let primary = |shard: usize| {
-        [shard, shard + 3].into_iter().find(|&index| cluster.role(index).as_deref() == Some("master")).unwrap()
+        [shard, shard + 3]
+            .into_iter()
+            .find(|&index| cluster.role(index).as_deref() == Some("master"))
+            .unwrap()
     };
     let (source, target) = (primary(0), primary(1));
-    eventually(LATER, "the last migration begins", || migrate(&cluster, source, target, (0, LAST_SLOT)) == "OK");
+    eventually(LATER, "the last migration begins", || {
+        migrate(&cluster, source, target, (0, LAST_SLOT)) == "OK"
+    });
     wait_for_state(&cluster, source, "success");
     cluster.wait_until_settled();
     check_contents(&cluster, &expected);
@@ -307,5 +321,8 @@ fn killed_nodes_in_the_middle_of_a_migration() {
 
 #[test]
 fn restarted_nodes_in_the_middle_of_a_migration() {
-    survives(&[Fault::RestartTarget, Fault::RestartSource], "appendonly yes\ncluster-replica-no-failover yes");
+    survives(
+        &[Fault::RestartTarget, Fault::RestartSource],
+        "appendonly yes\ncluster-replica-no-failover yes",
+    );
 }
