@@ -77,14 +77,14 @@ const VERBS: &[Verb] = &[
     },
     Verb {
         name: "bench",
-        usage: "bench [--quick] [--json] [--only speed,types,elements,memory,latency,persistence,scale,idle] [--binary PATH]",
+        usage: "bench [--quick] [--json] [--only speed,types,elements,memory,latency,persistence,scale,idle,cluster] [--binary PATH]",
         help: "measure against an installed redis-server; the full run writes docs/benchmarks.md",
         run: bench::run,
     },
     Verb {
         name: "sim",
-        usage: "sim [--replication] [--seeds A..B | --seed S [--log]] [--nodes N]",
-        help: "simulate clusters, or replication between whole nodes, under faults that each seed chooses",
+        usage: "sim [--replication | --moving] [--seeds A..B | --seed S [--log]] [--nodes N]",
+        help: "simulate clusters (with --moving, slots move all the time), or replication between whole nodes, under faults that each seed chooses",
         run: sim::run,
     },
     Verb {

@@ -8,13 +8,14 @@ const DEFAULT_SEEDS: (u64, u64) = (0, 1000);
 const DEFAULT_REPLICATION_SEEDS: (u64, u64) = (0, 500);
 
 /// Runs `--seeds A..B`, or `--seed S`, with `--log` for its events, on clusters of `--nodes N`; with `--replication`,
-/// replication between whole nodes.
+/// replication between whole nodes, and with `--moving`, slots move all the time.
 pub fn run(mut arguments: Arguments) -> Outcome<()> {
     let seeds = arguments.value("--seeds")?.map(|text| range(&text)).transpose()?;
     let seed: Option<u64> = arguments.parsed("--seed")?;
     let log = arguments.flag("--log");
     let is_replication = arguments.flag("--replication");
     let nodes: Option<usize> = arguments.parsed("--nodes")?;
+    let is_moving = arguments.flag("--moving");
     arguments.end()?;
     let (first, end) = match (seed, seeds) {
         (Some(_), Some(_)) => return Err("--seed and --seeds exclude each other".to_owned()),
@@ -28,10 +29,10 @@ pub fn run(mut arguments: Arguments) -> Outcome<()> {
     let mut cargo = workspace::cargo();
     cargo.args(["run", "--quiet", "--package", "shoal-simulator", "--example", "replay", "--"]);
     let end = if log { "log".to_owned() } else { end.to_string() };
-    cargo.args(is_replication.then_some("replication"));
+    cargo.args(is_replication.then_some("replication")).args(is_moving.then_some("moving"));
     cargo.args([first.to_string(), end]).args(nodes.map(|nodes| nodes.to_string()));
     process::run(&mut cargo).map_err(|_| {
-        "seeds failed; --seed S --log shows the events of one, --nodes as in this run".to_owned()
+        "seeds failed; --seed S --log shows the events of one, --nodes and --moving as in this run".to_owned()
     })
 }
 

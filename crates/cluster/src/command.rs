@@ -82,10 +82,11 @@ pub enum ClusterCommand {
         /// The greatest epoch with which they may be claimed.
         epoch_max: u64,
     },
-    /// This node takes a config epoch above this one, so that it wins against whoever claimed its slots with one up to it.
-    RaiseEpoch {
-        /// The epoch to surpass.
-        above: u64,
+    /// These slots of this node are about to be another's: from now on it does not claim them, whatever its epoch, so that any
+    /// other claim to them counts. [`crate::NodeMessage::Reclaim`] takes that back.
+    GrantSlots {
+        /// The slots, all of them this node's.
+        slots: crate::SlotRanges,
     },
     /// CLUSTER BUMPEPOCH.
     BumpEpoch,

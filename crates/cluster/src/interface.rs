@@ -213,6 +213,13 @@ pub enum NodeMessage {
     },
     /// The executor is alive, or excused: a command, a script or loading takes long.
     Progress,
+    /// A grant ([`crate::ClusterCommand::GrantSlots`]) is over: what is still this node's of these slots it claims again.
+    Reclaim {
+        /// The slots.
+        slots: SlotRanges,
+        /// Somebody may have claimed them, with an epoch up to this one, who is gone: that claim is not to count.
+        above_epoch: Option<u64>,
+    },
     /// CONFIG SET changed something.
     ConfigChanged(Arc<ClusterConfig>),
 }
@@ -266,6 +273,11 @@ pub enum MachineMessage {
     },
     /// The pause ends now.
     Unpause,
+    /// What is still this node's of slots that were granted is claimed again ([`NodeMessage::Reclaim`]): it may be served.
+    Reclaimed {
+        /// The slots.
+        slots: SlotRanges,
+    },
     /// Hand a message of another node to the local subscribers.
     DeliverPublish {
         /// Channel and message.

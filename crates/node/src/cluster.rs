@@ -75,6 +75,7 @@ impl Node {
                 host.tell_cluster(NodeMessage::Paused { ticket, offset: self.replication_offset() });
             }
             MachineMessage::Unpause => self.end_pause(PauseReason::Failover),
+            MachineMessage::Reclaimed { slots } => self.slots_reclaimed(&slots),
             MachineMessage::DeliverPublish { publication, sharded } => {
                 self.deliver(&publication.channel, &publication.message, sharded, None);
             }

@@ -1,5 +1,5 @@
 //! Replays one seed and prints every event, or runs a range of seeds on all cores and prints the failures:
-//! `cargo run -p shoal-simulator --example replay [replication] FIRST [END|log [NODES]]`. `cargo xtask sim` calls it.
+//! `cargo run -p shoal-simulator --example replay [replication|moving] FIRST [END|log [NODES]]`. `cargo xtask sim` calls it.
 #![allow(clippy::print_stdout)]
 
 use shoal_simulator::{
@@ -11,13 +11,14 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 fn main() -> ExitCode {
-    let is_replication = std::env::args().nth(1).is_some_and(|word| word == "replication");
-    let skipped = usize::from(is_replication);
+    let has_word = |word: &str| std::env::args().nth(1).is_some_and(|first| first == word);
+    let (is_replication, is_moving) = (has_word("replication"), has_word("moving"));
+    let skipped = usize::from(is_replication || is_moving);
     let number = |index: usize| std::env::args().nth(skipped + index)?.parse::<u64>().ok();
     let first = number(1).unwrap_or(0);
     let end = number(2);
     let nodes = number(3).and_then(|nodes| usize::try_from(nodes).ok());
-    let options = Options { log: end.is_none(), nodes };
+    let options = Options { log: end.is_none(), nodes, is_moving };
     if is_replication {
         return replication(first, end);
     }
@@ -72,7 +73,11 @@ fn replication(first: u64, end: Option<u64>) -> ExitCode {
 
 /// One seed with every event.
 fn one(seed: u64, options: Options) -> RangeReport {
-    match run_with_options(seed, &Scenario::random(seed, options.nodes), options) {
+    let scenario = match options.is_moving {
+        true => Scenario::moving(seed, options.nodes),
+        false => Scenario::random(seed, options.nodes),
+    };
+    match run_with_options(seed, &scenario, options) {
         Ok(report) => {
             println!("{}", report.log.as_deref().unwrap_or(""));
             RangeReport { passed: 1, ..RangeReport::default() }

@@ -71,6 +71,11 @@ pub enum Fault {
         /// Messages take up to this.
         delay_ms: u64,
     },
+    /// CLUSTER MIGRATESLOTS: some slots of a node go to some other primary.
+    MigrateSlots {
+        /// The node; nothing happens if it is no primary with slots.
+        node: usize,
+    },
     /// CLUSTER FAILOVER.
     ManualFailover {
         /// The node it is sent to; primaries refuse it.
@@ -84,7 +89,7 @@ pub enum Fault {
 pub(crate) fn random_faults(scenario: &Scenario, rng: &mut Rng) -> Vec<TimedFault> {
     type Make = fn(&Scenario, &mut Rng) -> Fault;
     let rates = &scenario.rates;
-    let kinds: [(u64, Make); 7] = [
+    let kinds: [(u64, Make); 8] = [
         (rates.crashes, crash),
         (rates.crashes_after_vote, crash_after_vote),
         (rates.partitions, partition),
@@ -101,6 +106,7 @@ pub(crate) fn random_faults(scenario: &Scenario, rng: &mut Rng) -> Vec<TimedFaul
             node: node(scenario, rng),
             kind: if rng.chance(2, 3) { FailoverKind::Coordinated } else { FailoverKind::Force },
         }),
+        (rates.migrations, |scenario, rng| Fault::MigrateSlots { node: node(scenario, rng) }),
     ];
     let mut faults = Vec::new();
     for (per_ten_seconds, make) in kinds {

@@ -15,6 +15,8 @@
 mod checkers;
 mod disk;
 mod faults;
+mod keys;
+mod migrations;
 mod network;
 mod node_model;
 mod queue;

@@ -1,6 +1,8 @@
 //! The executor of a simulated node, as far as its messages with the machine go: role, replicated offset, pause, and
 //! which writes it acknowledges.
 
+use crate::keys::Keys;
+use crate::migrations::Migrations;
 use shoal_cluster::view::ViewRole;
 use shoal_cluster::{ClusterView, MachineMessage, NodeId, NodeMessage, NodeOrder, NodeStatus, PrimaryLink};
 use shoal_machine::Monotonic;
@@ -19,6 +21,10 @@ pub(crate) struct NodeModel {
     pub hung_until_us: u64,
     pub busy_until_us: u64,
     pub acknowledged: u64,
+    pub keys: Keys,
+    pub migrations: Migrations,
+    /// The machine knows which slots have keys.
+    pub has_told_slots: bool,
     inbox: VecDeque<MachineMessage>,
     paused_until_us: u64,
     report_at: Option<u64>,
@@ -28,8 +34,14 @@ pub(crate) struct NodeModel {
 }
 
 impl NodeModel {
-    pub(crate) fn starting(now_us: u64, offset: u64) -> Self {
+    pub(crate) fn starting(now_us: u64, offset: u64, keys: Keys) -> Self {
+        let mut migrations = Migrations::default();
+        let marks = keys.marks.iter().map(|(&name, slots)| (name, slots.clone()));
+        migrations.follow(Monotonic(now_us), marks);
         Self {
+            keys,
+            migrations,
+            has_told_slots: false,
             view: None,
             following: None,
             offset,
@@ -73,6 +85,7 @@ impl NodeModel {
                     replies.push(NodeMessage::Paused { ticket, offset: self.offset });
                 }
                 MachineMessage::Unpause => self.paused_until_us = 0,
+                MachineMessage::Reclaimed { slots } => self.migrations.reclaimed(&slots),
                 MachineMessage::ReportOffset { reach } => self.report_at = Some(reach),
                 MachineMessage::DeliverPublish { .. } => {}
             }
@@ -86,19 +99,25 @@ impl NodeModel {
                 self.set_link(now_us, false);
             }
             NodeOrder::BecomePrimary => self.following = None,
-            NodeOrder::DropSlots { .. } => {}
-            NodeOrder::DropAllKeys => self.offset = 0,
+            NodeOrder::DropSlots { slots } => self.keys.drop_slots(&slots),
+            NodeOrder::DropAllKeys => {
+                self.offset = 0;
+                self.keys.clear();
+            }
         }
     }
 
-    /// Replicates: `primary_offset` is that of the primary if it can be reached.
-    pub(crate) fn replicate(&mut self, now_us: u64, primary_offset: Option<u64>) {
+    /// Replicates: `primary` is the offset of the primary, and its keys, if it can be reached.
+    pub(crate) fn replicate(&mut self, now_us: u64, primary: Option<(u64, Keys)>) {
         if self.following.is_none() {
             return;
         }
-        self.set_link(now_us, primary_offset.is_some());
-        if let Some(offset) = primary_offset {
+        self.set_link(now_us, primary.is_some());
+        if let Some((offset, keys)) = primary {
             self.offset = offset;
+            self.keys = keys;
+            let marks = self.keys.marks.iter().map(|(&name, slots)| (name, slots.clone()));
+            self.migrations.follow(Monotonic(now_us), marks);
         }
     }
 
@@ -143,7 +162,14 @@ impl NodeModel {
             && view.owns(slot)
             && view.is_ok
             && now_us >= self.paused_until_us
+            && !self.migrations.holds(slot)
             && !view.is_stale(Monotonic(now_us))
+    }
+
+    /// The keys, to be changed: the stream goes on.
+    pub(crate) fn change_keys(&mut self) -> &mut Keys {
+        self.offset += 1;
+        &mut self.keys
     }
 
     pub(crate) fn acknowledge(&mut self) {

@@ -36,6 +36,10 @@ pub struct Report {
     pub acknowledged: u64,
     /// The longest time in which no write to some primary's share of the slots was acknowledged, in milliseconds.
     pub longest_outage_ms: u64,
+    /// Migrations of slots that were begun, and that took place.
+    pub migrations: (u64, u64),
+    /// Writes that had to be there in the end.
+    pub safe_writes: u64,
     /// How long healing took after the last fault, in milliseconds.
     pub heal_ms: u64,
     /// Every event as text, if asked for.
@@ -71,6 +75,8 @@ pub struct Options {
     pub nodes: Option<usize>,
     /// Keep every event as text.
     pub log: bool,
+    /// Slots are on the move all the time: [`Scenario::moving`].
+    pub is_moving: bool,
 }
 
 /// What a range of seeds showed.
@@ -89,7 +95,10 @@ pub struct RangeReport {
 pub fn simulate_range(seeds: Range<u64>, options: Options) -> RangeReport {
     let mut range = RangeReport::default();
     for seed in seeds {
-        let scenario = Scenario::random(seed, options.nodes);
+        let scenario = match options.is_moving {
+            true => Scenario::moving(seed, options.nodes),
+            false => Scenario::random(seed, options.nodes),
+        };
         match run_with_options(seed, &scenario, options) {
             Ok(report) => {
                 range.passed += 1;
@@ -125,6 +134,8 @@ pub fn run_with_options(seed: u64, scenario: &Scenario, options: Options) -> Res
             crashes: world.counts.crashes,
             acknowledged: world.counts.acknowledged,
             longest_outage_ms: world.counts.longest_outage_us / 1000,
+            migrations: (world.counts.migrations_begun, world.counts.migrations_done),
+            safe_writes: world.safe_writes.len() as u64,
             heal_ms,
             log,
         }),
@@ -155,7 +166,9 @@ fn play(world: &mut World, seed: u64, scenario: &Scenario) -> Result<u64, String
     world.end_faults()?;
     let began_us = world.now_us;
     world.run_until_healed(scenario.heal_ms)?;
-    Ok((world.now_us - began_us) / 1000)
+    let healed_us = world.now_us;
+    world.finish_migrations(scenario.heal_ms)?;
+    Ok((healed_us - began_us) / 1000)
 }
 
 /// Forms a cluster as an operator's tool does.
@@ -221,6 +234,9 @@ impl Report {
         self.failures += other.failures;
         self.crashes += other.crashes;
         self.acknowledged += other.acknowledged;
+        self.migrations.0 += other.migrations.0;
+        self.migrations.1 += other.migrations.1;
+        self.safe_writes += other.safe_writes;
         self.longest_outage_ms = self.longest_outage_ms.max(other.longest_outage_ms);
         self.heal_ms = self.heal_ms.max(other.heal_ms);
     }

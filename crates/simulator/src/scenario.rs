@@ -60,6 +60,10 @@ pub struct FaultRates {
     pub storms: u64,
     /// CLUSTER FAILOVER, plain or FORCE, at some node.
     pub manual_failovers: u64,
+    /// Migrations of slots that are begun, at any node; at replicas nothing happens.
+    pub migrations: u64,
+    /// How often, in percent, a node crashes after it has sent a message of a migration.
+    pub crashes_in_migration: u64,
     /// Messages lost at all times, of a million.
     pub loss_ppm: u64,
     /// Messages that come twice at all times, of a million.
@@ -118,12 +122,24 @@ impl Scenario {
             long_commands: some(2),
             storms: some(2),
             manual_failovers: some(3),
+            migrations: 0,
+            crashes_in_migration: 0,
             loss_ppm: some(3) * 10_000,
             duplicates_ppm: some(3) * 10_000,
             reorder: false,
         };
         scenario.rates.reorder = rng.chance(1, 3);
         scenario.heal_ms = 60_000 + scenario.config.node_timeout_ms * 20;
+        scenario
+    }
+
+    /// As [`Scenario::random`], with slots on the move all the time.
+    pub fn moving(seed: u64, nodes: Option<usize>) -> Self {
+        let mut scenario = Self::random(seed, nodes);
+        let mut rng = Rng::new(seed ^ 0x6d6f_7669_6e67);
+        scenario.rates.migrations = 10 + rng.below(40);
+        scenario.rates.crashes_in_migration = [0, 1, 5, 20][rng.index(4)];
+        scenario.has_unvoted_epochs = true;
         scenario
     }
 

@@ -1,14 +1,17 @@
 //! Nodes, network and time: carries out what machines want, and what faults do.
 
-use crate::checkers::{Checkers, check_healed};
+use crate::checkers::{Checkers, SafeWrites, check_healed};
 use crate::disk::Disk;
 use crate::faults::{Fault, TimedFault};
+use crate::keys::Keys;
+use crate::migrations::{PeerLink, PeerMessage};
 use crate::network::{End, Network, Quality};
 use crate::node_model::NodeModel;
 use crate::queue::Queue;
 use crate::scenario::{Formation, Scenario};
 use shoal_cluster::messages::Body;
 use shoal_cluster::nodes_conf::NodesConf;
+use shoal_cluster::slot_migration::JobName;
 use shoal_cluster::{
     ClusterCommand, ClusterConfig, ClusterMachine, Input, LinkId, MachineMessage, NodeId, NodeMessage, Output,
 };
@@ -43,6 +46,14 @@ pub(crate) enum Event {
     Written { node: usize, incarnation: u32, ticket: u64 },
     /// The executor's cron.
     Tick { node: usize, incarnation: u32 },
+    /// Something arrives at an executor from another one.
+    Peer { link: u64, to_target: bool, message: PeerMessage },
+    /// The child that writes the keys of a migration has ended.
+    SnapshotSent { node: usize, incarnation: u32, name: JobName },
+    /// The machine has answered a command: an executor may wait for that.
+    Answered { node: usize, incarnation: u32 },
+    /// A node dies in the midst of a migration.
+    CrashInMigration { node: usize, incarnation: u32, down_us: u64 },
     /// Clients try a write.
     Write,
     /// A fault begins.
@@ -71,6 +82,7 @@ struct SimulatedNode {
     accepted: u64,
     dies_after_vote_ms: Option<u64>,
     last_offset: u64,
+    last_keys: Keys,
     replies: BTreeMap<u64, bool>,
 }
 
@@ -86,6 +98,8 @@ pub(crate) struct Counts {
     pub acknowledged: u64,
     pub suspicions: u64,
     pub longest_outage_us: u64,
+    pub migrations_begun: u64,
+    pub migrations_done: u64,
 }
 
 /// See the module's comment.
@@ -94,15 +108,20 @@ pub(crate) struct World {
     pub counts: Counts,
     pub log: Option<String>,
     scenario: Scenario,
-    rng: Rng,
-    queue: Queue<Event>,
-    network: Network,
+    pub rng: Rng,
+    pub queue: Queue<Event>,
+    pub network: Network,
     nodes: Vec<SimulatedNode>,
-    ids: BTreeMap<NodeId, usize>,
+    pub ids: BTreeMap<NodeId, usize>,
     checkers: Checkers,
     outputs: Vec<Output>,
     next_ticket: u64,
-    faults_are_over: bool,
+    pub faults_are_over: bool,
+    pub peer_links: BTreeMap<u64, PeerLink>,
+    pub next_peer_link: u64,
+    /// Claims of slots that the machines have not answered, by node, life and ticket.
+    pub claims: BTreeMap<(usize, u32, u64), JobName>,
+    pub safe_writes: SafeWrites,
     /// When a write to each share of the slots was last acknowledged.
     last_write_us: Vec<u64>,
 }
@@ -129,6 +148,7 @@ impl World {
                 accepted: 0,
                 dies_after_vote_ms: None,
                 last_offset: 1,
+                last_keys: Keys::default(),
                 replies: BTreeMap::new(),
             })
             .collect();
@@ -146,6 +166,10 @@ impl World {
             outputs: Vec::new(),
             next_ticket: 0,
             faults_are_over: false,
+            peer_links: BTreeMap::new(),
+            next_peer_link: 0,
+            claims: BTreeMap::new(),
+            safe_writes: SafeWrites::default(),
             last_write_us: Vec::new(),
         };
         world.queue.schedule(world.now_us + WRITE_US, Event::Write);
@@ -248,6 +272,23 @@ impl World {
                     model.receive(now_us, message, &mut replies);
                 }
                 self.send_to_machine(node, replies);
+                if self.is_moving() && self.is_alive(node, incarnation) {
+                    self.migrations_see_view(node)
+                } else {
+                    Ok(())
+                }
+            }
+            Event::Peer { link, to_target, message } => self.peer_message(link, to_target, message),
+            Event::SnapshotSent { node, incarnation, name } if self.is_alive(node, incarnation) => {
+                self.snapshot_sent(node, name)
+            }
+            Event::SnapshotSent { .. } => Ok(()),
+            Event::Answered { node, incarnation } => self.answered(node, incarnation),
+            Event::CrashInMigration { node, incarnation, down_us } => {
+                if self.is_alive(node, incarnation) && !self.faults_are_over {
+                    self.crash(node, true);
+                    self.queue.schedule(self.now_us + down_us, Event::Restart { node });
+                }
                 Ok(())
             }
             Event::Written { node, incarnation, ticket } => {
@@ -256,10 +297,7 @@ impl World {
                 }
                 Ok(())
             }
-            Event::Tick { node, incarnation } => {
-                self.tick(node, incarnation);
-                Ok(())
-            }
+            Event::Tick { node, incarnation } => self.tick(node, incarnation),
             Event::Write => self.write(),
             Event::Fault(fault) => self.fault(fault),
             Event::Restart { node } => self.start(node),
@@ -277,7 +315,7 @@ impl World {
         }
     }
 
-    fn is_alive(&self, node: usize, incarnation: u32) -> bool {
+    pub(crate) fn is_alive(&self, node: usize, incarnation: u32) -> bool {
         let node = &self.nodes[node];
         node.incarnation == incarnation && node.machine.is_some()
     }
@@ -304,7 +342,8 @@ impl World {
         node.machine = Some(machine);
         node.incarnation += 1;
         node.timer_us = None;
-        node.model = Some(NodeModel::starting(self.now_us, node.last_offset));
+        let keys = std::mem::take(&mut node.last_keys);
+        node.model = Some(NodeModel::starting(self.now_us, node.last_offset, keys));
         let incarnation = node.incarnation;
         let first_tick_us = self.now_us + self.rng.below(TICK_US);
         self.queue.schedule(first_tick_us, Event::Tick { node: index, incarnation });
@@ -317,10 +356,12 @@ impl World {
         if node.machine.take().is_none() {
             return;
         }
-        node.last_offset = node.model.take().map_or(1, |model| model.offset);
+        (node.last_offset, node.last_keys) =
+            node.model.take().map_or((1, Keys::default()), |model| (model.offset, model.keys));
         node.disk.crash(&mut self.rng);
         self.counts.crashes += 1;
         self.checkers.on_crash(index);
+        self.break_links_of(index);
         self.note(|| format!("n{index} crashes"));
         for peer in self.network.close_all(index) {
             if noticed && !self.network.is_blocked(index, peer.node) {
@@ -396,7 +437,9 @@ impl World {
                     let (epoch, config_epoch) = (header.current_epoch, header.config_epoch);
                     format!("n{index} -> {receiver:?} {kind} epoch {epoch} config {config_epoch}{lost}")
                 });
-                self.checkers.on_send(index, receiver, &message, applied.as_deref())?;
+                let model = self.nodes[index].model.as_ref();
+                let is_held = |slot| model.is_some_and(|model| model.migrations.holds(slot));
+                self.checkers.on_send(index, receiver, &message, applied.as_deref(), &is_held)?;
                 for (at_us, end) in arrivals {
                     let input = Input::Message { link: end.link, message: message.clone() };
                     let event = Event::Input { node: end.node, incarnation: end.incarnation, input };
@@ -427,6 +470,11 @@ impl World {
             Output::CommandReply { ticket, result } => {
                 self.note(|| format!("n{index} answers a command: {result:?}"));
                 self.nodes[index].replies.insert(ticket, result.is_ok());
+                if self.is_moving() {
+                    // It comes after the views that came before it.
+                    let at_us = self.nodes[index].last_to_node_us.max(self.now_us);
+                    self.queue.schedule(at_us, Event::Answered { node: index, incarnation });
+                }
             }
             Output::Log { text, .. } => {
                 self.counts.promotions += u64::from(text.starts_with("Failover election won"));
@@ -445,7 +493,7 @@ impl World {
         self.rng.below(if slow { 20_000 } else { 200 })
     }
 
-    fn send_to_machine(&mut self, index: usize, messages: Vec<NodeMessage>) {
+    pub(crate) fn send_to_machine(&mut self, index: usize, messages: Vec<NodeMessage>) {
         let incarnation = self.nodes[index].incarnation;
         for message in messages {
             let at_us = self.now_us + self.thread_delay_us();
@@ -498,56 +546,68 @@ impl World {
     }
 
     /// The executor's cron: replication, status, and the word of its shell while it is busy.
-    fn tick(&mut self, index: usize, incarnation: u32) {
+    fn tick(&mut self, index: usize, incarnation: u32) -> Result<(), String> {
         if !self.is_alive(index, incarnation) {
-            return;
+            return Ok(());
         }
         self.queue.schedule(self.now_us + TICK_US, Event::Tick { node: index, incarnation });
-        let primary_offset = self.primary_offset(index);
-        let now_us = self.now_us;
-        let Some(model) = &mut self.nodes[index].model else { return };
+        let primary = self.primary_stream(index);
+        let (now_us, is_moving) = (self.now_us, self.is_moving());
+        let Some(model) = &mut self.nodes[index].model else { return Ok(()) };
         if now_us < model.hung_until_us {
-            return;
+            return Ok(());
         }
         if now_us < model.busy_until_us {
             self.send_to_machine(index, vec![NodeMessage::Progress]);
-            return;
+            return Ok(());
         }
         let mut replies = Vec::new();
         model.drain(now_us, &mut replies);
-        model.replicate(now_us, primary_offset);
+        model.replicate(now_us, primary);
         replies.extend(model.status(now_us));
         self.send_to_machine(index, replies);
+        if is_moving {
+            self.migrations_see_view(index)?;
+            self.tick_migrations(index)?;
+        }
+        Ok(())
     }
 
-    /// The offset of the primary a node's executor follows, if it can be reached.
-    fn primary_offset(&self, index: usize) -> Option<u64> {
+    /// The offset of the primary a node's executor follows, and its keys, if it can be reached.
+    fn primary_stream(&self, index: usize) -> Option<(u64, Keys)> {
         let primary = self.nodes[index].model.as_ref()?.following?;
         let primary = *self.ids.get(&primary)?;
         if self.network.is_blocked(index, primary) || self.network.is_blocked(primary, index) {
             return None;
         }
         let model = self.nodes[primary].model.as_ref()?;
-        model.can_work(self.now_us).then_some(model.offset)
+        model.can_work(self.now_us).then(|| (model.offset, model.keys.clone()))
     }
 
     /// Clients send a write to every node that would take it.
     fn write(&mut self) -> Result<(), String> {
         self.queue.schedule(self.now_us + WRITE_US, Event::Write);
         let slot = self.rng.below(16384) as u16;
+        // Few slots, so that all of them have keys.
+        let slot = if self.is_moving() { slot & !0xff } else { slot };
         for index in 0..self.nodes.len() {
             let Some(model) = &mut self.nodes[index].model else { continue };
             if !model.accepts_write(self.now_us, slot) {
                 continue;
             }
             model.acknowledge();
+            if self.scenario.rates.migrations > 0 {
+                let write = self.counts.acknowledged;
+                model.keys.write(slot, write);
+                self.feed_exports(index, slot, write);
+            }
             self.counts.acknowledged += 1;
             let share = usize::from(slot) * self.scenario.primaries / 16384;
             if let Some(last_us) = self.last_write_us.get_mut(share) {
                 let outage_us = self.now_us - std::mem::replace(last_us, self.now_us);
                 self.counts.longest_outage_us = self.counts.longest_outage_us.max(outage_us);
             }
-            if let Some(view) = model.view.clone() {
+            if let Some(view) = self.model(index).and_then(|model| model.view.clone()) {
                 self.checkers.on_acknowledged(index, slot, &view)?;
             }
         }
@@ -595,6 +655,7 @@ impl World {
                 *quality = Quality { loss_ppm, duplicates_ppm, refused_ppm, max_delay_us, ..*quality };
                 self.queue.schedule(now_us + for_ms * 1000, Event::StormEnds);
             }
+            Fault::MigrateSlots { node } => self.migrate_slots(node)?,
             Fault::ManualFailover { node, kind } => {
                 self.command(node, ClusterCommand::Failover { kind })?;
             }
@@ -617,6 +678,33 @@ impl World {
 
     pub(crate) fn model(&self, node: usize) -> Option<&NodeModel> {
         self.nodes[node].model.as_ref()
+    }
+
+    pub(crate) fn model_mut(&mut self, node: usize) -> Option<&mut NodeModel> {
+        self.nodes[node].model.as_mut()
+    }
+
+    pub(crate) fn incarnation(&self, node: usize) -> u32 {
+        self.nodes[node].incarnation
+    }
+
+    /// What a node holds, or will hold when it starts.
+    pub(crate) fn keys_of(&self, node: usize) -> Option<&Keys> {
+        let node = self.nodes.get(node)?;
+        Some(node.model.as_ref().map_or(&node.last_keys, |model| &model.keys))
+    }
+
+    /// Whether slots move in this run.
+    pub(crate) fn is_moving(&self) -> bool {
+        self.scenario.rates.migrations > 0
+    }
+
+    pub(crate) fn crash_in_migration_percent(&self) -> u64 {
+        self.scenario.rates.crashes_in_migration
+    }
+
+    pub(crate) fn node_count(&self) -> usize {
+        self.nodes.len()
     }
 
     pub(crate) fn id(&self, node: usize) -> Option<NodeId> {

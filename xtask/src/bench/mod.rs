@@ -3,6 +3,7 @@
 //! Absolute times say more about the machine than about the program: what counts is the ratio. Rounds alternate between
 //! the two servers, medians are compared, the load comes from one core and the servers run on another.
 
+mod cluster;
 mod elements;
 mod everysec;
 mod idle;
@@ -72,15 +73,19 @@ const PARTS: &[Part] = &[
     ("persistence", persistence::measure),
     ("everysec", everysec::measure),
     ("idle", idle::measure),
+    ("cluster", cluster::measure),
 ];
 
-/// Measures and prints the table; without `--quick` it is also written to `docs/benchmarks.md`, with `--only` the rows of
-/// those parts.
+/// Measures and prints the table; without `--quick` it is also written to `docs/benchmarks.md`, with `--only`, or parts as words, the
+/// rows of those parts.
 pub fn run(mut arguments: Arguments) -> Outcome<()> {
     let (quick, json) = (arguments.flag("--quick"), arguments.flag("--json"));
-    let only = arguments.list("--only")?;
+    let mut only = arguments.list("--only")?;
     let binary = arguments.value("--binary")?;
-    arguments.end()?;
+    only.extend(arguments.rest()?);
+    if let Some(unknown) = only.iter().find(|word| !PARTS.iter().any(|(name, _)| name == word)) {
+        return Err(format!("nothing is measured under the name of {unknown}"));
+    }
     let binary = match binary {
         Some(path) => path,
         None => workspace::program(true)?.to_string_lossy().into_owned(),

@@ -20,6 +20,8 @@ pub enum Core {
     Load,
     /// The other one.
     Server,
+    /// Any.
+    Any,
 }
 
 /// Which server.
@@ -40,6 +42,8 @@ pub struct Server {
     /// Where it listens.
     pub port: u16,
     directory: PathBuf,
+    /// Further arguments.
+    arguments: Vec<String>,
 }
 
 impl Server {
@@ -50,13 +54,18 @@ impl Server {
 
     /// Starts one on this core, if there are two.
     pub fn start_on(kind: Kind, binary: &str, core: Core) -> Outcome<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0").map_err(|error| error.to_string())?;
-        let port = listener.local_addr().map_err(|error| error.to_string())?.port();
-        drop(listener);
+        Self::start_with(kind, binary, core, &[])
+    }
+
+    /// Starts one with further arguments.
+    pub fn start_with(kind: Kind, binary: &str, core: Core, arguments: &[&str]) -> Outcome<Self> {
+        let (port, bus_port) = free_ports()?;
+        let mut arguments: Vec<String> = arguments.iter().map(|&word| word.to_owned()).collect();
+        arguments.extend(["--cluster-port".to_owned(), bus_port.to_string()]);
         let directory = std::env::temp_dir().join(format!("shoal-bench-{}-{port}", std::process::id()));
         std::fs::create_dir_all(&directory).map_err(|error| error.to_string())?;
-        let process = spawn(kind, binary, core, port, &directory)?;
-        let server = Self { process, kind, core, port, directory };
+        let process = spawn(kind, binary, core, port, &directory, &arguments)?;
+        let server = Self { process, kind, core, port, directory, arguments };
         server.wait_until_it_listens()?;
         Ok(server)
     }
@@ -65,7 +74,7 @@ impl Server {
     pub fn restart(&mut self, binary: &str) -> Outcome<()> {
         let _ = self.process.kill();
         let _ = self.process.wait();
-        self.process = spawn(self.kind, binary, self.core, self.port, &self.directory)?;
+        self.process = spawn(self.kind, binary, self.core, self.port, &self.directory, &self.arguments)?;
         self.wait_until_it_listens()?;
         let mut client = Client::connect(self.port).map_err(|error| error.to_string())?;
         let began = Instant::now();
@@ -117,19 +126,40 @@ impl Drop for Server {
     }
 }
 
-fn spawn(kind: Kind, binary: &str, core: Core, port: u16, directory: &Path) -> Outcome<Child> {
+/// Two ports that nobody uses.
+fn free_ports() -> Outcome<(u16, u16)> {
+    let bind = || TcpListener::bind("127.0.0.1:0").map_err(|error| error.to_string());
+    let (first, second) = (bind()?, bind()?);
+    let port = |listener: &TcpListener| listener.local_addr().map_err(|error| error.to_string());
+    Ok((port(&first)?.port(), port(&second)?.port()))
+}
+
+fn spawn(
+    kind: Kind,
+    binary: &str,
+    core: Core,
+    port: u16,
+    directory: &Path,
+    arguments: &[String],
+) -> Outcome<Child> {
     let has_cores =
         std::fs::read_to_string("/sys/devices/system/cpu/online").is_ok_and(|text| text.trim() != "0");
     let program = if kind == Kind::Shoal { binary } else { "redis-server" };
     let mut command = Command::new(if has_cores { "taskset" } else { program });
     if has_cores {
-        command.args(["-c", if core == Core::Load { "0" } else { "1" }, program]);
+        let cores = match core {
+            Core::Load => "0",
+            Core::Server => "1",
+            Core::Any => "0,1",
+        };
+        command.args(["-c", cores, program]);
     }
     if kind == Kind::Shoal {
         command.arg("server");
     }
     command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
     command.args(["--repl-diskless-sync-delay", "0", "--dir"]).arg(directory);
+    command.args(arguments);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command.spawn().map_err(|error| format!("{kind:?}: {error}"))
 }

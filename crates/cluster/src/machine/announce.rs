@@ -201,9 +201,17 @@ impl ClusterMachine {
             id: me.id,
             flags: me.flags,
             primary: primary.map(|primary| primary.id),
-            slots: shown.slots.clone(),
+            slots: self.claimed_slots(shown),
             config_epoch: shown.config_epoch,
         }
+    }
+
+    /// The slots of a node without those that it has granted to another.
+    fn claimed_slots(&self, shown: &crate::node_table::Node) -> Arc<SlotSet> {
+        if self.granted.is_empty() || shown.id != self.me().id {
+            return shown.slots.clone();
+        }
+        Arc::new(shown.slots.minus(&self.granted))
     }
 
     /// Asks for a save if one is due, moves the image forward, and carries out what waited.

@@ -22,7 +22,8 @@ impl ClusterMachine {
     /// Carries out a command. A refusal is answered at once; anything else when it is saved, after the views it
     /// caused.
     pub(super) fn on_command(&mut self, ticket: u64, command: ClusterCommand) {
-        let is_refresh = command == ClusterCommand::Refresh;
+        // Neither changes what is saved.
+        let is_refresh = matches!(command, ClusterCommand::Refresh | ClusterCommand::GrantSlots { .. });
         let reports_failure = command == ClusterCommand::SaveConfig;
         match self.run_command(command) {
             Err(text) => self.outputs.push(Output::CommandReply { ticket, result: Err(text) }),
@@ -64,7 +65,10 @@ impl ClusterMachine {
             ClusterCommand::TakeSlots { slots, from, epoch_max } => {
                 self.take_slots(&slots, from, epoch_max)?;
             }
-            ClusterCommand::RaiseEpoch { above } => self.raise_config_epoch_above(above),
+            ClusterCommand::GrantSlots { slots } => {
+                self.grant_slots(&slots)?;
+                return Ok(CommandReply::Ok);
+            }
             ClusterCommand::BumpEpoch => {
                 let word = if self.bump_config_epoch() { "BUMPED" } else { "STILL" };
                 return Ok(CommandReply::Text(format!("{word} {}", self.me().config_epoch)));
@@ -262,6 +266,34 @@ impl ClusterMachine {
         self.slots_changed();
         self.announce();
         Ok(())
+    }
+
+    /// From now on this node does not claim these slots.
+    fn grant_slots(&mut self, slots: &crate::SlotRanges) -> Result<(), Failure> {
+        if self.me().is_replica() || slots.iter().any(|slot| self.table.owner(slot) != Some(self.myself)) {
+            return Err("Slots are no longer owned by myself".into());
+        }
+        for slot in slots.iter() {
+            self.granted.insert(slot);
+            self.table.set_claimed(slot, false);
+        }
+        self.changed();
+        Ok(())
+    }
+
+    /// A grant is over.
+    pub(super) fn reclaim_slots(&mut self, slots: &crate::SlotRanges, above_epoch: Option<u64>) {
+        for slot in slots.iter() {
+            self.granted.remove(slot);
+            if self.table.owner(slot) == Some(self.myself) {
+                self.table.set_claimed(slot, true);
+            }
+        }
+        if let Some(above) = above_epoch.filter(|_| self.me().is_primary()) {
+            self.raise_config_epoch_above(above);
+        }
+        self.changed();
+        self.reclaimed.push(slots.clone());
     }
 
     fn replicate(&mut self, name: &NodeName, database_is_empty: bool) -> Result<(), Failure> {

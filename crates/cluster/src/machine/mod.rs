@@ -90,6 +90,10 @@ pub struct ClusterMachine {
     importing: Arc<BTreeMap<u16, NodeKey>>,
     /// Slots that were this node's and went to others.
     given: crate::SlotSet,
+    /// Slots of this node that another may claim at any moment.
+    granted: crate::SlotSet,
+    /// What the executor is told after the next view: these slots are claimed again.
+    reclaimed: Vec<crate::SlotRanges>,
     links: BTreeMap<LinkId, Link>,
     next_link: u64,
     /// Forgotten nodes, and until when gossip does not bring them back.
@@ -145,6 +149,8 @@ impl ClusterMachine {
             last_vote_epoch: saved.map_or(0, |saved| saved.last_vote_epoch),
             migrating: Arc::new(migrating),
             importing: Arc::new(importing),
+            granted: crate::SlotSet::empty(),
+            reclaimed: Vec::new(),
             given: saved.map(|saved| saved.given.clone()).unwrap_or_default(),
             links: BTreeMap::new(),
             next_link: 0,
@@ -244,6 +250,9 @@ impl ClusterMachine {
         // After the view: a write that was put off must not run where the slots are lost.
         if todo.unpause || std::mem::take(&mut self.todo.unpause) {
             self.outputs.push(Output::ToNode(crate::MachineMessage::Unpause));
+        }
+        for slots in std::mem::take(&mut self.reclaimed) {
+            self.outputs.push(Output::ToNode(crate::MachineMessage::Reclaimed { slots }));
         }
         self.settle_announcements();
     }

@@ -19,6 +19,7 @@ impl ClusterMachine {
             NodeMessage::Published { publication, sharded } => self.spread(publication, sharded),
             NodeMessage::Paused { ticket, offset } => self.on_paused(ticket, offset),
             NodeMessage::Applied { version } => self.on_applied(version),
+            NodeMessage::Reclaim { slots, above_epoch } => self.reclaim_slots(&slots, above_epoch),
             NodeMessage::Progress => {}
             NodeMessage::ConfigChanged(config) => self.set_config(config),
         }

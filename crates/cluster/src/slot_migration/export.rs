@@ -84,6 +84,8 @@ pub enum ExportInput {
         /// This node is a primary.
         is_primary: bool,
     },
+    /// The grant could not be made.
+    NotGranted(String),
     /// Somebody wants it to end.
     Cancel,
     /// It cannot go on: all keys were deleted, or too much waits to be sent.
@@ -109,11 +111,12 @@ pub enum ExportOutput {
     CancelSnapshot,
     /// Let writes to the slots wait.
     PauseWrites,
-    /// Let everything wait that concerns the slots.
+    /// Let everything wait that concerns the slots, and do not claim them in the cluster any more. If that cannot be done, the
+    /// grant that follows is not sent: [`ExportInput::NotGranted`].
     PauseAll,
     /// Serve the slots again.
     Release,
-    /// Take an epoch above this one, then serve the slots again.
+    /// Take an epoch above this one and claim the slots again; before they are served again.
     Revoke {
         /// The greatest epoch with which the target may have claimed the slots.
         epoch_max: u64,
@@ -224,6 +227,7 @@ impl Export {
                 self.epoch = epoch;
                 self.viewed(slots_of, is_target_gone, is_primary, outputs);
             }
+            ExportInput::NotGranted(reason) => self.fail(reason, outputs),
             ExportInput::Cancel => {
                 if !matches!(self.state, Granted { .. }) {
                     self.end(Outcome::Cancelled, String::new(), outputs);

@@ -17,11 +17,12 @@
 //! node that drives them does what their outputs say.
 //!
 //! **Why there is one owner at a time.** Before the grant the target cannot take the slots, so the source may go on whenever
-//! something fails. After the grant the source serves nothing of these slots any more, however long that takes, until
-//! it *knows*: it sees the slots at the target; or the target says that it has given up (over the link, or when it is asked
-//! again on a new one), after which it cannot take them; or the target has failed, by the word of a majority, and is not
-//! replaced any more: then the source takes an epoch above the greatest one with which the target may have
-//! claimed the slots (the grant says which), so that a claim that nobody has heard of loses when the target comes back.
+//! something fails. After the grant the source serves nothing of these slots any more, and does not claim them in the cluster
+//! either, so that the target's claim counts whatever the epochs of the two become; however long that takes, until it *knows*
+//! what has happened. It sees the slots at the target; or the target says that it has given up (over the link, or when it is
+//! asked again on a new one), after which it cannot take them; or the target has failed, by the word of a majority, and is
+//! not replaced any more: then the source takes an epoch above the greatest one with which the target may have claimed the
+//! slots (the grant says which), so that a claim that nobody has heard of loses when the target comes back.
 
 mod export;
 mod import;

@@ -7,7 +7,7 @@ use crate::host::{Host, LogLevel, SnapshotReport, SnapshotTarget};
 use shoal_cluster::slot_migration::{
     Export, ExportInput, ExportOutput, ExportState, JobName, LinkMessage, SlotsOf,
 };
-use shoal_cluster::{ClusterCommand, ClusterView, NodeFlags, NodeId, SlotRanges};
+use shoal_cluster::{ClusterCommand, ClusterView, NodeFlags, NodeId, NodeMessage, SlotRanges};
 use shoal_machine::{Monotonic, Now};
 use shoal_protocol::request::SharedBytes;
 use shoal_protocol::slot::key_slot;
@@ -155,6 +155,7 @@ impl Node {
             let state = job.machine.state_word();
             Self::note_state(&mut job.facts, now, host, state);
         }
+        let (mut is_refused, mut is_revoked) = (None, false);
         for output in outputs {
             match output {
                 ExportOutput::Connect => self.connect_target(now, host, name),
@@ -164,6 +165,7 @@ impl Node {
                     let text = name.to_string();
                     self.send_export(name, &["CLUSTER", "SYNCSLOTS", "STATUS", "NAME", &text]);
                 }
+                ExportOutput::Send(LinkMessage::FailoverGranted { .. }) if is_refused.is_some() => {}
                 ExportOutput::Send(message) => self.send_export_message(name, message),
                 ExportOutput::BeginSnapshot => self.begin_slots_snapshot(now, host, name),
                 ExportOutput::CancelSnapshot => {
@@ -172,14 +174,20 @@ impl Node {
                     }
                 }
                 ExportOutput::PauseWrites => self.hold_slots(name, Some(Hold::Writes)),
-                ExportOutput::PauseAll => self.hold_slots(name, Some(Hold::All)),
-                ExportOutput::Release => self.hold_slots(name, None),
+                ExportOutput::PauseAll => {
+                    self.hold_slots(name, Some(Hold::All));
+                    is_refused = self.grant_slots(now, host, name).err();
+                }
+                ExportOutput::Release => {
+                    if !is_revoked {
+                        self.reclaim_slots(host, name, None);
+                    }
+                    self.hold_slots(name, None);
+                }
                 ExportOutput::Revoke { epoch_max } => {
                     host.log(LogLevel::Warning, "A granted slot migration is revoked.");
-                    let command = ClusterCommand::RaiseEpoch { above: epoch_max };
-                    if let Err(reason) = self.run_cluster_command(now, host, command) {
-                        host.log(LogLevel::Warning, &format!("The epoch cannot be raised: {reason}"));
-                    }
+                    self.reclaim_slots(host, name, Some(epoch_max));
+                    is_revoked = true;
                 }
                 ExportOutput::Close => self.close_export_link(name),
                 ExportOutput::Ended(outcome, message) => {
@@ -192,6 +200,34 @@ impl Node {
             }
         }
         self.migrations.refresh();
+        if let Some(reason) = is_refused {
+            self.export_input(now, host, name, ExportInput::NotGranted(reason));
+        }
+    }
+
+    /// Has the machine claim the slots no more. It answers at once.
+    fn grant_slots(&mut self, now: Now, host: &mut dyn Host, name: JobName) -> Result<(), String> {
+        let Some(slots) = self.export_mut(name).map(|job| job.facts.slots.clone()) else { return Ok(()) };
+        let granted = self.run_cluster_command(now, host, ClusterCommand::GrantSlots { slots });
+        granted.map(|_| ()).map_err(std::borrow::Cow::into_owned)
+    }
+
+    /// Has the machine claim again what is still this node's, if it was granted.
+    fn reclaim_slots(&mut self, host: &mut dyn Host, name: JobName, above_epoch: Option<u64>) {
+        if let Some(job) = self.export_mut(name).filter(|job| job.hold == Some(Hold::All)) {
+            let slots = job.facts.slots.clone();
+            self.migrations.reclaiming.push(slots.clone());
+            host.tell_cluster(NodeMessage::Reclaim { slots, above_epoch });
+        }
+    }
+
+    /// The machine claims slots again that were granted: they are served.
+    pub(crate) fn slots_reclaimed(&mut self, slots: &SlotRanges) {
+        if let Some(index) = self.migrations.reclaiming.iter().position(|other| other == slots) {
+            self.migrations.reclaiming.swap_remove(index);
+            self.migrations.refresh();
+            self.resume_postponed();
+        }
     }
 
     // The link

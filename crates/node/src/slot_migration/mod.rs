@@ -131,6 +131,8 @@ pub(crate) struct Migrations {
     imports: Vec<ImportJob>,
     /// Those that are over, the newest first.
     past: VecDeque<JobFacts>,
+    /// Slots that were granted and are this node's nevertheless: nothing is served before the machine claims them again.
+    reclaiming: Vec<SlotRanges>,
     drops: Drops,
     next_ticket: u64,
     /// An export wants to hear of changes.
@@ -223,6 +225,9 @@ impl Migrations {
                     set.insert(slot);
                 });
             }
+        }
+        for slot in self.reclaiming.iter().flat_map(SlotRanges::iter) {
+            held[1].insert(slot);
         }
         let [writes, all] = held.map(|set| (!set.is_empty()).then(|| Box::new(set)));
         self.held_writes = writes;

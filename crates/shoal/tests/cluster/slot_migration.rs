@@ -32,8 +32,9 @@ fn migrate(cluster: &Cluster, from: usize, to: usize, (first, last): (u16, u16))
 fn newest(cluster: &Cluster, index: usize, field: &str) -> String {
     let reply = cluster.nodes[index].connect().call(&["CLUSTER", "GETSLOTMIGRATIONS"]);
     let newest = reply.as_elements().and_then(<[Value]>::first);
-    let value = newest.and_then(|job| job.field(field)).and_then(Value::as_text);
-    value.map(std::borrow::Cow::into_owned).unwrap_or_default()
+    let value = newest.and_then(|job| job.field(field));
+    let number = value.and_then(Value::as_integer).map(|number| number.to_string());
+    number.or_else(|| value?.as_text().map(std::borrow::Cow::into_owned)).unwrap_or_default()
 }
 
 fn wait_for_state(cluster: &Cluster, index: usize, state: &str) {

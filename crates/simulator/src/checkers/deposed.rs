@@ -20,6 +20,7 @@ impl Deposed {
         sender: usize,
         message: &Message,
         applied: Option<&ClusterView>,
+        is_held: &dyn Fn(u16) -> bool,
     ) -> Result<(), String> {
         let header = &message.header;
         let claims = if header.primary.is_none() { header.slots.clone() } else { Arc::default() };
@@ -30,7 +31,7 @@ impl Deposed {
         };
         for slot in before.minus(&claims).iter() {
             if let Some(view) = applied {
-                if view.owns(slot) {
+                if view.owns(slot) && !is_held(slot) {
                     return Err(format!(
                         "a deposed primary serves nothing: n{sender} gave up slot {slot}, but its executor still serves it"
                     ));

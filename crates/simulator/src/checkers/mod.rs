@@ -3,12 +3,14 @@
 mod deposed;
 mod epochs;
 mod healed;
+mod keys;
 mod one_owner;
 mod one_vote;
 
 use deposed::Deposed;
 use epochs::Epochs;
 pub(crate) use healed::check_healed;
+pub(crate) use keys::SafeWrites;
 use one_owner::OneOwner;
 use one_vote::OneVote;
 use shoal_cluster::Message;
@@ -33,20 +35,22 @@ impl Checkers {
         }
     }
 
-    /// A node sends a message. `receiver` is the node it goes to, `applied` the view its executor works by.
+    /// A node sends a message. `receiver` is the node it goes to, `applied` the view its executor works by, and `is_held` says
+    /// whether it serves a slot of its own not for now.
     pub(crate) fn on_send(
         &mut self,
         sender: usize,
         receiver: Option<usize>,
         message: &Message,
         applied: Option<&ClusterView>,
+        is_held: &dyn Fn(u16) -> bool,
     ) -> Result<(), String> {
         self.one_vote.on_send(sender, receiver, message)?;
         self.epochs.on_send(sender, message)?;
         if let Some(one_owner) = &mut self.one_owner {
             one_owner.on_send(sender, message)?;
         }
-        self.deposed.on_send(sender, message, applied)
+        self.deposed.on_send(sender, message, applied, is_held)
     }
 
     /// A node's executor acknowledges a write.

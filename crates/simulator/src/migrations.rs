@@ -1,0 +1,789 @@
+//! Slots on the move between simulated executors: the shipped machines of both ends, a connection between them that breaks when
+//! the network or a process does, and keys that are numbers of writes.
+
+use crate::world::{Event, World};
+use shoal_cluster::slot_migration::{
+    Export, ExportInput, ExportOutput, ExportState, Import, ImportInput, ImportOutput, ImportState, JobName,
+    LinkMessage, Outcome, SlotsOf,
+};
+use shoal_cluster::view::ViewRole;
+use shoal_cluster::{ClusterCommand, ClusterView, NodeFlags, NodeId, NodeMessage, SlotRanges};
+use shoal_machine::Monotonic;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use crate::keys::Writes;
+
+/// How long the other side may be silent.
+const TIMEOUT_MS: u64 = 10_000;
+/// How long a broken connection may look whole, in microseconds.
+const UNNOTICED_MAX_US: u64 = 3_000_000;
+/// How long a child may write.
+const SNAPSHOT_MAX_US: u64 = 400_000;
+
+/// One side of a connection between two executors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Peer {
+    pub node: usize,
+    pub incarnation: u32,
+}
+
+/// A connection between two executors.
+#[derive(Debug)]
+pub(crate) struct PeerLink {
+    source: Peer,
+    target: Peer,
+    last_us: u64,
+    is_broken: bool,
+}
+
+/// What goes over it.
+#[derive(Clone, Debug)]
+pub(crate) enum PeerMessage {
+    Establish { name: JobName, source: NodeId, slots: SlotRanges },
+    Status(JobName),
+    Reply(Result<String, String>),
+    Link(LinkMessage),
+    Keys { slot: u16, writes: Writes },
+    Change { slot: u16, write: u64 },
+    Closed,
+}
+
+/// An export of a simulated executor.
+#[derive(Debug)]
+pub(crate) struct SimulatedExport {
+    name: JobName,
+    slots: SlotRanges,
+    target: NodeId,
+    machine: Export,
+    link: Option<u64>,
+    /// Changes that wait for the end of the snapshot.
+    changes: Vec<(u16, u64)>,
+}
+
+/// An import of a simulated executor.
+#[derive(Debug)]
+pub(crate) struct SimulatedImport {
+    pub name: JobName,
+    slots: SlotRanges,
+    source: Option<NodeId>,
+    machine: Import,
+    link: Option<u64>,
+}
+
+/// The migrations of a simulated executor.
+#[derive(Debug, Default)]
+pub(crate) struct Migrations {
+    exports: Vec<SimulatedExport>,
+    pub imports: Vec<SimulatedImport>,
+    /// Granted slots that are not claimed again yet.
+    reclaiming: Vec<SlotRanges>,
+    /// How imports have ended.
+    past: Vec<(JobName, Outcome)>,
+}
+
+fn has(slots: &SlotRanges, slot: u16) -> bool {
+    slots.as_slice().iter().any(|(first, last)| (first..=last).contains(&&slot))
+}
+
+impl Migrations {
+    /// Whether writes to a slot wait.
+    pub(crate) fn holds(&self, slot: u16) -> bool {
+        self.reclaiming.iter().any(|slots| has(slots, slot))
+            || self.exports.iter().any(|job| {
+                let holds =
+                    matches!(job.machine.state(), ExportState::Paused { .. } | ExportState::Granted { .. });
+                holds && has(&job.slots, slot)
+            })
+    }
+
+    pub(crate) fn reclaimed(&mut self, slots: &SlotRanges) {
+        if let Some(index) = self.reclaiming.iter().position(|other| other == slots) {
+            self.reclaiming.swap_remove(index);
+        }
+    }
+
+    /// Whether there is anything to do.
+    pub(crate) fn is_idle(&self) -> bool {
+        let waits = |job: &SimulatedImport| job.machine.state() != ImportState::OccurringOnPrimary;
+        self.exports.is_empty() && !self.imports.iter().any(waits)
+    }
+
+    fn export_mut(&mut self, name: JobName) -> Option<&mut SimulatedExport> {
+        self.exports.iter_mut().find(|job| job.name == name)
+    }
+
+    fn import_mut(&mut self, name: JobName) -> Option<&mut SimulatedImport> {
+        self.imports.iter_mut().find(|job| job.name == name)
+    }
+
+    /// Follows the marks of the primary, or of the file.
+    pub(crate) fn follow(&mut self, now: Monotonic, marks: impl Iterator<Item = (JobName, SlotRanges)>) {
+        self.imports.retain(|job| job.machine.state() != ImportState::OccurringOnPrimary);
+        for (name, slots) in marks {
+            if self.import_mut(name).is_none() {
+                let machine = Import::elsewhere(now, TIMEOUT_MS);
+                self.imports.push(SimulatedImport { name, slots, source: None, machine, link: None });
+            }
+        }
+    }
+}
+
+impl World {
+    fn at(&self) -> Monotonic {
+        Monotonic(self.now_us)
+    }
+
+    fn migrations(&mut self, node: usize) -> Option<&mut Migrations> {
+        self.model_mut(node).map(|model| &mut model.migrations)
+    }
+
+    /// A node is told to move some of its slots to some other primary.
+    pub(crate) fn migrate_slots(&mut self, node: usize) -> Result<(), String> {
+        let Some(view) = self.model(node).and_then(|model| model.view.clone()) else { return Ok(()) };
+        let is_target = |target: &&shoal_cluster::view::NodeFacts| {
+            target.key != view.myself
+                && target.flags.has(NodeFlags::PRIMARY)
+                && !target.flags.has(NodeFlags::FAILED)
+        };
+        let targets: Vec<NodeId> = view.nodes.iter().filter(is_target).map(|node| node.id).collect();
+        let own: Vec<u16> = (0..16384).filter(|&slot| view.owns(slot)).collect();
+        if view.role != ViewRole::Primary
+            || targets.is_empty()
+            || own.is_empty()
+            || !view.importing.is_empty()
+        {
+            return Ok(());
+        }
+        let target = targets[self.rng.index(targets.len())];
+        let first = self.rng.index(own.len());
+        let most = if self.rng.chance(1, 4) { own.len() } else { 600 };
+        let count = 1 + self.rng.index(most);
+        let slots: SlotRanges = own.iter().skip(first).take(count).copied().collect();
+        let now = self.at();
+        let name = JobName::random(&mut self.rng);
+        let Some(migrations) = self.migrations(node) else { return Ok(()) };
+        if migrations.exports.len() >= 3
+            || migrations.exports.iter().any(|job| slots.iter().any(|slot| has(&job.slots, slot)))
+        {
+            return Ok(());
+        }
+        let mut outputs = Vec::new();
+        let machine = Export::new(now, TIMEOUT_MS, &mut outputs);
+        let text = slots.to_string();
+        migrations.exports.push(SimulatedExport {
+            name,
+            slots,
+            target,
+            machine,
+            link: None,
+            changes: Vec::new(),
+        });
+        self.note(|| format!("n{node} migrates {text} to {target:?}"));
+        self.counts.migrations_begun += 1;
+        self.carry_out_export(node, name, outputs)
+    }
+
+    /// A write was acknowledged: the migration of its slot hears of it.
+    pub(crate) fn feed_exports(&mut self, node: usize, slot: u16, write: u64) {
+        let Some(migrations) = self.migrations(node) else { return };
+        let takes = |job: &&mut SimulatedExport| job.machine.takes_changes() && has(&job.slots, slot);
+        let Some(job) = migrations.exports.iter_mut().find(takes) else { return };
+        job.changes.push((slot, write));
+        let name = job.name;
+        self.send_changes(node, name);
+    }
+
+    fn send_changes(&mut self, node: usize, name: JobName) {
+        let Some(job) = self.migrations(node).and_then(|migrations| migrations.export_mut(name)) else {
+            return;
+        };
+        if job.machine.state() == ExportState::Snapshotting {
+            return;
+        }
+        let (link, changes) = (job.link, std::mem::take(&mut job.changes));
+        for (slot, write) in changes {
+            self.send_peer(link, node, PeerMessage::Change { slot, write });
+        }
+    }
+
+    // The connection
+
+    fn send_peer(&mut self, link: Option<u64>, from: usize, message: PeerMessage) {
+        let delay_us = self.network.delay_us(&mut self.rng);
+        let now_us = self.now_us;
+        let Some(number) = link else { return };
+        let Some(link) = self.peer_links.get_mut(&number) else { return };
+        if link.is_broken {
+            return;
+        }
+        let to_target = link.source.node == from;
+        let other = if to_target { link.target.node } else { link.source.node };
+        if self.network.is_blocked(from, other) {
+            self.break_link(number);
+            return;
+        }
+        let at_us = link.last_us.max(now_us + delay_us);
+        link.last_us = at_us;
+        self.queue.schedule(at_us, Event::Peer { link: number, to_target, message });
+    }
+
+    /// Nothing more arrives; each side notices some time.
+    fn break_link(&mut self, number: u64) {
+        let Some(link) = self.peer_links.get_mut(&number) else { return };
+        if std::mem::replace(&mut link.is_broken, true) {
+            return;
+        }
+        for to_target in [true, false] {
+            let at_us = self.now_us + self.rng.below(UNNOTICED_MAX_US);
+            self.queue.schedule(at_us, Event::Peer { link: number, to_target, message: PeerMessage::Closed });
+        }
+    }
+
+    fn close_peer(&mut self, link: Option<u64>, from: usize) {
+        self.send_peer(link, from, PeerMessage::Closed);
+    }
+
+    /// A process has ended: so have its connections.
+    pub(crate) fn break_links_of(&mut self, node: usize) {
+        let of_node = |link: &PeerLink| link.source.node == node || link.target.node == node;
+        let numbers: Vec<u64> =
+            self.peer_links.iter().filter(|(_, link)| of_node(link)).map(|(&number, _)| number).collect();
+        numbers.into_iter().for_each(|number| self.break_link(number));
+    }
+
+    /// Something arrives at an executor.
+    pub(crate) fn peer_message(
+        &mut self,
+        number: u64,
+        to_target: bool,
+        message: PeerMessage,
+    ) -> Result<(), String> {
+        let Some(link) = self.peer_links.get(&number) else { return Ok(()) };
+        let is_closed = matches!(message, PeerMessage::Closed);
+        if link.is_broken && !is_closed {
+            return Ok(());
+        }
+        let receiver = if to_target { link.target } else { link.source };
+        if !self.is_alive(receiver.node, receiver.incarnation) {
+            self.break_link(number);
+            return Ok(());
+        }
+        let now_us = self.now_us;
+        if self.model(receiver.node).is_some_and(|model| !model.can_work(now_us)) {
+            // It is read when the executor has time.
+            self.queue.schedule(now_us + 50_000, Event::Peer { link: number, to_target, message });
+            return Ok(());
+        }
+        if to_target {
+            self.to_target(receiver.node, number, message)
+        } else {
+            self.to_source(receiver.node, number, message)
+        }
+    }
+
+    fn to_source(&mut self, node: usize, number: u64, message: PeerMessage) -> Result<(), String> {
+        let Some(migrations) = self.migrations(node) else { return Ok(()) };
+        let Some(job) = migrations.exports.iter_mut().find(|job| job.link == Some(number)) else {
+            return Ok(());
+        };
+        let name = job.name;
+        let input = match message {
+            PeerMessage::Reply(reply) => ExportInput::Reply(reply),
+            PeerMessage::Link(message) => ExportInput::Message(message),
+            PeerMessage::Closed => {
+                job.link = None;
+                ExportInput::LinkLost
+            }
+            _ => return Ok(()),
+        };
+        self.export_input(node, name, input)?;
+        self.export_input(node, name, ExportInput::Waiting(0))
+    }
+
+    fn to_target(&mut self, node: usize, number: u64, message: PeerMessage) -> Result<(), String> {
+        let now = self.at();
+        if let PeerMessage::Establish { name, source, slots } = message {
+            return self.establish(node, number, (name, source, slots));
+        }
+        if let PeerMessage::Status(name) = message {
+            let Some(migrations) = self.migrations(node) else { return Ok(()) };
+            let past = migrations.past.iter().find(|(other, _)| *other == name).map(|(_, outcome)| *outcome);
+            let word = match (migrations.import_mut(name), past) {
+                (Some(job), _) => job.machine.status_word(),
+                (None, Some(Outcome::Success)) => "success",
+                (None, Some(_)) => "failed",
+                (None, None) => "unknown",
+            };
+            self.send_peer(Some(number), node, PeerMessage::Reply(Ok(word.to_owned())));
+            return Ok(());
+        }
+        let Some(model) = self.model_mut(node) else { return Ok(()) };
+        let Some(job) = model.migrations.imports.iter_mut().find(|job| job.link == Some(number)) else {
+            return Ok(());
+        };
+        job.machine.heard(now);
+        let name = job.name;
+        let input = match message {
+            PeerMessage::Keys { slot, writes } => {
+                model.change_keys().put(slot, writes);
+                return Ok(());
+            }
+            PeerMessage::Change { slot, write } => {
+                model.change_keys().write(slot, write);
+                return Ok(());
+            }
+            PeerMessage::Link(message) => ImportInput::Message(message),
+            PeerMessage::Closed => {
+                job.link = None;
+                ImportInput::LinkLost
+            }
+            _ => return Ok(()),
+        };
+        self.import_input(node, name, input)
+    }
+
+    fn establish(
+        &mut self,
+        node: usize,
+        number: u64,
+        (name, source, slots): (JobName, NodeId, SlotRanges),
+    ) -> Result<(), String> {
+        let now = self.at();
+        let Some(model) = self.model_mut(node) else { return Ok(()) };
+        let view = model.view.clone();
+        let agrees = view.is_some_and(|view| {
+            let from = view.node_by_name(source.as_bytes()).map(|node| node.key);
+            view.role == ViewRole::Primary
+                && model.following.is_none()
+                && view.importing.is_empty()
+                && from.is_some()
+                && slots.iter().all(|slot| view.owners.get(slot) == from)
+        });
+        let overlaps =
+            model.migrations.imports.iter().any(|job| slots.iter().any(|slot| has(&job.slots, slot)));
+        let reply = if agrees && !overlaps {
+            model.change_keys().drop_slots(&slots);
+            model.change_keys().marks.insert(name, slots.clone());
+            let machine = Import::new(now, TIMEOUT_MS);
+            let import = SimulatedImport { name, slots, source: Some(source), machine, link: Some(number) };
+            model.migrations.imports.push(import);
+            Ok("OK".to_owned())
+        } else {
+            Err("ERR no".to_owned())
+        };
+        self.send_peer(Some(number), node, PeerMessage::Reply(reply));
+        Ok(())
+    }
+
+    // The source
+
+    fn export_input(&mut self, node: usize, name: JobName, input: ExportInput) -> Result<(), String> {
+        let now = self.at();
+        let Some(job) = self.migrations(node).and_then(|migrations| migrations.export_mut(name)) else {
+            return Ok(());
+        };
+        let mut outputs = Vec::new();
+        job.machine.handle(now, input, &mut outputs);
+        self.carry_out_export(node, name, outputs)
+    }
+
+    fn carry_out_export(
+        &mut self,
+        node: usize,
+        name: JobName,
+        outputs: Vec<ExportOutput>,
+    ) -> Result<(), String> {
+        for output in outputs {
+            let Some(job) = self.migrations(node).and_then(|migrations| migrations.export_mut(name)) else {
+                return Ok(());
+            };
+            let link = job.link;
+            match output {
+                ExportOutput::Connect => self.connect_peer(node, name)?,
+                ExportOutput::SendEstablish => {
+                    let (slots, source) = (job.slots.clone(), self.id(node));
+                    if let Some(source) = source {
+                        self.send_peer(link, node, PeerMessage::Establish { name, source, slots });
+                    }
+                }
+                ExportOutput::SendStatus => self.send_peer(link, node, PeerMessage::Status(name)),
+                ExportOutput::Send(message) => {
+                    self.note(|| format!("n{node} job {name:?}: {message:?}"));
+                    self.send_changes(node, name);
+                    self.send_peer(link, node, PeerMessage::Link(message));
+                    self.maybe_crash_in_migration(node);
+                }
+                ExportOutput::BeginSnapshot => self.begin_snapshot(node, name)?,
+                ExportOutput::PauseAll => {
+                    let slots = job.slots.clone();
+                    self.command(node, ClusterCommand::GrantSlots { slots })?;
+                }
+                ExportOutput::Revoke { epoch_max } => {
+                    let (slots, above_epoch) = (job.slots.clone(), Some(epoch_max));
+                    self.hold_until_reclaimed(node, &slots);
+                    self.send_to_machine(node, vec![NodeMessage::Reclaim { slots, above_epoch }]);
+                }
+                ExportOutput::Release => {
+                    let slots = job.slots.clone();
+                    self.hold_until_reclaimed(node, &slots);
+                    self.send_to_machine(node, vec![NodeMessage::Reclaim { slots, above_epoch: None }]);
+                }
+                ExportOutput::Close => {
+                    job.link = None;
+                    self.close_peer(link, node);
+                }
+                ExportOutput::Ended(outcome, reason) => {
+                    self.note(|| format!("n{node} job {name:?}: {outcome:?} {reason}"));
+                    self.counts.migrations_done += u64::from(outcome == Outcome::Success);
+                    if let Some(migrations) = self.migrations(node) {
+                        migrations.exports.retain(|job| job.name != name);
+                    }
+                }
+                ExportOutput::SendAuth | ExportOutput::CancelSnapshot | ExportOutput::PauseWrites => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn hold_until_reclaimed(&mut self, node: usize, slots: &SlotRanges) {
+        if let Some(migrations) = self.migrations(node) {
+            migrations.reclaiming.push(slots.clone());
+        }
+    }
+
+    fn connect_peer(&mut self, node: usize, name: JobName) -> Result<(), String> {
+        let Some(job) = self.migrations(node).and_then(|migrations| migrations.export_mut(name)) else {
+            return Ok(());
+        };
+        let target = job.target;
+        let target = self.ids.get(&target).copied();
+        let reachable = target.filter(|&target| {
+            self.model(target).is_some()
+                && !self.network.is_blocked(node, target)
+                && !self.network.is_blocked(target, node)
+        });
+        let Some(target) = reachable else {
+            return self.export_input(node, name, ExportInput::Unreachable("nobody there".to_owned()));
+        };
+        self.next_peer_link += 1;
+        let number = self.next_peer_link;
+        let peer = |node: usize| Peer { node, incarnation: self.incarnation(node) };
+        let link =
+            PeerLink { source: peer(node), target: peer(target), last_us: self.now_us, is_broken: false };
+        self.peer_links.insert(number, link);
+        if let Some(job) = self.migrations(node).and_then(|migrations| migrations.export_mut(name)) {
+            job.link = Some(number);
+        }
+        self.export_input(node, name, ExportInput::Connected { sends_auth: false })
+    }
+
+    /// The child sees the keys as they are now, and they arrive in time.
+    fn begin_snapshot(&mut self, node: usize, name: JobName) -> Result<(), String> {
+        let Some(model) = self.model_mut(node) else { return Ok(()) };
+        let keys = model.keys.clone();
+        let Some(job) = model.migrations.export_mut(name) else { return Ok(()) };
+        if job.machine.state() != ExportState::WaitingToSnapshot {
+            return Ok(());
+        }
+        let (slots, link) = (job.slots.clone(), job.link);
+        self.export_input(node, name, ExportInput::SnapshotBegan)?;
+        for (slot, writes) in keys.iter().filter(|(slot, _)| has(&slots, *slot)) {
+            self.send_peer(link, node, PeerMessage::Keys { slot, writes: writes.clone() });
+        }
+        let takes_us = self.rng.below(SNAPSHOT_MAX_US);
+        let incarnation = self.incarnation(node);
+        self.queue.schedule(self.now_us + takes_us, Event::SnapshotSent { node, incarnation, name });
+        Ok(())
+    }
+
+    pub(crate) fn snapshot_sent(&mut self, node: usize, name: JobName) -> Result<(), String> {
+        self.export_input(node, name, ExportInput::SnapshotSent)?;
+        self.send_changes(node, name);
+        Ok(())
+    }
+
+    // The target
+
+    fn import_input(&mut self, node: usize, name: JobName, input: ImportInput) -> Result<(), String> {
+        let now = self.at();
+        let Some(job) = self.migrations(node).and_then(|migrations| migrations.import_mut(name)) else {
+            return Ok(());
+        };
+        let mut outputs = Vec::new();
+        job.machine.handle(now, input, &mut outputs);
+        self.carry_out_import(node, name, outputs)
+    }
+
+    fn carry_out_import(
+        &mut self,
+        node: usize,
+        name: JobName,
+        outputs: Vec<ImportOutput>,
+    ) -> Result<(), String> {
+        for output in outputs {
+            let Some(model) = self.model_mut(node) else { return Ok(()) };
+            let Some(job) = model.migrations.import_mut(name) else { return Ok(()) };
+            let (link, slots, source) = (job.link, job.slots.clone(), job.source);
+            match output {
+                ImportOutput::Send(message) => {
+                    self.note(|| format!("n{node} import {name:?}: {message:?}"));
+                    self.send_peer(link, node, PeerMessage::Link(message));
+                    self.maybe_crash_in_migration(node);
+                }
+                ImportOutput::WaitForReplicas => {}
+                ImportOutput::Claim { epoch_max } => {
+                    let Some(from) = source else { continue };
+                    let ticket = self.command(node, ClusterCommand::TakeSlots { slots, from, epoch_max })?;
+                    let incarnation = self.incarnation(node);
+                    self.claims.insert((node, incarnation, ticket), name);
+                }
+                ImportOutput::CleanUp => {
+                    model.change_keys().drop_slots(&slots);
+                    self.import_input(node, name, ImportInput::CleanedUp)?;
+                }
+                ImportOutput::Close => {
+                    job.link = None;
+                    self.close_peer(link, node);
+                }
+                ImportOutput::Ended(outcome, reason) => {
+                    model.change_keys().marks.remove(&name);
+                    model.migrations.imports.retain(|job| job.name != name);
+                    model.migrations.past.push((name, outcome));
+                    self.note(|| format!("n{node} import {name:?}: {outcome:?} {reason}"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The machine may have answered a claim; what follows comes after the view that the answer comes after.
+    pub(crate) fn answer_claims(&mut self, node: usize) -> Result<(), String> {
+        let incarnation = self.incarnation(node);
+        let answered: Vec<_> = self
+            .claims
+            .iter()
+            .filter(|((at, life, ticket), _)| {
+                *at == node && *life == incarnation && self.reply(node, *ticket).is_some()
+            })
+            .map(|(&key, &name)| (key, name))
+            .collect();
+        for (key, name) in answered {
+            self.claims.remove(&key);
+            let is_good = self.reply(node, key.2) == Some(true);
+            if is_good {
+                self.restrict_safe_writes(node, name);
+            }
+            let result = if is_good { Ok(()) } else { Err("refused".to_owned()) };
+            self.import_input(node, name, ImportInput::Claimed(result))?;
+        }
+        Ok(())
+    }
+
+    /// What the replicas of the new owner lack is not safe any more.
+    fn restrict_safe_writes(&mut self, node: usize, name: JobName) {
+        let Some(model) = self.model_mut(node) else { return };
+        let Some(view) = model.view.clone() else { return };
+        let Some(job) = model.migrations.import_mut(name) else { return };
+        let slots = job.slots.clone();
+        let replicas = self.replicas_of(&view, node);
+        for slot in slots.iter() {
+            let held: Vec<Option<Writes>> = replicas
+                .iter()
+                .map(|&replica| self.keys_of(replica).and_then(|keys| keys.get(slot).cloned()))
+                .collect();
+            self.safe_writes.restrict(slot, &held);
+        }
+    }
+
+    /// The nodes that are replicas of a node in its own view, whether they are up or not.
+    pub(crate) fn replicas_of(&self, view: &ClusterView, node: usize) -> Vec<usize> {
+        let me = self.id(node);
+        let key = me.and_then(|me| view.node_by_name(me.as_bytes())).map(|node| node.key);
+        let replicas = key.into_iter().flat_map(|key| view.replicas_of(key));
+        replicas.filter_map(|replica| self.ids.get(&replica.id).copied()).collect()
+    }
+
+    fn has_replicas_in_step(&self, node: usize, slots: &SlotRanges) -> bool {
+        let Some(model) = self.model(node) else { return false };
+        let Some(view) = &model.view else { return false };
+        self.replicas_of(view, node).into_iter().all(|replica| {
+            let keys = self.keys_of(replica);
+            let held = |slot: u16| keys.and_then(|keys| keys.get(slot));
+            model.keys.iter().filter(|(slot, _)| has(slots, *slot)).all(|(slot, writes)| {
+                held(slot).is_some_and(|held| Arc::ptr_eq(held, writes) || writes.is_subset(held))
+            })
+        })
+    }
+
+    // Time and views
+
+    /// The executor's cron, for migrations.
+    pub(crate) fn tick_migrations(&mut self, node: usize) -> Result<(), String> {
+        let now = self.at();
+        let Some(migrations) = self.migrations(node) else { return Ok(()) };
+        let exports: Vec<JobName> = migrations.exports.iter().map(|job| job.name).collect();
+        let imports: Vec<JobName> = migrations.imports.iter().map(|job| job.name).collect();
+        for name in exports {
+            let mut outputs = Vec::new();
+            if let Some(job) = self.migrations(node).and_then(|migrations| migrations.export_mut(name)) {
+                job.machine.tick(now, &mut outputs);
+            }
+            self.carry_out_export(node, name, outputs)?;
+            self.export_input(node, name, ExportInput::Waiting(0))?;
+        }
+        for name in imports {
+            let mut outputs = Vec::new();
+            let Some(job) = self.migrations(node).and_then(|migrations| migrations.import_mut(name)) else {
+                continue;
+            };
+            job.machine.tick(now, &mut outputs);
+            let slots = job.slots.clone();
+            self.carry_out_import(node, name, outputs)?;
+            if self.has_replicas_in_step(node, &slots) {
+                self.import_input(node, name, ImportInput::ReplicasInStep)?;
+            }
+        }
+        self.note_safe_writes(node);
+        Ok(())
+    }
+
+    /// The writes that all replicas hold.
+    fn note_safe_writes(&mut self, node: usize) {
+        let Some(model) = self.model(node) else { return };
+        let Some(view) = model.view.clone().filter(|_| model.following.is_none()) else { return };
+        let replicas = self.replicas_of(&view, node);
+        let own: Vec<(u16, Writes)> = model
+            .keys
+            .iter()
+            .filter(|(slot, _)| view.owns(*slot) && !model.migrations.holds(*slot))
+            .map(|(slot, writes)| (slot, writes.clone()))
+            .collect();
+        for (slot, writes) in own {
+            let is_everywhere = replicas.iter().all(|&replica| {
+                let held = self.keys_of(replica).and_then(|keys| keys.get(slot));
+                held.is_some_and(|held| Arc::ptr_eq(held, &writes))
+            });
+            if is_everywhere {
+                self.safe_writes.note(slot, &writes);
+            }
+        }
+    }
+
+    /// An executor has a new view.
+    pub(crate) fn migrations_see_view(&mut self, node: usize) -> Result<(), String> {
+        let Some(model) = self.model_mut(node) else { return Ok(()) };
+        let Some(view) = model.view.clone() else { return Ok(()) };
+        let is_primary = view.role == ViewRole::Primary && model.following.is_none();
+        let mut inputs = Vec::new();
+        for job in &model.migrations.exports {
+            let target = view.node_by_name(job.target.as_bytes());
+            let owners: BTreeSet<_> = job.slots.iter().map(|slot| view.owners.get(slot)).collect();
+            let all = |key| owners.len() == 1 && owners.contains(&Some(key));
+            let slots_of = if all(view.myself) {
+                SlotsOf::Mine
+            } else if target.is_some_and(|target| all(target.key)) {
+                SlotsOf::Target
+            } else {
+                SlotsOf::Others
+            };
+            let is_target_gone = target.is_none_or(|target| {
+                let replaced =
+                    view.replicas_of(target.key).any(|replica| !replica.flags.has(NodeFlags::FAILED));
+                !target.flags.has(NodeFlags::PRIMARY) || target.flags.has(NodeFlags::FAILED) && !replaced
+            });
+            let epoch = view.current_epoch;
+            inputs.push((job.name, ExportInput::View { slots_of, epoch, is_target_gone, is_primary }));
+        }
+        let mut import_inputs = Vec::new();
+        for job in &model.migrations.imports {
+            let source = job.source.and_then(|id| view.node_by_name(id.as_bytes())).map(|node| node.key);
+            let owns_slots = job.slots.iter().all(|slot| view.owns(slot));
+            let input = match job.machine.state() {
+                ImportState::OccurringOnPrimary if is_primary => ImportInput::Promoted { owns_slots },
+                ImportState::OccurringOnPrimary | ImportState::Ended(_) => continue,
+                _ if !is_primary => ImportInput::Demoted,
+                ImportState::FailoverGranted if owns_slots => continue,
+                _ if job.slots.iter().all(|slot| view.owners.get(slot) == source) => continue,
+                _ => ImportInput::Abort("not the source's any more".to_owned()),
+            };
+            import_inputs.push((job.name, input));
+        }
+        for (name, input) in inputs {
+            self.export_input(node, name, input)?;
+        }
+        for (name, input) in import_inputs {
+            self.import_input(node, name, input)?;
+        }
+        if let Some(model) = self.model_mut(node)
+            && !std::mem::replace(&mut model.has_told_slots, true)
+        {
+            let slots_with_keys = Box::new(model.keys.slots());
+            self.send_to_machine(node, vec![NodeMessage::Loaded { slots_with_keys }]);
+        }
+        Ok(())
+    }
+
+    /// At any step of the protocol either side may die, if the scenario wants that.
+    fn maybe_crash_in_migration(&mut self, node: usize) {
+        let chance = self.crash_in_migration_percent();
+        if self.faults_are_over || !self.rng.chance(chance, 100) {
+            return;
+        }
+        let incarnation = self.incarnation(node);
+        // After what has been sent has left, and before it has an effect.
+        let at_us = self.now_us + self.rng.below(3000);
+        let down_us = 10_000 + self.rng.below(4_000_000);
+        self.queue.schedule(at_us, Event::CrashInMigration { node, incarnation, down_us });
+    }
+
+    /// The machine has answered something.
+    pub(crate) fn answered(&mut self, node: usize, incarnation: u32) -> Result<(), String> {
+        if !self.is_alive(node, incarnation) {
+            return Ok(());
+        }
+        let now_us = self.now_us;
+        if self.model(node).is_some_and(|model| !model.can_work(now_us)) {
+            self.queue.schedule(now_us + 50_000, Event::Answered { node, incarnation });
+            return Ok(());
+        }
+        self.migrations_see_view(node)?;
+        self.answer_claims(node)
+    }
+
+    /// Faults are over and the cluster stands: migrations come to an end, and all keys must be where they belong.
+    pub(crate) fn finish_migrations(&mut self, within_ms: u64) -> Result<(), String> {
+        if !self.is_moving() {
+            return Ok(());
+        }
+        let deadline_us = self.now_us + within_ms * 1000;
+        let is_idle = |world: &Self, node| world.model(node).is_some_and(|model| model.migrations.is_idle());
+        while let Some(busy) = (0..self.node_count()).find(|&node| !is_idle(self, node)) {
+            if self.now_us > deadline_us {
+                return Err(format!("a migration at n{busy} does not end"));
+            }
+            self.run_until(self.now_us + 100_000)?;
+        }
+        self.run_until_healed(within_ms)?;
+        // What was just lost is being deleted.
+        self.run_until(self.now_us + 500_000)?;
+        self.check_keys()
+    }
+
+    fn check_keys(&self) -> Result<(), String> {
+        let views: Vec<(usize, Arc<ClusterView>)> = (0..self.node_count())
+            .filter_map(|node| Some((node, self.model(node)?.view.clone()?)))
+            .filter(|(_, view)| view.role == ViewRole::Primary)
+            .collect();
+        let owns: Vec<Box<dyn Fn(u16) -> bool + '_>> = views
+            .iter()
+            .map(|(_, view)| Box::new(move |slot| view.owns(slot)) as Box<dyn Fn(u16) -> bool>)
+            .collect();
+        let primaries: Vec<_> = views
+            .iter()
+            .zip(&owns)
+            .filter_map(|((node, _), owns)| Some((*node, self.keys_of(*node)?, &**owns)))
+            .collect();
+        self.safe_writes.check(&primaries)
+    }
+}
