@@ -73,12 +73,14 @@ pub enum ClusterCommand {
         /// The epoch as given.
         epoch: i64,
     },
-    /// A migration has brought the keys of these slots: this node claims them, with an epoch of its own making.
+    /// A migration has brought the keys of these slots: this node claims them.
     TakeSlots {
         /// The slots.
         slots: crate::SlotRanges,
         /// Who must have all of them until now.
         from: crate::NodeId,
+        /// The epoch to claim them with: one that a majority knows ([`crate::MachineMessage::EpochAgreed`]).
+        epoch: u64,
         /// The greatest epoch with which they may be claimed.
         epoch_max: u64,
     },

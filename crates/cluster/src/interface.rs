@@ -220,6 +220,12 @@ pub enum NodeMessage {
         /// Somebody may have claimed them, with an epoch up to this one, who is gone: that claim is not to count.
         above_epoch: Option<u64>,
     },
+    /// Raise the current epoch, and say when a majority of the primaries has saved it: [`MachineMessage::EpochAgreed`]. It
+    /// may never come.
+    AgreeOnEpoch {
+        /// Comes back in the answer.
+        ticket: u64,
+    },
     /// CONFIG SET changed something.
     ConfigChanged(Arc<ClusterConfig>),
 }
@@ -273,6 +279,13 @@ pub enum MachineMessage {
     },
     /// The pause ends now.
     Unpause,
+    /// A majority of the primaries has saved this epoch: slots may be taken with it ([`ClusterCommand::TakeSlots`]).
+    EpochAgreed {
+        /// From the request.
+        ticket: u64,
+        /// The epoch.
+        epoch: u64,
+    },
     /// What is still this node's of slots that were granted is claimed again ([`NodeMessage::Reclaim`]): it may be served.
     Reclaimed {
         /// The slots.

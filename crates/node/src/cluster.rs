@@ -75,6 +75,7 @@ impl Node {
                 host.tell_cluster(NodeMessage::Paused { ticket, offset: self.replication_offset() });
             }
             MachineMessage::Unpause => self.end_pause(PauseReason::Failover),
+            MachineMessage::EpochAgreed { ticket, epoch } => self.epoch_agreed(now, host, ticket, epoch),
             MachineMessage::Reclaimed { slots } => self.slots_reclaimed(&slots),
             MachineMessage::DeliverPublish { publication, sharded } => {
                 self.deliver(&publication.channel, &publication.message, sharded, None);
@@ -111,7 +112,10 @@ impl Node {
         for order in orders {
             match order {
                 NodeOrder::Follow { host: address, port, .. } => self.follow(now, host, &address, port),
-                NodeOrder::BecomePrimary => self.become_primary(now, host),
+                NodeOrder::BecomePrimary => {
+                    self.become_primary(now, host);
+                    self.drop_keys_of_others();
+                }
                 NodeOrder::DropSlots { slots } => self.drop_slots(&slots),
                 NodeOrder::DropAllKeys => {
                     self.blocking.note_all();

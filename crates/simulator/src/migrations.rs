@@ -67,6 +67,7 @@ pub(crate) struct SimulatedImport {
     pub name: JobName,
     slots: SlotRanges,
     source: Option<NodeId>,
+    epoch_ticket: u64,
     machine: Import,
     link: Option<u64>,
 }
@@ -78,6 +79,8 @@ pub(crate) struct Migrations {
     pub imports: Vec<SimulatedImport>,
     /// Granted slots that are not claimed again yet.
     reclaiming: Vec<SlotRanges>,
+    /// What the machine has said of epochs, and nobody has looked at yet.
+    pub agreed: Vec<(u64, u64)>,
     /// How imports have ended.
     past: Vec<(JobName, Outcome)>,
 }
@@ -109,6 +112,11 @@ impl Migrations {
         self.exports.is_empty() && !self.imports.iter().any(waits)
     }
 
+    /// Whether keys of a slot are arriving, or arrive at the primary.
+    pub(crate) fn is_importing(&self, slot: u16) -> bool {
+        self.imports.iter().any(|job| has(&job.slots, slot))
+    }
+
     fn export_mut(&mut self, name: JobName) -> Option<&mut SimulatedExport> {
         self.exports.iter_mut().find(|job| job.name == name)
     }
@@ -123,7 +131,14 @@ impl Migrations {
         for (name, slots) in marks {
             if self.import_mut(name).is_none() {
                 let machine = Import::elsewhere(now, TIMEOUT_MS);
-                self.imports.push(SimulatedImport { name, slots, source: None, machine, link: None });
+                self.imports.push(SimulatedImport {
+                    name,
+                    slots,
+                    source: None,
+                    epoch_ticket: 0,
+                    machine,
+                    link: None,
+                });
             }
         }
     }
@@ -276,13 +291,13 @@ impl World {
             return Ok(());
         }
         if to_target {
-            self.to_target(receiver.node, number, message)
+            self.at_target(receiver.node, number, message)
         } else {
-            self.to_source(receiver.node, number, message)
+            self.at_source(receiver.node, number, message)
         }
     }
 
-    fn to_source(&mut self, node: usize, number: u64, message: PeerMessage) -> Result<(), String> {
+    fn at_source(&mut self, node: usize, number: u64, message: PeerMessage) -> Result<(), String> {
         let Some(migrations) = self.migrations(node) else { return Ok(()) };
         let Some(job) = migrations.exports.iter_mut().find(|job| job.link == Some(number)) else {
             return Ok(());
@@ -301,7 +316,7 @@ impl World {
         self.export_input(node, name, ExportInput::Waiting(0))
     }
 
-    fn to_target(&mut self, node: usize, number: u64, message: PeerMessage) -> Result<(), String> {
+    fn at_target(&mut self, node: usize, number: u64, message: PeerMessage) -> Result<(), String> {
         let now = self.at();
         if let PeerMessage::Establish { name, source, slots } = message {
             return self.establish(node, number, (name, source, slots));
@@ -366,7 +381,14 @@ impl World {
             model.change_keys().drop_slots(&slots);
             model.change_keys().marks.insert(name, slots.clone());
             let machine = Import::new(now, TIMEOUT_MS);
-            let import = SimulatedImport { name, slots, source: Some(source), machine, link: Some(number) };
+            let import = SimulatedImport {
+                name,
+                slots,
+                source: Some(source),
+                epoch_ticket: 0,
+                machine,
+                link: Some(number),
+            };
             model.migrations.imports.push(import);
             Ok("OK".to_owned())
         } else {
@@ -532,9 +554,19 @@ impl World {
                     self.maybe_crash_in_migration(node);
                 }
                 ImportOutput::WaitForReplicas => {}
-                ImportOutput::Claim { epoch_max } => {
+                ImportOutput::AgreeOnEpoch => {
+                    self.next_epoch_ticket += 1;
+                    let ticket = self.next_epoch_ticket;
+                    let job = self.migrations(node).and_then(|migrations| migrations.import_mut(name));
+                    if let Some(job) = job {
+                        job.epoch_ticket = ticket;
+                    }
+                    self.send_to_machine(node, vec![NodeMessage::AgreeOnEpoch { ticket }]);
+                }
+                ImportOutput::Claim { epoch, epoch_max } => {
                     let Some(from) = source else { continue };
-                    let ticket = self.command(node, ClusterCommand::TakeSlots { slots, from, epoch_max })?;
+                    let ticket =
+                        self.command(node, ClusterCommand::TakeSlots { slots, from, epoch, epoch_max })?;
                     let incarnation = self.incarnation(node);
                     self.claims.insert((node, incarnation, ticket), name);
                 }
@@ -593,6 +625,14 @@ impl World {
                 .map(|&replica| self.keys_of(replica).and_then(|keys| keys.get(slot).cloned()))
                 .collect();
             self.safe_writes.restrict(slot, &held);
+        }
+    }
+
+    /// A primary has one more replica: what that lacks is not safe before it has it.
+    fn restrict_to_new_replica(&mut self, view: &ClusterView, primary: NodeId, keys: &crate::keys::Keys) {
+        let Some(key) = view.node_by_name(primary.as_bytes()).map(|node| node.key) else { return };
+        for slot in self.safe_writes.slots().into_iter().filter(|&slot| view.owners.get(slot) == Some(key)) {
+            self.safe_writes.restrict(slot, &[keys.get(slot).cloned()]);
         }
     }
 
@@ -674,7 +714,16 @@ impl World {
     pub(crate) fn migrations_see_view(&mut self, node: usize) -> Result<(), String> {
         let Some(model) = self.model_mut(node) else { return Ok(()) };
         let Some(view) = model.view.clone() else { return Ok(()) };
+        let agreed = std::mem::take(&mut model.migrations.agreed);
         let is_primary = view.role == ViewRole::Primary && model.following.is_none();
+        let followed = std::mem::replace(&mut model.followed, model.following);
+        if model.following != followed
+            && let Some(primary) = model.following
+        {
+            let keys = model.keys.clone();
+            self.restrict_to_new_replica(&view, primary, &keys);
+        }
+        let Some(model) = self.model_mut(node) else { return Ok(()) };
         let mut inputs = Vec::new();
         for job in &model.migrations.exports {
             let target = view.node_by_name(job.target.as_bytes());
@@ -708,6 +757,13 @@ impl World {
                 _ => ImportInput::Abort("not the source's any more".to_owned()),
             };
             import_inputs.push((job.name, input));
+        }
+        for (ticket, epoch) in agreed {
+            let jobs = self.migrations(node).map(|migrations| &migrations.imports);
+            let job = jobs.and_then(|jobs| jobs.iter().find(|job| job.epoch_ticket == ticket));
+            if let Some(name) = job.map(|job| job.name) {
+                self.import_input(node, name, ImportInput::EpochAgreed(epoch))?;
+            }
         }
         for (name, input) in inputs {
             self.export_input(node, name, input)?;
@@ -775,7 +831,7 @@ impl World {
             .filter_map(|node| Some((node, self.model(node)?.view.clone()?)))
             .filter(|(_, view)| view.role == ViewRole::Primary)
             .collect();
-        let owns: Vec<Box<dyn Fn(u16) -> bool + '_>> = views
+        let owns: Vec<Box<dyn Fn(u16) -> bool>> = views
             .iter()
             .map(|(_, view)| Box::new(move |slot| view.owns(slot)) as Box<dyn Fn(u16) -> bool>)
             .collect();

@@ -4,7 +4,9 @@
 use crate::keys::Keys;
 use crate::migrations::Migrations;
 use shoal_cluster::view::ViewRole;
-use shoal_cluster::{ClusterView, MachineMessage, NodeId, NodeMessage, NodeOrder, NodeStatus, PrimaryLink};
+use shoal_cluster::{
+    ClusterView, MachineMessage, NodeId, NodeMessage, NodeOrder, NodeStatus, PrimaryLink, SlotRanges,
+};
 use shoal_machine::Monotonic;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -25,6 +27,8 @@ pub(crate) struct NodeModel {
     pub migrations: Migrations,
     /// The machine knows which slots have keys.
     pub has_told_slots: bool,
+    /// Whom it followed when that was looked at last.
+    pub followed: Option<NodeId>,
     inbox: VecDeque<MachineMessage>,
     paused_until_us: u64,
     report_at: Option<u64>,
@@ -42,6 +46,7 @@ impl NodeModel {
             keys,
             migrations,
             has_told_slots: false,
+            followed: None,
             view: None,
             following: None,
             offset,
@@ -74,10 +79,14 @@ impl NodeModel {
         while let Some(message) = self.inbox.pop_front() {
             match message {
                 MachineMessage::View { view, orders } => {
+                    let is_promoted = orders.contains(&NodeOrder::BecomePrimary);
                     for order in orders {
                         self.obey(now_us, order);
                     }
                     replies.push(NodeMessage::Applied { version: view.version });
+                    if is_promoted {
+                        self.drop_keys_of_others(&view);
+                    }
                     self.view = Some(view);
                 }
                 MachineMessage::PauseWrites { ticket, for_ms } => {
@@ -85,11 +94,21 @@ impl NodeModel {
                     replies.push(NodeMessage::Paused { ticket, offset: self.offset });
                 }
                 MachineMessage::Unpause => self.paused_until_us = 0,
+                MachineMessage::EpochAgreed { ticket, epoch } => self.migrations.agreed.push((ticket, epoch)),
                 MachineMessage::Reclaimed { slots } => self.migrations.reclaimed(&slots),
                 MachineMessage::ReportOffset { reach } => self.report_at = Some(reach),
                 MachineMessage::DeliverPublish { .. } => {}
             }
         }
+    }
+
+    /// As a node does that is promoted.
+    fn drop_keys_of_others(&mut self, view: &ClusterView) {
+        let is_anothers = |slot: &u16| view.owners.get(*slot).is_some_and(|owner| owner != view.myself);
+        let slots = self.keys.slots();
+        let slots = slots.iter().filter(is_anothers).filter(|slot| !self.migrations.is_importing(*slot));
+        let slots: SlotRanges = slots.collect();
+        self.keys.drop_slots(&slots);
     }
 
     fn obey(&mut self, now_us: u64, order: NodeOrder) {

@@ -119,6 +119,7 @@ pub(crate) struct World {
     pub faults_are_over: bool,
     pub peer_links: BTreeMap<u64, PeerLink>,
     pub next_peer_link: u64,
+    pub next_epoch_ticket: u64,
     /// Claims of slots that the machines have not answered, by node, life and ticket.
     pub claims: BTreeMap<(usize, u32, u64), JobName>,
     pub safe_writes: SafeWrites,
@@ -168,6 +169,7 @@ impl World {
             faults_are_over: false,
             peer_links: BTreeMap::new(),
             next_peer_link: 0,
+            next_epoch_ticket: 0,
             claims: BTreeMap::new(),
             safe_writes: SafeWrites::default(),
             last_write_us: Vec::new(),

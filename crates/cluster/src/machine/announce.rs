@@ -39,6 +39,8 @@ pub(super) enum Action {
         /// Only to the replicas of our primary, or of us.
         only_shard: bool,
     },
+    /// Have all primaries say which epoch they know.
+    AskPrimaries,
     /// Ask for votes in the election of this epoch.
     RequestVotes {
         /// The epoch.
@@ -292,6 +294,7 @@ impl ClusterMachine {
     fn act(&mut self, action: Action) {
         match action {
             Action::BroadcastPong { only_shard } => self.broadcast_pong(only_shard),
+            Action::AskPrimaries => self.ask_primaries(),
             Action::RequestVotes { epoch } => self.request_votes(epoch),
             Action::Vote { replica, epoch } => self.send_vote(replica, epoch),
             Action::Reply { ticket, result, .. } => {

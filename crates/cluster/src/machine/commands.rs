@@ -62,8 +62,8 @@ impl ClusterMachine {
             ClusterCommand::Failover { kind } => self.failover(kind)?,
             ClusterCommand::HandOver => self.hand_over()?,
             ClusterCommand::SetConfigEpoch { epoch } => self.set_config_epoch(epoch)?,
-            ClusterCommand::TakeSlots { slots, from, epoch_max } => {
-                self.take_slots(&slots, from, epoch_max)?;
+            ClusterCommand::TakeSlots { slots, from, epoch, epoch_max } => {
+                self.take_slots(&slots, from, epoch, epoch_max)?;
             }
             ClusterCommand::GrantSlots { slots } => {
                 self.grant_slots(&slots)?;
@@ -244,7 +244,13 @@ impl ClusterMachine {
     }
 
     /// Claims slots whose keys a migration has brought. The answer comes when that is saved; then the others hear of it.
-    fn take_slots(&mut self, slots: &crate::SlotRanges, from: NodeId, epoch_max: u64) -> Result<(), Failure> {
+    fn take_slots(
+        &mut self,
+        slots: &crate::SlotRanges,
+        from: NodeId,
+        epoch: u64,
+        epoch_max: u64,
+    ) -> Result<(), Failure> {
         if self.me().is_replica() {
             return Err("This node is no primary any more".into());
         }
@@ -252,10 +258,16 @@ impl ClusterMachine {
         if source.is_none() || slots.iter().any(|slot| self.table.owner(slot) != source) {
             return Err("Slots are no longer owned by source node".into());
         }
-        if self.current_epoch >= epoch_max || self.table.greatest_config_epoch() >= epoch_max {
-            return Err("The source node knows too little of the epochs of the cluster".into());
+        let epoch = epoch.max(self.me().config_epoch);
+        let source_epoch = source.and_then(|key| self.table.get(key)).map_or(0, |node| node.config_epoch);
+        if epoch > epoch_max || epoch <= source_epoch {
+            return Err("The epochs of source and target do not fit".into());
         }
-        self.bump_config_epoch();
+        if epoch != self.me().config_epoch {
+            self.me_mut().config_epoch = epoch;
+            self.log(LogLevel::Warning, format!("New configEpoch set to {epoch}"));
+        }
+        self.current_epoch = self.current_epoch.max(epoch);
         for slot in slots.iter() {
             if self.importing.contains_key(&slot) {
                 Arc::make_mut(&mut self.importing).remove(&slot);

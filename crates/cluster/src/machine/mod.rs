@@ -14,6 +14,7 @@
 //! follows the tables only after nodes.conf is on disk and the executor has confirmed the view. Votes, requests for
 //! votes and the announcement of a promotion wait in a list ([`announce::Action`]) for the same two events.
 
+mod agreement;
 mod announce;
 mod commands;
 mod cron;
@@ -41,6 +42,7 @@ use crate::node_table::{Node, NodeTable};
 use crate::nodes_conf::{NodesConf, SavedNode};
 use crate::view::NodeKey;
 use crate::{ClusterConfig, NodeFlags, NodeId, NodeOrder};
+use agreement::Agreement;
 use announce::Announcements;
 use election::{CannotFailover, Election};
 use links::Link;
@@ -94,6 +96,7 @@ pub struct ClusterMachine {
     granted: crate::SlotSet,
     /// What the executor is told after the next view: these slots are claimed again.
     reclaimed: Vec<crate::SlotRanges>,
+    agreements: Vec<Agreement>,
     links: BTreeMap<LinkId, Link>,
     next_link: u64,
     /// Forgotten nodes, and until when gossip does not bring them back.
@@ -151,6 +154,7 @@ impl ClusterMachine {
             importing: Arc::new(importing),
             granted: crate::SlotSet::empty(),
             reclaimed: Vec::new(),
+            agreements: Vec::new(),
             given: saved.map(|saved| saved.given.clone()).unwrap_or_default(),
             links: BTreeMap::new(),
             next_link: 0,

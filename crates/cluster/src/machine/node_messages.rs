@@ -20,6 +20,7 @@ impl ClusterMachine {
             NodeMessage::Paused { ticket, offset } => self.on_paused(ticket, offset),
             NodeMessage::Applied { version } => self.on_applied(version),
             NodeMessage::Reclaim { slots, above_epoch } => self.reclaim_slots(&slots, above_epoch),
+            NodeMessage::AgreeOnEpoch { ticket } => self.agree_on_epoch(ticket),
             NodeMessage::Progress => {}
             NodeMessage::ConfigChanged(config) => self.set_config(config),
         }

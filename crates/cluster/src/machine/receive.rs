@@ -267,6 +267,7 @@ impl ClusterMachine {
             node.config_epoch = header.config_epoch;
             self.changed();
         }
+        self.note_epoch_of(sender, header.current_epoch);
         self.note_paused_primary(sender, header);
     }
 }

@@ -38,6 +38,8 @@ pub enum ImportInput {
     LinkLost,
     /// All replicas of this node have everything that it has.
     ReplicasInStep,
+    /// A majority of the primaries knows this epoch.
+    EpochAgreed(u64),
     /// The slots are claimed, and that is saved; or why they cannot be.
     Claimed(Result<(), String>),
     /// It cannot go on.
@@ -65,10 +67,14 @@ pub enum ImportInput {
 pub enum ImportOutput {
     /// Send a message to the source.
     Send(LinkMessage),
+    /// Have a majority of the primaries know a new epoch.
+    AgreeOnEpoch,
     /// Ask the replicas how far they are, and say when all have everything.
     WaitForReplicas,
     /// Claim the slots, with an epoch up to this one.
     Claim {
+        /// One that a majority knows.
+        epoch: u64,
         /// The greatest epoch that the source allows.
         epoch_max: u64,
     },
@@ -88,6 +94,10 @@ pub struct Import {
     next_ack_at: Monotonic,
     timeout_ms: u64,
     message: String,
+    /// The epoch that a majority knows.
+    epoch: Option<u64>,
+    /// Replicas need not be waited for any longer.
+    is_ready: bool,
 }
 
 impl Import {
@@ -102,7 +112,8 @@ impl Import {
     }
 
     fn in_state(state: ImportState, now: Monotonic, timeout_ms: u64) -> Self {
-        Self { state, heard_at: now, next_ack_at: now, timeout_ms, message: String::new() }
+        let (message, epoch, is_ready) = (String::new(), None, false);
+        Self { state, heard_at: now, next_ack_at: now, timeout_ms, message, epoch, is_ready }
     }
 
     /// How far it has come.
@@ -164,8 +175,17 @@ impl Import {
                 self.heard_at = now;
                 self.told(now, message, outputs);
             }
-            (WaitingForReplicas { .. }, ImportInput::ReplicasInStep) => self.request_slots(outputs),
+            (WaitingForReplicas { .. }, ImportInput::ReplicasInStep) => {
+                self.is_ready = true;
+                self.request_slots(outputs);
+            }
             (_, ImportInput::ReplicasInStep) => {}
+            (state, ImportInput::EpochAgreed(epoch)) => {
+                self.epoch = Some(epoch);
+                if matches!(state, WaitingForReplicas { .. }) {
+                    self.request_slots(outputs);
+                }
+            }
             (FailoverGranted, ImportInput::Claimed(Ok(()))) => {
                 self.end(Outcome::Success, String::new(), outputs);
             }
@@ -190,7 +210,10 @@ impl Import {
     /// Does what is due.
     pub fn tick(&mut self, now: Monotonic, outputs: &mut Vec<ImportOutput>) {
         match self.state {
-            ImportState::WaitingForReplicas { until } if until <= now => self.request_slots(outputs),
+            ImportState::WaitingForReplicas { until } if until <= now => {
+                self.is_ready = true;
+                self.request_slots(outputs);
+            }
             ImportState::Ended(_) | ImportState::CleaningUp(_) | ImportState::OccurringOnPrimary => return,
             _ => {}
         }
@@ -206,7 +229,7 @@ impl Import {
     /// When [`Import::tick`] is wanted, beside the regular ticks.
     pub fn next_deadline(&self) -> Option<Monotonic> {
         match self.state {
-            ImportState::WaitingForReplicas { until } => Some(until),
+            ImportState::WaitingForReplicas { until } if !self.is_ready => Some(until),
             _ => None,
         }
     }
@@ -222,6 +245,7 @@ impl Import {
             (_, LinkMessage::Ack) => {}
             (ImportState::ReceivingSnapshot, LinkMessage::SnapshotEof) => {
                 self.state = ImportState::WaitingForPaused;
+                outputs.push(ImportOutput::AgreeOnEpoch);
                 outputs.push(ImportOutput::Send(LinkMessage::RequestPause));
             }
             (ImportState::WaitingForPaused, LinkMessage::Paused) => {
@@ -230,7 +254,8 @@ impl Import {
             }
             (ImportState::FailoverRequested, LinkMessage::FailoverGranted { epoch_max }) => {
                 self.state = ImportState::FailoverGranted;
-                outputs.push(ImportOutput::Claim { epoch_max });
+                let epoch = self.epoch.unwrap_or(0);
+                outputs.push(ImportOutput::Claim { epoch, epoch_max });
             }
             _ => {
                 outputs.push(ImportOutput::Send(LinkMessage::GaveUp));
@@ -253,7 +278,11 @@ impl Import {
         }
     }
 
+    /// Asks for the slots when both the replicas and the epoch are ready.
     fn request_slots(&mut self, outputs: &mut Vec<ImportOutput>) {
+        if !self.is_ready || self.epoch.is_none() {
+            return;
+        }
         self.state = ImportState::FailoverRequested;
         outputs.push(ImportOutput::Send(LinkMessage::RequestFailover));
     }

@@ -196,9 +196,10 @@ fn an_import_goes_its_way() {
         import.handle(at(2), input, &mut outputs);
         outputs
     };
-    assert_eq!(take(ImportInput::ReplicasInStep), [Send(LinkMessage::RequestFailover)]);
+    assert_eq!(take(ImportInput::ReplicasInStep), []);
+    assert_eq!(take(ImportInput::EpochAgreed(8)), [Send(LinkMessage::RequestFailover)]);
     let granted = LinkMessage::FailoverGranted { epoch_max: 9 };
-    assert_eq!(take(ImportInput::Message(granted)), [Claim { epoch_max: 9 }]);
+    assert_eq!(take(ImportInput::Message(granted)), [Claim { epoch: 8, epoch_max: 9 }]);
     assert_eq!(take(ImportInput::Claimed(Ok(()))), [Close, Ended(Outcome::Success, String::new())]);
     assert_eq!(import.status_word(), "success");
 }
@@ -207,6 +208,7 @@ fn an_import_goes_its_way() {
 fn replicas_are_not_waited_for_without_end() {
     let (mut import, _) = import(&[LinkMessage::Ack, LinkMessage::SnapshotEof, LinkMessage::Paused]);
     let mut outputs = Vec::new();
+    import.handle(at(2), ImportInput::EpochAgreed(8), &mut outputs);
     import.tick(at(REPLICA_WAIT_MS), &mut outputs);
     assert_eq!(import.state_word(), "waiting-for-replicas");
     import.tick(at(REPLICA_WAIT_MS + 1), &mut outputs);

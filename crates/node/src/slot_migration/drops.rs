@@ -5,6 +5,7 @@ use super::Node;
 use crate::host::Host;
 use shoal_cluster::{SlotRanges, SlotSet};
 use shoal_machine::Now;
+use shoal_protocol::slot::SLOT_COUNT;
 use shoal_store::table::Item;
 
 /// Keys that are deleted in one turn of the loop: a fraction of a millisecond.
@@ -83,6 +84,23 @@ impl Node {
     pub(crate) fn drop_slots(&mut self, slots: &SlotRanges) {
         self.migrations.drops.add(slots);
         self.hide_slots();
+    }
+
+    /// A replica that is promoted may hold keys of slots that its primary had given away, and not deleted at its replicas yet:
+    /// they go. Slots that are being imported by hand stay.
+    pub(crate) fn drop_keys_of_others(&mut self) {
+        let Some(view) = self.cluster.as_ref().and_then(|side| side.view.clone()) else { return };
+        let database = self.keyspace.database(0);
+        let is_anothers = |slot: &u16| {
+            let owner = view.owners.get(*slot);
+            owner.is_some_and(|owner| owner != view.myself) && !view.importing.contains_key(slot)
+        };
+        let is_importing = |slot: &u16| self.migrations.is_importing(*slot);
+        let slots = (0..SLOT_COUNT).filter(|&slot| database.slot_len(slot) > 0);
+        let slots: SlotRanges = slots.filter(is_anothers).filter(|slot| !is_importing(slot)).collect();
+        if !slots.is_empty() {
+            self.drop_slots(&slots);
+        }
     }
 
     /// Deletes all keys of some slots now: they are to be used anew.

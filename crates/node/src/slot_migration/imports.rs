@@ -8,7 +8,7 @@ use shoal_cluster::slot_migration::{
     Import, ImportInput, ImportOutput, ImportState, JobName, LinkMessage, Outcome,
 };
 use shoal_cluster::view::ViewRole;
-use shoal_cluster::{ClusterCommand, NodeId, SlotRanges};
+use shoal_cluster::{ClusterCommand, NodeId, NodeMessage, SlotRanges};
 use shoal_machine::{Monotonic, Now};
 use shoal_protocol::{CommandId, Request};
 use shoal_session::{ClientKind, Close, Session};
@@ -25,6 +25,8 @@ pub(crate) struct ImportJob {
     handle: Option<Handle>,
     /// Replicas are waited for until they have the stream up to here.
     wanted_offset: Option<u64>,
+    /// Under which the machine was asked for an epoch.
+    epoch_ticket: u64,
 }
 
 impl ImportJob {
@@ -85,7 +87,13 @@ impl Node {
         facts.progress.began = Some(now.monotonic);
         host.log(LogLevel::Notice, &format!("New slot import job created: {}.", facts.describe()));
         self.propagate_import_begin(&facts);
-        self.migrations.imports.push(ImportJob { facts, machine, handle: Some(handle), wanted_offset: None });
+        self.migrations.imports.push(ImportJob {
+            facts,
+            machine,
+            handle: Some(handle),
+            wanted_offset: None,
+            epoch_ticket: 0,
+        });
         self.hide_slots();
     }
 
@@ -101,7 +109,13 @@ impl Node {
         host.log(LogLevel::Notice, &format!("New slot import job created: {}.", facts.describe()));
         // For the own file; the stream has it from the primary.
         self.propagate_import_begin(&facts);
-        self.migrations.imports.push(ImportJob { facts, machine, handle: None, wanted_offset: None });
+        self.migrations.imports.push(ImportJob {
+            facts,
+            machine,
+            handle: None,
+            wanted_offset: None,
+            epoch_ticket: 0,
+        });
         self.hide_slots();
     }
 
@@ -276,7 +290,17 @@ impl Node {
                     }
                 }
                 ImportOutput::WaitForReplicas => self.wait_for_replicas(name),
-                ImportOutput::Claim { epoch_max } => self.claim_slots(now, host, name, epoch_max, own),
+                ImportOutput::AgreeOnEpoch => {
+                    self.migrations.next_ticket += 1;
+                    let ticket = self.migrations.next_ticket;
+                    if let Some(job) = self.import_mut(name) {
+                        job.epoch_ticket = ticket;
+                        host.tell_cluster(NodeMessage::AgreeOnEpoch { ticket });
+                    }
+                }
+                ImportOutput::Claim { epoch, epoch_max } => {
+                    self.claim_slots(now, host, name, (epoch, epoch_max), own);
+                }
                 ImportOutput::CleanUp => {
                     if let Some(slots) = self.import_mut(name).map(|job| job.facts.slots.clone()) {
                         self.migrations.drops.add(&slots);
@@ -327,12 +351,12 @@ impl Node {
         now: Now,
         host: &mut dyn Host,
         name: JobName,
-        epoch_max: u64,
+        (epoch, epoch_max): (u64, u64),
         own: &mut Own<'_>,
     ) {
         let Some(job) = self.import_mut(name) else { return };
         let Some(from) = job.facts.source else { return };
-        let command = ClusterCommand::TakeSlots { slots: job.facts.slots.clone(), from, epoch_max };
+        let command = ClusterCommand::TakeSlots { slots: job.facts.slots.clone(), from, epoch, epoch_max };
         let result = match self.run_cluster_command(now, host, command) {
             Ok(_) => Ok(()),
             // The machine may still do it: the view says so then.
@@ -340,6 +364,14 @@ impl Node {
             Err(reason) => Err(reason.into_owned()),
         };
         self.import_input(now, host, name, ImportInput::Claimed(result), own);
+    }
+
+    /// A majority of the primaries knows an epoch that was asked for.
+    pub(crate) fn epoch_agreed(&mut self, now: Now, host: &mut dyn Host, ticket: u64, epoch: u64) {
+        let job = self.migrations.imports.iter().find(|job| job.epoch_ticket == ticket);
+        if let Some(name) = job.map(|job| job.facts.name) {
+            self.import_input(now, host, name, ImportInput::EpochAgreed(epoch), &mut None);
+        }
     }
 
     pub(super) fn tick_imports(&mut self, now: Now, host: &mut dyn Host) {

@@ -84,6 +84,7 @@ impl Pair {
             let words: Vec<Vec<u8>> = request.iter().map(<[u8]>::to_vec).collect();
             self.target.send_as(theirs, &words);
         }
+        self.agree();
         !bytes.is_empty()
     }
 
@@ -108,6 +109,17 @@ impl Pair {
             self.source.settle();
             self.ends = None;
         }
+    }
+
+    /// The machine of the target has the epochs agreed on that it was asked for.
+    fn agree(&mut self) {
+        let Fixture { node, host, .. } = &mut self.target;
+        for message in std::mem::take(&mut host.cluster_messages) {
+            if let NodeMessage::AgreeOnEpoch { ticket } = message {
+                node.cluster_message(host.clock, host, MachineMessage::EpochAgreed { ticket, epoch: 3 });
+            }
+        }
+        self.target.settle();
     }
 
     /// Carries bytes and time on until nothing more happens.

@@ -4,6 +4,9 @@ use crate::keys::{Keys, Writes};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+/// A primary by its number, what it holds, and whether it owns a slot.
+pub(crate) type Holder<'a> = (usize, &'a Keys, &'a dyn Fn(u16) -> bool);
+
 /// The writes that must not be lost, by slot: all replicas of the shard that has the slot held them, as WAIT says it.
 #[derive(Debug, Default)]
 pub(crate) struct SafeWrites {
@@ -32,17 +35,18 @@ impl SafeWrites {
         }
     }
 
+    /// The slots that have any.
+    pub(crate) fn slots(&self) -> Vec<u16> {
+        self.safe.keys().copied().collect()
+    }
+
     /// How many there are.
     pub(crate) fn len(&self) -> usize {
         self.safe.values().map(BTreeSet::len).sum()
     }
 
-    /// To be called when the cluster has healed. `primaries` are the keys of each primary with its number and whether it owns a
-    /// slot.
-    pub(crate) fn check<'a>(
-        &self,
-        primaries: &[(usize, &'a Keys, &'a dyn Fn(u16) -> bool)],
-    ) -> Result<(), String> {
+    /// To be called when the cluster has healed.
+    pub(crate) fn check(&self, primaries: &[Holder<'_>]) -> Result<(), String> {
         for (node, keys, owns) in primaries {
             if let Some((slot, _)) = keys.iter().find(|(slot, writes)| !writes.is_empty() && !owns(*slot)) {
                 return Err(format!(
