@@ -171,6 +171,8 @@ impl Import {
             }
             (CleaningUp(_), _) => {}
             (OccurringOnPrimary, input) => self.told_elsewhere(input, outputs),
+            // The claim is on its way: what becomes of it is all that counts now.
+            (FailoverGranted, ImportInput::LinkLost | ImportInput::Abort(_) | ImportInput::Message(_)) => {}
             (_, ImportInput::Message(message)) => {
                 self.heard_at = now;
                 self.told(now, message, outputs);
@@ -214,7 +216,10 @@ impl Import {
                 self.is_ready = true;
                 self.request_slots(outputs);
             }
-            ImportState::Ended(_) | ImportState::CleaningUp(_) | ImportState::OccurringOnPrimary => return,
+            ImportState::Ended(_)
+            | ImportState::CleaningUp(_)
+            | ImportState::OccurringOnPrimary
+            | ImportState::FailoverGranted => return,
             _ => {}
         }
         if now.ms_since(self.heard_at) > self.timeout_ms {

@@ -200,6 +200,12 @@ fn an_import_goes_its_way() {
     assert_eq!(take(ImportInput::EpochAgreed(8)), [Send(LinkMessage::RequestFailover)]);
     let granted = LinkMessage::FailoverGranted { epoch_max: 9 };
     assert_eq!(take(ImportInput::Message(granted)), [Claim { epoch: 8, epoch_max: 9 }]);
+    // The source has seen the claim already, and closed the link: that must not undo it.
+    for input in
+        [ImportInput::LinkLost, ImportInput::Abort("x".to_owned()), ImportInput::Message(LinkMessage::Ack)]
+    {
+        assert_eq!(take(input), []);
+    }
     assert_eq!(take(ImportInput::Claimed(Ok(()))), [Close, Ended(Outcome::Success, String::new())]);
     assert_eq!(import.status_word(), "success");
 }
