@@ -19,6 +19,7 @@ mod keys;
 mod migrations;
 mod network;
 mod node_model;
+mod peers;
 mod queue;
 mod replication;
 mod runner;

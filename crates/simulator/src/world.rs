@@ -4,9 +4,9 @@ use crate::checkers::{Checkers, SafeWrites, check_healed};
 use crate::disk::Disk;
 use crate::faults::{Fault, TimedFault};
 use crate::keys::Keys;
-use crate::migrations::{PeerLink, PeerMessage};
 use crate::network::{End, Network, Quality};
 use crate::node_model::NodeModel;
+use crate::peers::{PeerLink, PeerMessage};
 use crate::queue::Queue;
 use crate::scenario::{Formation, Scenario};
 use shoal_cluster::messages::Body;
@@ -280,19 +280,6 @@ impl World {
                     Ok(())
                 }
             }
-            Event::Peer { link, to_target, message } => self.peer_message(link, to_target, message),
-            Event::SnapshotSent { node, incarnation, name } if self.is_alive(node, incarnation) => {
-                self.snapshot_sent(node, name)
-            }
-            Event::SnapshotSent { .. } => Ok(()),
-            Event::Answered { node, incarnation } => self.answered(node, incarnation),
-            Event::CrashInMigration { node, incarnation, down_us } => {
-                if self.is_alive(node, incarnation) && !self.faults_are_over {
-                    self.crash(node, true);
-                    self.queue.schedule(self.now_us + down_us, Event::Restart { node });
-                }
-                Ok(())
-            }
             Event::Written { node, incarnation, ticket } => {
                 if self.is_alive(node, incarnation) && self.nodes[node].disk.finish(ticket) {
                     return self.step(node, Some(Input::Persisted { ticket }));
@@ -314,6 +301,26 @@ impl World {
                 Ok(())
             }
             Event::Stop => Ok(()),
+            event => self.happen_in_migration(event),
+        }
+    }
+
+    fn happen_in_migration(&mut self, event: Event) -> Result<(), String> {
+        match event {
+            Event::Peer { link, to_target, message } => self.peer_message(link, to_target, message),
+            Event::SnapshotSent { node, incarnation, name } if self.is_alive(node, incarnation) => {
+                self.snapshot_sent(node, name)
+            }
+            Event::SnapshotSent { .. } => Ok(()),
+            Event::Answered { node, incarnation } => self.answered(node, incarnation),
+            Event::CrashInMigration { node, incarnation, down_us } => {
+                if self.is_alive(node, incarnation) && !self.faults_are_over {
+                    self.crash(node, true);
+                    self.queue.schedule(self.now_us + down_us, Event::Restart { node });
+                }
+                Ok(())
+            }
+            _ => Ok(()),
         }
     }
 
@@ -418,14 +425,7 @@ impl World {
                 let from = End { node: index, incarnation, link };
                 self.connect(from, &host);
             }
-            Output::Close { link } => {
-                if let Some((last_us, peer)) = self.network.close(index, link)
-                    && !self.network.is_blocked(index, peer.node)
-                {
-                    let at_us = last_us.max(self.now_us + self.network.delay_us(&mut self.rng));
-                    self.tell_closed(at_us, peer);
-                }
-            }
+            Output::Close { link } => self.close_link(index, link),
             Output::Send { link, message } => {
                 self.counts.messages += 1;
                 let arrivals = self.network.carry(self.now_us, index, link, &mut self.rng);
@@ -471,12 +471,7 @@ impl World {
             }
             Output::CommandReply { ticket, result } => {
                 self.note(|| format!("n{index} answers a command: {result:?}"));
-                self.nodes[index].replies.insert(ticket, result.is_ok());
-                if self.is_moving() {
-                    // It comes after the views that came before it.
-                    let at_us = self.nodes[index].last_to_node_us.max(self.now_us);
-                    self.queue.schedule(at_us, Event::Answered { node: index, incarnation });
-                }
+                self.note_reply(index, ticket, result.is_ok());
             }
             Output::Log { text, .. } => {
                 self.counts.promotions += u64::from(text.starts_with("Failover election won"));
@@ -487,6 +482,26 @@ impl World {
             Output::Fatal { text } => return Err(format!("n{index}: {text}")),
         }
         Ok(())
+    }
+
+    fn close_link(&mut self, index: usize, link: LinkId) {
+        if let Some((last_us, peer)) = self.network.close(index, link)
+            && !self.network.is_blocked(index, peer.node)
+        {
+            let at_us = last_us.max(self.now_us + self.network.delay_us(&mut self.rng));
+            self.tell_closed(at_us, peer);
+        }
+    }
+
+    fn note_reply(&mut self, index: usize, ticket: u64, is_good: bool) {
+        let is_moving = self.is_moving();
+        let node = &mut self.nodes[index];
+        node.replies.insert(ticket, is_good);
+        if is_moving {
+            // It comes after the views that came before it.
+            let (incarnation, at_us) = (node.incarnation, node.last_to_node_us.max(self.now_us));
+            self.queue.schedule(at_us, Event::Answered { node: index, incarnation });
+        }
     }
 
     /// Threads answer fast, mostly.

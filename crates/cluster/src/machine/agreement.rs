@@ -5,8 +5,8 @@
 //! everything from the replica again, with all that was written meanwhile. So a node that is about to take slots raises the current
 //! epoch first, and waits until a majority of the primaries has saved it: every later election has a greater one.
 
-use super::ClusterMachine;
 use super::announce::Action;
+use super::{ClusterMachine, Timer};
 use crate::interface::{MachineMessage, Output};
 use crate::view::NodeKey;
 use std::collections::BTreeSet;
@@ -14,12 +14,19 @@ use std::collections::BTreeSet;
 /// Agreements that are waited for; older ones are forgotten.
 const AGREEMENTS_MAX: usize = 64;
 
+/// A peer answers at once, and before it has saved the epoch: it is asked again after this, and then less and less often.
+const ASK_AGAIN_MS: u64 = 4;
+/// But at least this often.
+const ASK_AGAIN_MAX_MS: u64 = 128;
+
 /// An epoch that others are to know.
 #[derive(Clone, Debug)]
 pub(super) struct Agreement {
     ticket: u64,
     epoch: u64,
     knows: BTreeSet<NodeKey>,
+    /// How long is waited before it is asked for again.
+    interval_ms: u64,
 }
 
 impl ClusterMachine {
@@ -34,18 +41,27 @@ impl ClusterMachine {
         if self.agreements.len() >= AGREEMENTS_MAX {
             self.agreements.remove(0);
         }
-        self.agreements.push(Agreement { ticket, epoch: self.current_epoch, knows: BTreeSet::new() });
+        let (epoch, knows) = (self.current_epoch, BTreeSet::new());
+        self.agreements.push(Agreement { ticket, epoch, knows, interval_ms: ASK_AGAIN_MS });
         self.when_safe(Action::AskPrimaries);
     }
 
     /// The new epoch is saved: everybody who votes is told, and answers.
     pub(super) fn ask_primaries(&mut self) {
         for key in self.table.keys() {
-            if key != self.myself && self.votes(key) {
+            let lacks_it = self.agreements.iter().any(|agreement| !agreement.knows.contains(&key));
+            if key != self.myself && lacks_it && self.votes(key) {
                 self.send_ping(key);
             }
         }
         self.count_agreements();
+        let interval_ms = self.agreements.iter().map(|agreement| agreement.interval_ms).min();
+        for agreement in &mut self.agreements {
+            agreement.interval_ms = (agreement.interval_ms * 2).min(ASK_AGAIN_MAX_MS);
+        }
+        if let Some(interval_ms) = interval_ms {
+            self.timers.set(Timer::Agreement, self.monotonic().plus_ms(interval_ms));
+        }
     }
 
     /// A node has said which epoch it has saved.

@@ -39,6 +39,11 @@ pub(super) enum Action {
         /// Only to the replicas of our primary, or of us.
         only_shard: bool,
     },
+    /// Tell the executor that slots are claimed again.
+    TellReclaimed {
+        /// The slots.
+        slots: crate::SlotRanges,
+    },
     /// Have all primaries say which epoch they know.
     AskPrimaries,
     /// Ask for votes in the election of this epoch.
@@ -294,6 +299,9 @@ impl ClusterMachine {
     fn act(&mut self, action: Action) {
         match action {
             Action::BroadcastPong { only_shard } => self.broadcast_pong(only_shard),
+            Action::TellReclaimed { slots } => {
+                self.outputs.push(Output::ToNode(crate::MachineMessage::Reclaimed { slots }));
+            }
             Action::AskPrimaries => self.ask_primaries(),
             Action::RequestVotes { epoch } => self.request_votes(epoch),
             Action::Vote { replica, epoch } => self.send_vote(replica, epoch),

@@ -258,8 +258,11 @@ impl ClusterMachine {
         if source.is_none() || slots.iter().any(|slot| self.table.owner(slot) != source) {
             return Err("Slots are no longer owned by source node".into());
         }
-        let epoch = epoch.max(self.me().config_epoch);
+        // The source may have come to a greater epoch since the majority was asked. Then this node takes one by itself, as for
+        // slots that are moved by hand.
         let source_epoch = source.and_then(|key| self.table.get(key)).map_or(0, |node| node.config_epoch);
+        let epoch = if epoch > source_epoch { epoch } else { self.current_epoch + 1 };
+        let epoch = epoch.max(self.me().config_epoch);
         if epoch > epoch_max || epoch <= source_epoch {
             return Err("The epochs of source and target do not fit".into());
         }
@@ -305,7 +308,8 @@ impl ClusterMachine {
             self.raise_config_epoch_above(above);
         }
         self.changed();
-        self.reclaimed.push(slots.clone());
+        self.views.is_dirty = true;
+        self.when_safe(Action::TellReclaimed { slots: slots.clone() });
     }
 
     fn replicate(&mut self, name: &NodeName, database_is_empty: bool) -> Result<(), Failure> {

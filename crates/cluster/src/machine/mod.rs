@@ -61,6 +61,8 @@ const CRON_INTERVAL_MS: u64 = 100;
 enum Timer {
     /// The next step of an election is due.
     Election,
+    /// The primaries are asked again which epoch they know.
+    Agreement,
     /// The regular work.
     Cron,
 }
@@ -94,8 +96,6 @@ pub struct ClusterMachine {
     given: crate::SlotSet,
     /// Slots of this node that another may claim at any moment.
     granted: crate::SlotSet,
-    /// What the executor is told after the next view: these slots are claimed again.
-    reclaimed: Vec<crate::SlotRanges>,
     agreements: Vec<Agreement>,
     links: BTreeMap<LinkId, Link>,
     next_link: u64,
@@ -153,7 +153,6 @@ impl ClusterMachine {
             migrating: Arc::new(migrating),
             importing: Arc::new(importing),
             granted: crate::SlotSet::empty(),
-            reclaimed: Vec::new(),
             agreements: Vec::new(),
             given: saved.map(|saved| saved.given.clone()).unwrap_or_default(),
             links: BTreeMap::new(),
@@ -255,9 +254,6 @@ impl ClusterMachine {
         if todo.unpause || std::mem::take(&mut self.todo.unpause) {
             self.outputs.push(Output::ToNode(crate::MachineMessage::Unpause));
         }
-        for slots in std::mem::take(&mut self.reclaimed) {
-            self.outputs.push(Output::ToNode(crate::MachineMessage::Reclaimed { slots }));
-        }
         self.settle_announcements();
     }
 }
@@ -294,6 +290,7 @@ impl Machine for ClusterMachine {
                     self.timers.set(Timer::Cron, now.monotonic.plus_ms(CRON_INTERVAL_MS));
                     self.cron();
                 }
+                Timer::Agreement => self.ask_primaries(),
                 Timer::Election => self.todo.election = true,
             }
         }

@@ -1,6 +1,6 @@
 //! The target's end of a migration; see the module's comment.
 
-use super::{ACK_INTERVAL_MS, LinkMessage, Outcome, REPLICA_WAIT_MS};
+use super::{ACK_INTERVAL_MS, AGREEMENT_MAX_MS, LinkMessage, Outcome, REPLICA_WAIT_MS};
 use shoal_machine::Monotonic;
 
 /// How far an import has come.
@@ -96,8 +96,8 @@ pub struct Import {
     message: String,
     /// The epoch that a majority knows.
     epoch: Option<u64>,
-    /// Replicas need not be waited for any longer.
-    is_ready: bool,
+    /// Until when a majority has to know it.
+    agree_by: Option<Monotonic>,
 }
 
 impl Import {
@@ -112,8 +112,8 @@ impl Import {
     }
 
     fn in_state(state: ImportState, now: Monotonic, timeout_ms: u64) -> Self {
-        let (message, epoch, is_ready) = (String::new(), None, false);
-        Self { state, heard_at: now, next_ack_at: now, timeout_ms, message, epoch, is_ready }
+        let (message, epoch, agree_by) = (String::new(), None, None);
+        Self { state, heard_at: now, next_ack_at: now, timeout_ms, message, epoch, agree_by }
     }
 
     /// How far it has come.
@@ -177,15 +177,13 @@ impl Import {
                 self.heard_at = now;
                 self.told(now, message, outputs);
             }
-            (WaitingForReplicas { .. }, ImportInput::ReplicasInStep) => {
-                self.is_ready = true;
-                self.request_slots(outputs);
-            }
+            (WaitingForReplicas { .. }, ImportInput::ReplicasInStep) => self.request_slots(outputs),
             (_, ImportInput::ReplicasInStep) => {}
             (state, ImportInput::EpochAgreed(epoch)) => {
-                self.epoch = Some(epoch);
-                if matches!(state, WaitingForReplicas { .. }) {
-                    self.request_slots(outputs);
+                if state == ImportState::WaitingForPaused && self.epoch.is_none() {
+                    self.epoch = Some(epoch);
+                    self.agree_by = None;
+                    outputs.push(ImportOutput::Send(LinkMessage::RequestPause));
                 }
             }
             (FailoverGranted, ImportInput::Claimed(Ok(()))) => {
@@ -212,15 +210,16 @@ impl Import {
     /// Does what is due.
     pub fn tick(&mut self, now: Monotonic, outputs: &mut Vec<ImportOutput>) {
         match self.state {
-            ImportState::WaitingForReplicas { until } if until <= now => {
-                self.is_ready = true;
-                self.request_slots(outputs);
-            }
+            ImportState::WaitingForReplicas { until } if until <= now => self.request_slots(outputs),
             ImportState::Ended(_)
             | ImportState::CleaningUp(_)
             | ImportState::OccurringOnPrimary
             | ImportState::FailoverGranted => return,
             _ => {}
+        }
+        if self.agree_by.is_some_and(|at| at <= now) {
+            outputs.push(ImportOutput::Send(LinkMessage::GaveUp));
+            return self.fail("A majority of the primaries cannot be reached".to_owned(), outputs);
         }
         if now.ms_since(self.heard_at) > self.timeout_ms {
             return self.fail("Timed out after too long with no interaction".to_owned(), outputs);
@@ -234,7 +233,7 @@ impl Import {
     /// When [`Import::tick`] is wanted, beside the regular ticks.
     pub fn next_deadline(&self) -> Option<Monotonic> {
         match self.state {
-            ImportState::WaitingForReplicas { until } if !self.is_ready => Some(until),
+            ImportState::WaitingForReplicas { until } => Some(until),
             _ => None,
         }
     }
@@ -250,8 +249,9 @@ impl Import {
             (_, LinkMessage::Ack) => {}
             (ImportState::ReceivingSnapshot, LinkMessage::SnapshotEof) => {
                 self.state = ImportState::WaitingForPaused;
+                // Only then does the source pause: nobody waits for the agreement.
+                self.agree_by = Some(now.plus_ms(AGREEMENT_MAX_MS));
                 outputs.push(ImportOutput::AgreeOnEpoch);
-                outputs.push(ImportOutput::Send(LinkMessage::RequestPause));
             }
             (ImportState::WaitingForPaused, LinkMessage::Paused) => {
                 self.state = ImportState::WaitingForReplicas { until: now.plus_ms(REPLICA_WAIT_MS) };
@@ -283,11 +283,7 @@ impl Import {
         }
     }
 
-    /// Asks for the slots when both the replicas and the epoch are ready.
     fn request_slots(&mut self, outputs: &mut Vec<ImportOutput>) {
-        if !self.is_ready || self.epoch.is_none() {
-            return;
-        }
         self.state = ImportState::FailoverRequested;
         outputs.push(ImportOutput::Send(LinkMessage::RequestFailover));
     }

@@ -5,7 +5,7 @@
 //!   connecting … reading-establish-response  ── ESTABLISH ──▶  waiting-for-ack
 //!   waiting-to-snapshot                      ──── ACK ──────▶  receiving-snapshot
 //!   snapshotting                             ══ snapshot ═══▶
-//!   replicating                              ─ SNAPSHOT-EOF ▶  waiting-for-paused
+//!   replicating                              ─ SNAPSHOT-EOF ▶  waiting-for-paused: a majority knows a new epoch, then
 //!   waiting-to-pause                         ◀ REQUEST-PAUSE ─
 //!   failover-paused   (writes wait)          ══ changes, PAUSED ▶  its replicas have everything, then
 //!                                            ◀ REQUEST-FAILOVER ─  failover-requested
@@ -43,6 +43,8 @@ pub const PAUSE_MAX_MS: u64 = 5000;
 pub const PAUSE_AT_MOST_BYTES: usize = 64 * 1024;
 /// How long the target waits for its own replicas to have everything before it takes the slots.
 pub const REPLICA_WAIT_MS: u64 = 500;
+/// How long a majority of the primaries may take to know the epoch with which the target is to claim the slots.
+pub const AGREEMENT_MAX_MS: u64 = 10_000;
 /// Each side says so often that it is there.
 pub const ACK_INTERVAL_MS: u64 = 1000;
 /// How often the source asks a target, to which it has granted the slots and lost the link, what has become of it.

@@ -187,17 +187,17 @@ fn import(messages: &[LinkMessage]) -> (Import, Vec<ImportOutput>) {
 
 #[test]
 fn an_import_goes_its_way() {
-    use ImportOutput::{Claim, Close, Ended, Send, WaitForReplicas};
-    let way = [LinkMessage::Ack, LinkMessage::SnapshotEof, LinkMessage::Paused];
-    let (mut import, outputs) = import(&way);
-    assert_eq!((import.state_word(), outputs), ("waiting-for-replicas", vec![WaitForReplicas]));
+    use ImportOutput::{AgreeOnEpoch, Claim, Close, Ended, Send, WaitForReplicas};
+    let (mut import, outputs) = import(&[LinkMessage::Ack, LinkMessage::SnapshotEof]);
+    assert_eq!((import.state_word(), outputs), ("waiting-for-paused", vec![AgreeOnEpoch]));
     let mut take = |input| {
         let mut outputs = Vec::new();
         import.handle(at(2), input, &mut outputs);
         outputs
     };
-    assert_eq!(take(ImportInput::ReplicasInStep), []);
-    assert_eq!(take(ImportInput::EpochAgreed(8)), [Send(LinkMessage::RequestFailover)]);
+    assert_eq!(take(ImportInput::EpochAgreed(8)), [Send(LinkMessage::RequestPause)]);
+    assert_eq!(take(ImportInput::Message(LinkMessage::Paused)), [WaitForReplicas]);
+    assert_eq!(take(ImportInput::ReplicasInStep), [Send(LinkMessage::RequestFailover)]);
     let granted = LinkMessage::FailoverGranted { epoch_max: 9 };
     assert_eq!(take(ImportInput::Message(granted)), [Claim { epoch: 8, epoch_max: 9 }]);
     // The source has seen the claim already, and closed the link: that must not undo it.
@@ -211,10 +211,20 @@ fn an_import_goes_its_way() {
 }
 
 #[test]
+fn without_a_majority_nothing_is_taken() {
+    let (mut import, _) = import(&[LinkMessage::Ack, LinkMessage::SnapshotEof]);
+    let mut outputs = Vec::new();
+    import.tick(at(AGREEMENT_MAX_MS), &mut outputs);
+    assert_eq!(import.state_word(), "waiting-for-paused");
+    import.tick(at(AGREEMENT_MAX_MS + 1), &mut outputs);
+    assert!(outputs.contains(&ImportOutput::Send(LinkMessage::GaveUp)));
+    assert_eq!(import.state_word(), "cleaning-up");
+}
+
+#[test]
 fn replicas_are_not_waited_for_without_end() {
     let (mut import, _) = import(&[LinkMessage::Ack, LinkMessage::SnapshotEof, LinkMessage::Paused]);
     let mut outputs = Vec::new();
-    import.handle(at(2), ImportInput::EpochAgreed(8), &mut outputs);
     import.tick(at(REPLICA_WAIT_MS), &mut outputs);
     assert_eq!(import.state_word(), "waiting-for-replicas");
     import.tick(at(REPLICA_WAIT_MS + 1), &mut outputs);
