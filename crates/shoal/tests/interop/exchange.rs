@@ -118,7 +118,11 @@ fn nodes_conf_changes_hands() {
             let first = description(&cluster, 0);
             first.len() == 4 && (1..4).all(|index| description(&cluster, index) == first)
         });
-        let slots = |index: usize| sorted(cluster.nodes[index].connect().call(&["CLUSTER", "SLOTS"]));
+        let slots = |index: usize| -> Vec<String> {
+            let ranges = sorted(cluster.nodes[index].connect().call(&["CLUSTER", "SLOTS"]));
+            // Redis ends each node with what else it announces, even if that is nothing.
+            ranges.iter().map(|range| range.replace(", Array([])", "")).collect()
+        };
         assert_eq!(slots(0), slots(1), "{kinds:?}");
         assert_eq!(slots(2), slots(3), "{kinds:?}");
     }

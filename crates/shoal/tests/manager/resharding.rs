@@ -3,7 +3,8 @@
 #![allow(clippy::unwrap_used)] // A failed unwrap is a failed test.
 
 use crate::support::driver::Driver;
-use crate::support::{Cluster, Server};
+use crate::support::{Cluster, LATER, Server, eventually};
+use shoal_protocol::value::Value;
 
 const HOW_MANY: &str = "How many slots do you want to move (from 1 to 16384)? ";
 const RECEIVER: &str = "What is the receiving node ID? ";
@@ -116,17 +117,6 @@ fn reshard_4096_all(driver: &Driver) {
     assert!(moved.contains("\nReady to move 4096 slots.\n"), "{moved}");
     cluster.wait_until_settled();
     assert_eq!(slots(&cluster, 6), ["0-1364", "5461-6826", "10923-12287"]);
-    let reply = cluster.nodes[0].connect().call(&["CLUSTER", "SLOTS"]);
-    let mut ranges: Vec<(i64, i64, usize)> = reply
-        .as_elements()
-        .unwrap()
-        .iter()
-        .map(|range| {
-            let parts = range.as_elements().unwrap();
-            (parts[0].as_integer().unwrap(), parts[1].as_integer().unwrap(), parts.len() - 2)
-        })
-        .collect();
-    ranges.sort_unstable();
     let expected = [
         (0, 1364, 1),
         (1365, 5460, 2),
@@ -135,9 +125,22 @@ fn reshard_4096_all(driver: &Driver) {
         (10923, 12287, 1),
         (12288, 16383, 2),
     ];
-    assert_eq!(ranges, expected, "with the number of nodes of each");
+    // A replica is shown when the node has heard from it that it has data.
+    eventually(LATER, "the ranges with the number of nodes of each", || ranges(&cluster) == expected);
     let (checked, code) = driver.run(&["--cluster", "check", &address], "");
     assert_eq!(code, 0, "{checked}");
+}
+
+/// What CLUSTER SLOTS shows: first and last slot of each range, and how many nodes have it.
+fn ranges(cluster: &Cluster) -> Vec<(i64, i64, usize)> {
+    let reply = cluster.nodes[0].connect().call(&["CLUSTER", "SLOTS"]);
+    let range = |range: &Value| {
+        let parts = range.as_elements().unwrap();
+        (parts[0].as_integer().unwrap(), parts[1].as_integer().unwrap(), parts.len() - 2)
+    };
+    let mut ranges: Vec<_> = reply.as_elements().unwrap().iter().map(range).collect();
+    ranges.sort_unstable();
+    ranges
 }
 
 /// Six nodes, and a seventh that `add-node` made a primary without slots.
