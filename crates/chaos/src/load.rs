@@ -4,10 +4,11 @@ use crate::Outcome;
 use crate::client::{Answer, Client};
 use crate::linearizability::{self, Action, Before, Operation};
 use shoal_machine::Rng;
+use shoal_probe::eventually;
 use shoal_protocol::slot::key_slot;
 use shoal_protocol::value::Value;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// Keys that all clients write and read.
@@ -19,7 +20,9 @@ const WAIT_TIMEOUT: Duration = Duration::from_millis(500);
 /// Between two requests of a client.
 const PACE: Duration = Duration::from_millis(2);
 /// After a request that was refused.
-const REFUSED_PAUSE: Duration = Duration::from_millis(20);
+const REFUSED_PACE: Duration = Duration::from_millis(20);
+/// How long a whole cluster may take to serve a read.
+const READ_LIMIT: Duration = Duration::from_secs(10);
 /// Replicas of each shard: all have to confirm.
 const REPLICAS: usize = 1;
 
@@ -49,8 +52,19 @@ pub struct History {
     pub refusals: BTreeMap<String, u64>,
 }
 
-/// Runs one client until `stop`; times count from `began`.
-pub fn run(number: usize, nodes: usize, mut rng: Rng, began: Instant, stop: &AtomicBool) -> History {
+/// What a run and its clients tell each other.
+#[derive(Debug)]
+pub struct Common {
+    /// What times count from.
+    pub began: Instant,
+    /// The clients are to end.
+    pub stop: AtomicBool,
+    /// Requests that were carried out, of all clients.
+    pub served: AtomicU64,
+}
+
+/// Runs one client until it is to end.
+pub fn run(number: usize, nodes: usize, mut rng: Rng, common: &Common) -> History {
     let mut client = Client::new(nodes, rng.fork());
     let mut history = History {
         number,
@@ -61,7 +75,7 @@ pub fn run(number: usize, nodes: usize, mut rng: Rng, began: Instant, stop: &Ato
         refusals: BTreeMap::new(),
     };
     let mut written = 0;
-    while !stop.load(Ordering::Relaxed) {
+    while !common.stop.load(Ordering::Relaxed) {
         let answer = match rng.below(10) {
             0..4 => history.write_own(&mut client, rng.below(OWN_KEYS), false),
             4..6 => history.write_own(&mut client, rng.below(OWN_KEYS), true),
@@ -69,20 +83,32 @@ pub fn run(number: usize, nodes: usize, mut rng: Rng, began: Instant, stop: &Ato
                 written += 1;
                 // Unique among all clients.
                 let value = written * 1000 + number as u64;
-                history.use_register(&mut client, rng.below(REGISTERS), (kind < 8).then_some(value), began)
+                history.use_register(
+                    &mut client,
+                    rng.below(REGISTERS),
+                    (kind < 8).then_some(value),
+                    common.began,
+                )
             }
         };
-        match answer {
-            Answer::Reply(_) => history.counts[0] += 1,
+        let pace = match answer {
+            Answer::Reply(_) => {
+                history.counts[0] += 1;
+                common.served.fetch_add(1, Ordering::Relaxed);
+                PACE
+            }
             Answer::Refused(text) => {
                 history.counts[1] += 1;
                 let code = text.split(' ').next().unwrap_or_default().to_owned();
                 *history.refusals.entry(code).or_default() += 1;
-                std::thread::sleep(REFUSED_PAUSE);
+                REFUSED_PACE
             }
-            Answer::Unknown => history.counts[2] += 1,
-        }
-        std::thread::sleep(PACE);
+            Answer::Unknown => {
+                history.counts[2] += 1;
+                PACE
+            }
+        };
+        std::thread::sleep(pace);
     }
     history
 }
@@ -233,16 +259,15 @@ pub fn check_registers(histories: &[History], take_overs: &[TakeOver]) -> Outcom
 
 /// A reply that has to come: the cluster is whole.
 fn read(client: &mut Client, key: &str, words: &[&str]) -> Outcome<Value> {
-    const TRIES: usize = 20;
     let mut last = String::new();
-    for _ in 0..TRIES {
-        match client.call(key, words).0 {
-            Answer::Reply(value) => return Ok(value),
-            other => last = format!("{other:?}"),
+    let reply = eventually("a reply", READ_LIMIT, || match client.call(key, words).0 {
+        Answer::Reply(value) => Some(value),
+        other => {
+            last = format!("{other:?}");
+            None
         }
-        std::thread::sleep(REFUSED_PAUSE);
-    }
-    Err(format!("{} does not answer: {last}", words.join(" ")))
+    });
+    reply.map_err(|error| format!("{}: {error}: {last}", words.join(" ")))
 }
 
 fn number_in(value: &Value) -> Option<u64> {

@@ -4,17 +4,20 @@ use crate::Outcome;
 use crate::client::Client;
 use crate::cluster::{Cluster, View};
 use crate::faults::Fault;
-use crate::load::{self, History, TakeOver};
+use crate::load::{self, Common, History, TakeOver};
 use crate::network::Network;
 use shoal_machine::Rng;
+use shoal_probe::eventually;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// Between the end of one fault and the next.
-const BREATH: Duration = Duration::from_millis(500);
+/// Requests that are carried out between the end of one fault and the next.
+const SERVED_BETWEEN: u64 = 200;
+/// How long that may take.
+const SERVED_LIMIT: Duration = Duration::from_secs(20);
 
 /// What a run is made of.
 #[derive(Clone, Debug)]
@@ -39,16 +42,16 @@ pub fn run(settings: &Settings, prefix: &str, directory: &Path, mut say: impl Fn
     let network = Network::existing(prefix, settings.nodes);
     let mut rng = Rng::new(settings.seed);
     let mut cluster = Cluster::start(&settings.program, directory, prefix, settings.nodes)?;
-    let began = Instant::now();
-    let stop = Arc::new(AtomicBool::new(false));
+    let common =
+        Arc::new(Common { began: Instant::now(), stop: AtomicBool::new(false), served: AtomicU64::new(0) });
     let clients: Vec<_> = (0..settings.clients)
         .map(|number| {
-            let (rng, stop, nodes) = (rng.fork(), Arc::clone(&stop), settings.nodes);
-            std::thread::spawn(move || load::run(number, nodes, rng, began, &stop))
+            let (rng, common, nodes) = (rng.fork(), Arc::clone(&common), settings.nodes);
+            std::thread::spawn(move || load::run(number, nodes, rng, &common))
         })
         .collect();
-    let result = break_things(settings, &mut cluster, &network, &mut rng, began, &mut say);
-    stop.store(true, Ordering::Relaxed);
+    let result = break_things(settings, &mut cluster, &network, &mut rng, &common, &mut say);
+    common.stop.store(true, Ordering::Relaxed);
     let histories: Option<Vec<History>> = clients.into_iter().map(|client| client.join().ok()).collect();
     let take_overs = result?;
     let histories = histories.ok_or("a client has failed")?;
@@ -62,14 +65,18 @@ fn break_things(
     cluster: &mut Cluster,
     network: &Network,
     rng: &mut Rng,
-    began: Instant,
+    common: &Common,
     say: &mut impl FnMut(&str),
 ) -> Outcome<Vec<TakeOver>> {
+    let began = common.began;
     let mut take_overs = Vec::new();
     let now = || u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
     let mut before = cluster.wait_until_whole()?;
     while began.elapsed() < settings.duration {
-        std::thread::sleep(BREATH);
+        let target = common.served.load(Ordering::Relaxed) + SERVED_BETWEEN;
+        eventually("clients are served", SERVED_LIMIT, || {
+            (common.served.load(Ordering::Relaxed) >= target).then_some(())
+        })?;
         let fault = Fault::draw(rng, &before, settings.nodes);
         let from = now();
         let at = began.elapsed().as_secs_f64();

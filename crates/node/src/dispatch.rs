@@ -537,7 +537,6 @@ fn is_fed_by_primary(session: &Session) -> bool {
     matches!(session.kind, ClientKind::Primary | ClientKind::Import)
 }
 
-/// Takes back what a client does not want to read.
 /// The requests that wait, as far as there is room for them.
 fn look_ahead<'r, 'a>(
     reader: &'a shoal_protocol::RequestReader,
@@ -553,6 +552,7 @@ fn look_ahead<'r, 'a>(
     &requests[..count]
 }
 
+/// Takes back what a client does not want to read.
 fn suppress_reply(session: &mut Session, mark: shoal_protocol::reply::Mark) {
     match session.reply_mode {
         ReplyMode::On => {}

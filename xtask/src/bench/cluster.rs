@@ -8,9 +8,10 @@ use super::median;
 use super::report::Row;
 use super::server::{Core, Kind, Server};
 use crate::{Outcome, process};
+use shoal_probe::eventually;
 use shoal_protocol::slot::{SLOT_COUNT, key_slot};
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// Keys of all three.
@@ -25,6 +26,8 @@ const SLOTS: u16 = 2000;
 const MOVE_LIMIT_S: f64 = 0.6;
 /// Writes a second while they move.
 const WRITES_PER_SECOND: u32 = 2000;
+/// Writes that still count when the slots have moved.
+const WRITES_AFTER: u64 = 400;
 /// How long one of them may take, in milliseconds.
 const WRITE_LIMIT_MS: f64 = 50.0;
 /// How long the nodes may take to find each other.
@@ -100,15 +103,12 @@ impl Nodes {
         let mut words = vec!["create"];
         words.extend(addresses.iter().map(String::as_str));
         cluster.manage(&[words, vec!["--cluster-yes"]].concat())?;
-        let began = Instant::now();
         for server in &cluster.servers {
             let mut client = connect(server.port)?;
-            while !text(&mut client, &["CLUSTER", "INFO"])?.contains("cluster_state:ok") {
-                if began.elapsed() > READY_LIMIT {
-                    return Err("the nodes form no cluster".to_owned());
-                }
-                std::thread::sleep(Duration::from_millis(20));
-            }
+            eventually("the nodes form a cluster", READY_LIMIT, || {
+                let info = text(&mut client, &["CLUSTER", "INFO"]).ok()?;
+                info.contains("cluster_state:ok").then_some(())
+            })?;
             cluster.ids.push(text(&mut client, &["CLUSTER", "MYID"])?);
         }
         Ok(cluster)
@@ -157,20 +157,24 @@ impl Nodes {
     }
 
     fn move_under_load(&self) -> Outcome<(f64, Written)> {
-        let is_done = AtomicBool::new(false);
+        let (is_done, count) = (AtomicBool::new(false), AtomicU64::new(0));
         std::thread::scope(|scope| {
-            let writer = scope.spawn(|| self.write(&is_done));
+            let writer = scope.spawn(|| self.write(&is_done, &count));
             let seconds = self.move_slots(0);
             // What happens right after the move belongs to it.
-            std::thread::sleep(Duration::from_millis(200));
+            let target = count.load(Ordering::Relaxed) + WRITES_AFTER;
+            let went_on = eventually("writes after the move", READY_LIMIT, || {
+                (writer.is_finished() || count.load(Ordering::Relaxed) >= target).then_some(())
+            });
             is_done.store(true, Ordering::Relaxed);
+            went_on?;
             let written = writer.join().map_err(|_| "the writer failed".to_owned())??;
             Ok((seconds?, written))
         })
     }
 
     /// Writes to the slots that move, as a client of clusters does: it follows MOVED, and ASK.
-    fn write(&self, is_done: &AtomicBool) -> Outcome<Written> {
+    fn write(&self, is_done: &AtomicBool, count: &AtomicU64) -> Outcome<Written> {
         let mut clients =
             self.servers.iter().map(|server| connect(server.port)).collect::<Outcome<Vec<_>>>()?;
         let keys: Vec<String> = (0..KEYS)
@@ -207,6 +211,7 @@ impl Nodes {
             }
             written.slowest_ms = written.slowest_ms.max(sent.elapsed().as_secs_f64() * 1000.0);
             written.count += 1;
+            count.store(written.count, Ordering::Relaxed);
             let due = Duration::from_secs(1) * written.count as u32 / WRITES_PER_SECOND;
             if let Some(rest) = due.checked_sub(began.elapsed()) {
                 std::thread::sleep(rest);

@@ -165,14 +165,16 @@ fn events(call: &mut NodeCall<'_>, mut arguments: Arguments<'_>) -> Outcome {
         reply.integer(event.id.cast_signed());
         reply.bulk(b"time");
         reply.integer(event.at_ms.cast_signed());
-        reply.bulk(b"event");
-        reply.bulk(event.kind.as_bytes());
-        reply.bulk(b"node");
-        reply.bulk(event.node.as_bytes());
-        reply.bulk(b"what");
-        reply.bulk(event.what.as_bytes());
-        reply.bulk(b"why");
-        reply.bulk(event.why.as_bytes());
+        let texts: [(&str, &[u8]); 4] = [
+            ("event", event.kind.as_bytes()),
+            ("node", event.node.as_bytes()),
+            ("what", event.what.as_bytes()),
+            ("why", event.why.as_bytes()),
+        ];
+        for (name, text) in texts {
+            reply.bulk(name.as_bytes());
+            reply.bulk(text);
+        }
     }
     Ok(())
 }

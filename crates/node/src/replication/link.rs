@@ -31,10 +31,7 @@ impl Node {
         if reply.is_empty() {
             return verdict;
         }
-        let error = (reply.first() == Some(&b'-')).then(|| {
-            let line = reply.split(|&byte| byte == b'\r').next().unwrap_or_default();
-            String::from_utf8_lossy(&line[1..line.len().min(ERROR_MAX_BYTES)]).into_owned()
-        });
+        let error = error_in(reply);
         if kind == ClientKind::Replica {
             session.output.truncate(mark);
             session.close = Close::Now;
@@ -74,4 +71,11 @@ impl Node {
         crate::client_line::write_line(&mut line, session, now, None);
         line.trim_end().to_owned()
     }
+}
+
+/// The error that a reply is, as far as it is shown.
+pub(crate) fn error_in(reply: &[u8]) -> Option<String> {
+    let text = reply.strip_prefix(b"-")?;
+    let line = text.split(|&byte| byte == b'\r').next().unwrap_or_default();
+    Some(String::from_utf8_lossy(&line[..line.len().min(ERROR_MAX_BYTES)]).into_owned())
 }

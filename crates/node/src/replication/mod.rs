@@ -16,7 +16,7 @@ mod cron;
 mod dual;
 mod failover;
 mod info;
-mod link;
+pub(crate) mod link;
 mod output;
 mod peers;
 mod primary;

@@ -4,6 +4,7 @@ use super::{JobFacts, Node, Own, range_words, request};
 use crate::clients::Handle;
 use crate::dispatch::Verdict;
 use crate::host::{Host, LogLevel};
+use crate::replication::link::error_in;
 use shoal_cluster::slot_migration::{
     Import, ImportInput, ImportOutput, ImportState, JobName, LinkMessage, Outcome,
 };
@@ -196,9 +197,7 @@ impl Node {
             return verdict;
         }
         let Some(name) = self.import_with(handle) else { return verdict };
-        let reply = session.output.written_after(mark);
-        let error = (reply.first() == Some(&b'-'))
-            .then(|| String::from_utf8_lossy(&reply[1..]).trim_end().to_owned());
+        let error = error_in(session.output.written_after(mark));
         if session.last_command.is_none_or(|command| command.id != CommandId::ClusterSyncslots)
             || error.is_some()
         {

@@ -134,6 +134,17 @@ impl Pair {
         }
     }
 
+    /// Begins a migration and carries it to where writes wait at the source.
+    fn go_to_the_pause(&mut self) {
+        self.begin();
+        self.run();
+        self.snapshot();
+        self.forth();
+        self.source.advance_ms(1);
+        self.back();
+        self.source.advance_ms(1);
+    }
+
     /// Lets the child write, and end.
     fn snapshot(&mut self) {
         assert_eq!(self.source.host.snapshots.last(), Some(&SnapshotTarget::Slots));
@@ -267,13 +278,7 @@ fn writes_wait_and_then_everything_waits() {
     let mut pair = Pair::new();
     pair.source.run("SET {a}k v");
     pair.source.run("SET {b}k v");
-    pair.begin();
-    pair.run();
-    pair.snapshot();
-    pair.forth();
-    pair.source.advance_ms(1);
-    pair.back();
-    pair.source.advance_ms(1);
+    pair.go_to_the_pause();
     assert_eq!(state(&mut pair.source), "failover-paused");
     let (writer, reader) = (pair.source.connect(), pair.source.connect());
     pair.source.check_as(writer, "SET {a}k w", "");
@@ -297,13 +302,7 @@ fn writes_wait_and_then_everything_waits() {
 fn a_pause_that_nobody_answers_ends() {
     let mut pair = Pair::new();
     pair.source.run("SET {a}k v");
-    pair.begin();
-    pair.run();
-    pair.snapshot();
-    pair.forth();
-    pair.source.advance_ms(1);
-    pair.back();
-    pair.source.advance_ms(1);
+    pair.go_to_the_pause();
     let writer = pair.source.connect();
     pair.source.check_as(writer, "SET {a}k w", "");
     pair.source.advance_ms(shoal_cluster::slot_migration::PAUSE_MAX_MS + 1);

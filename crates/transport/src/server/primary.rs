@@ -4,8 +4,21 @@ use super::{CONNECTING, CONNECTING_CHANNEL, READS_PER_TURN, Server};
 use crate::connection::{Connection, Purpose, Stream};
 use mio::Interest;
 use mio::net::TcpStream;
+use shoal_machine::Now;
+use shoal_node::{Handle, Host, Node};
+use shoal_session::Identity;
 use std::io;
 use std::net::ToSocketAddrs;
+
+/// What can become of a connection that is being made.
+pub(super) enum Connecting {
+    /// It still is.
+    Unfinished,
+    /// It cannot be made.
+    Failed(io::Error),
+    /// It is made, with this peer.
+    Made(Identity),
+}
 
 impl Server {
     pub(super) fn read_primary(&mut self, connection: &mut Connection) {
@@ -13,28 +26,33 @@ impl Server {
             if !self.node.wants_primary_input(connection.handle) {
                 return;
             }
-            match connection.stream.read(&mut self.shared_buffer) {
-                Ok(0) => {
-                    connection.is_ended = true;
-                    connection.may_have_input = false;
-                    return;
-                }
-                Ok(count) => {
-                    connection.may_have_input =
-                        count == self.shared_buffer.len() || connection.is_read_closed;
-                    let now = self.host.clock.now();
-                    let bytes = &self.shared_buffer[..count];
-                    self.node.primary_input(now, &mut self.host, connection.handle, bytes);
-                    if !connection.may_have_input {
-                        return;
-                    }
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => {
-                    connection.may_have_input = false;
-                    connection.is_ended = error.kind() != io::ErrorKind::WouldBlock;
-                    return;
-                }
+            self.read_link(connection, Node::primary_input);
+            if connection.is_ended || !connection.may_have_input {
+                return;
+            }
+        }
+    }
+
+    /// Reads once from a connection that this server has made, and gives `take` what has come.
+    pub(super) fn read_link(
+        &mut self,
+        connection: &mut Connection,
+        take: fn(&mut Node, Now, &mut dyn Host, Handle, &[u8]),
+    ) {
+        match connection.stream.read(&mut self.shared_buffer) {
+            Ok(0) => {
+                connection.is_ended = true;
+                connection.may_have_input = false;
+            }
+            Ok(count) => {
+                connection.may_have_input = count == self.shared_buffer.len() || connection.is_read_closed;
+                let now = self.host.clock.now();
+                take(&mut self.node, now, &mut self.host, connection.handle, &self.shared_buffer[..count]);
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => {
+                connection.may_have_input = false;
+                connection.is_ended = error.kind() != io::ErrorKind::WouldBlock;
             }
         }
     }
@@ -78,19 +96,11 @@ impl Server {
 
     pub(super) fn finish_connecting(&mut self, is_channel: bool) {
         let Some(mut stream) = self.connecting_mut(is_channel).take() else { return };
-        let now = self.host.clock.now();
-        match failure_of(&stream) {
-            Some(error) if error.kind() == io::ErrorKind::NotConnected => {
-                *self.connecting_mut(is_channel) = Some(stream);
-            }
-            Some(error) => {
-                let _ = self.host.registry.deregister(stream.source());
-                self.primary_unreachable(is_channel, &error);
-            }
-            None => {
-                let _ = self.host.registry.deregister(stream.source());
-                stream.configure(self.node.config().tcp_keepalive_seconds);
-                let identity = stream.identity(&self.unix_path);
+        match self.outcome_of(&mut stream) {
+            Connecting::Unfinished => *self.connecting_mut(is_channel) = Some(stream),
+            Connecting::Failed(error) => self.primary_unreachable(is_channel, &error),
+            Connecting::Made(identity) => {
+                let now = self.host.clock.now();
                 let handle = if is_channel {
                     self.node.snapshot_channel_connected(now, &mut self.host, identity)
                 } else {
@@ -99,6 +109,25 @@ impl Server {
                 self.add_connection(stream, handle, Purpose::Primary);
             }
         }
+    }
+
+    /// What has become of a connection that was being made. One that is not any more is left to its new owner: it is not
+    /// watched under its old token.
+    pub(super) fn outcome_of(&mut self, stream: &mut Stream) -> Connecting {
+        let failure = match (stream.take_error(), &*stream) {
+            (Ok(Some(error)) | Err(error), _) => Some(error),
+            (Ok(None), Stream::Tcp(tcp)) => tcp.peer_addr().err(),
+            (Ok(None), Stream::Unix(_)) => None,
+        };
+        if failure.as_ref().is_some_and(|error| error.kind() == io::ErrorKind::NotConnected) {
+            return Connecting::Unfinished;
+        }
+        let _ = self.host.registry.deregister(stream.source());
+        if let Some(error) = failure {
+            return Connecting::Failed(error);
+        }
+        stream.configure(self.node.config().tcp_keepalive_seconds);
+        Connecting::Made(stream.identity(&self.unix_path))
     }
 
     pub(super) fn disconnect_primary(&mut self) {
@@ -128,15 +157,6 @@ impl Server {
         if let Some(bus) = &self.host.bus {
             bus.command_ended();
         }
-    }
-}
-
-/// Why a connection that was being made cannot be used; [`io::ErrorKind::NotConnected`] if it is still being made.
-pub(super) fn failure_of(stream: &Stream) -> Option<io::Error> {
-    match (stream.take_error(), stream) {
-        (Ok(Some(error)) | Err(error), _) => Some(error),
-        (Ok(None), Stream::Tcp(tcp)) => tcp.peer_addr().err(),
-        (Ok(None), Stream::Unix(_)) => None,
     }
 }
 

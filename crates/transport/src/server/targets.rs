@@ -1,10 +1,11 @@
 //! The connections to nodes that slots are moved to.
 
-use super::primary::{describe, failure_of};
+use super::primary::{Connecting, describe};
 use super::{READS_PER_TURN, Server};
 use crate::connection::{Connection, Purpose, Stream};
 use crate::host::{FIRST_CONNECTION, FIRST_TARGET};
 use mio::{Interest, Token};
+use shoal_node::Node;
 use std::io;
 
 /// Connections that may be in the making; as many as there are tokens for.
@@ -41,16 +42,11 @@ impl Server {
     pub(super) fn finish_connecting_target(&mut self, token: usize) {
         let Some(place) = self.targets.places.get_mut(token - FIRST_TARGET) else { return };
         let Some((ticket, mut stream)) = place.take() else { return };
-        match failure_of(&stream) {
-            Some(error) if error.kind() == io::ErrorKind::NotConnected => *place = Some((ticket, stream)),
-            Some(error) => {
-                let _ = self.host.registry.deregister(stream.source());
-                self.target_unreachable(ticket, &error);
-            }
-            None => {
-                let _ = self.host.registry.deregister(stream.source());
-                stream.configure(self.node.config().tcp_keepalive_seconds);
-                let (now, identity) = (self.host.clock.now(), stream.identity(&self.unix_path));
+        match self.outcome_of(&mut stream) {
+            Connecting::Unfinished => self.targets.places[token - FIRST_TARGET] = Some((ticket, stream)),
+            Connecting::Failed(error) => self.target_unreachable(ticket, &error),
+            Connecting::Made(identity) => {
+                let now = self.host.clock.now();
                 let handle = self.node.target_connected(now, &mut self.host, ticket, identity);
                 self.add_connection(stream, handle, Purpose::Target);
             }
@@ -59,28 +55,9 @@ impl Server {
 
     pub(super) fn read_target(&mut self, connection: &mut Connection) {
         for _ in 0..READS_PER_TURN {
-            match connection.stream.read(&mut self.shared_buffer) {
-                Ok(0) => {
-                    connection.is_ended = true;
-                    connection.may_have_input = false;
-                    return;
-                }
-                Ok(count) => {
-                    connection.may_have_input =
-                        count == self.shared_buffer.len() || connection.is_read_closed;
-                    let now = self.host.clock.now();
-                    let bytes = &self.shared_buffer[..count];
-                    self.node.target_input(now, &mut self.host, connection.handle, bytes);
-                    if !connection.may_have_input {
-                        return;
-                    }
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => {
-                    connection.may_have_input = false;
-                    connection.is_ended = error.kind() != io::ErrorKind::WouldBlock;
-                    return;
-                }
+            self.read_link(connection, Node::target_input);
+            if connection.is_ended || !connection.may_have_input {
+                return;
             }
         }
     }
