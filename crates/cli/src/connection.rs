@@ -3,7 +3,7 @@
 use shoal_protocol::value::{DecodeError, Decoder, Value, encode_request};
 use std::fmt;
 use std::io::{self, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -95,9 +95,14 @@ pub(crate) struct Connection {
 impl Connection {
     /// Connects. All addresses of a name are tried, IPv4 first.
     pub(crate) fn open(address: &Address) -> io::Result<Self> {
+        Self::open_within(address, None)
+    }
+
+    /// Connects; each address of a name may take so long.
+    pub(crate) fn open_within(address: &Address, limit: Option<Duration>) -> io::Result<Self> {
         let stream = match address {
             Address::Unix(path) => Stream::Unix(UnixStream::connect(path)?),
-            Address::Tcp { host, port } => Stream::Tcp(connect_tcp(host, *port)?),
+            Address::Tcp { host, port } => Stream::Tcp(connect_tcp(host, *port, limit)?),
         };
         Ok(Self { stream, decoder: Decoder::new(), pending: Vec::new(), chunk: vec![0; READ_LENGTH] })
     }
@@ -208,13 +213,27 @@ impl AsFd for Connection {
     }
 }
 
-fn connect_tcp(host: &str, port: i64) -> io::Result<TcpStream> {
+fn connect_tcp(host: &str, port: i64, limit: Option<Duration>) -> io::Result<TcpStream> {
     let port = u16::try_from(port).map_err(|_| io::Error::other("Servname not supported for ai_socktype"))?;
     let mut addresses: Vec<_> = (host, port).to_socket_addrs()?.collect();
     addresses.sort_by_key(std::net::SocketAddr::is_ipv6);
-    let stream = TcpStream::connect(addresses.as_slice())?;
+    let stream = match limit {
+        None => TcpStream::connect(addresses.as_slice())?,
+        Some(limit) => connect_to_one(&addresses, limit)?,
+    };
     stream.set_nodelay(true)?;
     let keepalive = socket2::TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 3);
     socket2::SockRef::from(&stream).set_tcp_keepalive(&keepalive.with_retries(3))?;
     Ok(stream)
+}
+
+fn connect_to_one(addresses: &[SocketAddr], limit: Duration) -> io::Result<TcpStream> {
+    let mut outcome = Err(io::Error::other("the name has no address"));
+    for address in addresses {
+        outcome = TcpStream::connect_timeout(address, limit);
+        if outcome.is_ok() {
+            break;
+        }
+    }
+    outcome
 }

@@ -5,6 +5,8 @@
 
 mod support;
 
+#[path = "manager/again.rs"]
+mod again;
 #[path = "manager/clients.rs"]
 mod clients;
 #[path = "manager/create.rs"]

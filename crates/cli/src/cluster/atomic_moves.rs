@@ -10,6 +10,9 @@ use super::client::{CallError, Cluster};
 use super::log::{Level, log};
 use super::moving::MoveOptions;
 use super::node::ranges;
+use super::patience::Deadline;
+use super::planned;
+use super::progress::Progress;
 use super::slot_plan::Transfer;
 use crate::console::{self, out};
 use crate::exit::{Exit, Step};
@@ -21,8 +24,6 @@ use std::time::{Duration, Instant};
 
 /// How often the nodes are asked how far they are.
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
-/// How long all nodes may take to hear of the new owners.
-const AGREEMENT_MAX: Duration = Duration::from_secs(10);
 /// What a node says that has as many migrations as it takes.
 const NO_ROOM: &str = "Too many slot migrations";
 /// How a failure begins that the target gave before anything was sent: the slots can be moved the other way.
@@ -58,8 +59,16 @@ pub(super) type Done<'a> = &'a mut dyn FnMut(&Cluster, &Transfer, bool);
 /// How a batch stands.
 enum Stage {
     Waiting,
-    Running { name: String, sign_of_life: (String, String), since: Instant },
+    Running { name: String, sign_of_life: (String, String), since: Instant, reached: Reached },
     Done,
+}
+
+/// How far a migration is, as its source says.
+#[derive(Clone, Copy, Debug, Default)]
+struct Reached {
+    percent: u64,
+    keys: u64,
+    bytes: u64,
 }
 
 /// Moves all batches. `done` hears of each when it is done, in any order.
@@ -89,6 +98,8 @@ fn run(
 ) -> Step {
     let able: Vec<bool> = (0..cluster.members.len()).map(|index| can_move_at_once(cluster, index)).collect();
     let mut stages: Vec<Stage> = batches.iter().map(|_| Stage::Waiting).collect();
+    let all = batches.iter().map(|batch| batch.slots.len()).sum();
+    let progress = Progress::of_slots("Moving", all, options);
     while stages.iter().any(|stage| !matches!(stage, Stage::Done)) {
         if interrupted.load(Ordering::Relaxed) {
             cancel(cluster, batches, &stages);
@@ -105,12 +116,17 @@ fn run(
                 if able[batch.source] && able[batch.target] { start(cluster, batch)? } else { Started::No };
             match started {
                 Started::Yes(name) => {
-                    *stage = Stage::Running { name, sign_of_life: Default::default(), since: Instant::now() };
+                    *stage = Stage::Running {
+                        name,
+                        sign_of_life: Default::default(),
+                        since: Instant::now(),
+                        reached: Reached::default(),
+                    };
                 }
                 Started::Later => {}
                 Started::No => {
-                    one_by_one(cluster, batch, moving, options)?;
-                    done(cluster, batch, false);
+                    one_by_one(cluster, batch, moving, options, &progress)?;
+                    progress.aside(|| done(cluster, batch, false));
                     *stage = Stage::Done;
                 }
             }
@@ -119,19 +135,20 @@ fn run(
             std::thread::sleep(POLL_INTERVAL);
         }
         for index in 0..batches.len() {
-            let is_over = look(cluster, &batches[index], &mut stages[index], moving, options)
+            let is_over = look(cluster, &batches[index], &mut stages[index], moving, options, &progress)
                 .inspect_err(|_| cancel(cluster, batches, &stages));
             let is_at_once = match is_over? {
-                Progress::Goes => continue,
-                Progress::Moved => true,
-                Progress::MovedOneByOne => false,
+                Outcome::Goes => continue,
+                Outcome::Moved => true,
+                Outcome::MovedOneByOne => false,
             };
             note_moved(cluster, &batches[index]);
-            done(cluster, &batches[index], is_at_once);
+            progress.aside(|| done(cluster, &batches[index], is_at_once));
             stages[index] = Stage::Done;
         }
+        show_reached(&progress, batches, &stages);
     }
-    wait_for_agreement(cluster, batches)
+    wait_for_agreement(cluster, batches, options)
 }
 
 /// Whether a node knows CLUSTER MIGRATESLOTS.
@@ -186,7 +203,7 @@ fn text(job: &Value, field: &str) -> String {
 }
 
 /// How far a migration is.
-enum Progress {
+enum Outcome {
     Goes,
     Moved,
     MovedOneByOne,
@@ -199,8 +216,9 @@ fn look(
     stage: &mut Stage,
     moving: MoveOptions,
     options: &Options,
-) -> Step<Progress> {
-    let Stage::Running { name, sign_of_life, since } = stage else { return Ok(Progress::Goes) };
+    progress: &Progress,
+) -> Step<Outcome> {
+    let Stage::Running { name, sign_of_life, since, reached } = stage else { return Ok(Outcome::Goes) };
     let jobs = jobs_of(cluster, batch.source)?;
     let Some(job) = jobs.iter().find(|job| text(job, "name") == *name) else {
         return complain(
@@ -211,10 +229,10 @@ fn look(
     };
     let message = text(job, "message");
     match text(job, "state").as_str() {
-        "success" => return Ok(Progress::Moved),
+        "success" => return Ok(Outcome::Moved),
         "failed" if message.starts_with(REFUSED) => {
-            one_by_one(cluster, batch, moving, options)?;
-            return Ok(Progress::MovedOneByOne);
+            one_by_one(cluster, batch, moving, options, progress)?;
+            return Ok(Outcome::MovedOneByOne);
         }
         "failed" | "cancelled" => {
             let reason = if message.is_empty() { "somebody has cancelled the migration" } else { &message };
@@ -222,8 +240,12 @@ fn look(
         }
         _ => {}
     }
-    let bytes = job.field("bytes").and_then(Value::as_integer).unwrap_or(0).to_string();
-    let sign = (text(job, "state"), bytes);
+    let number =
+        |field| job.field(field).and_then(Value::as_integer).and_then(|number| u64::try_from(number).ok());
+    let figure = |field| number(field).unwrap_or(0);
+    *reached =
+        Reached { percent: figure("progress_percent"), keys: figure("keys_sent"), bytes: figure("bytes") };
+    let sign = (text(job, "state"), reached.bytes.to_string());
     if *sign_of_life != sign {
         *sign_of_life = sign;
         *since = Instant::now();
@@ -232,14 +254,45 @@ fn look(
     if since.elapsed() > patience {
         return complain(cluster, batch.source, "the migration makes no progress");
     }
-    Ok(Progress::Goes)
+    Ok(Outcome::Goes)
 }
 
-fn one_by_one(cluster: &mut Cluster, batch: &Transfer, moving: MoveOptions, options: &Options) -> Step {
+fn one_by_one(
+    cluster: &mut Cluster,
+    batch: &Transfer,
+    moving: MoveOptions,
+    options: &Options,
+    progress: &Progress,
+) -> Step {
     for &slot in &batch.slots {
-        cluster.move_slot(slot, batch.source, batch.target, moving, options)?;
+        let mut move_one = || cluster.move_slot(slot, batch.source, batch.target, moving, options);
+        // The line of a slot grows by a dot for each key.
+        if moving.verbose { progress.aside(move_one) } else { move_one() }?;
+        progress.advance(1);
     }
     Ok(())
+}
+
+/// Shows how far all batches are together. Slots that go one by one count themselves.
+fn show_reached(progress: &Progress, batches: &[Transfer], stages: &[Stage]) {
+    let (mut slots, mut keys, mut bytes) = (0, 0, 0);
+    for (batch, stage) in batches.iter().zip(stages) {
+        let count = batch.slots.len() as u64;
+        match stage {
+            Stage::Waiting => {}
+            Stage::Running { reached, .. } => {
+                slots += count * reached.percent.min(100) / 100;
+                keys += reached.keys;
+                bytes += reached.bytes;
+            }
+            Stage::Done => slots += count,
+        }
+    }
+    let remark = || match keys {
+        0 => String::new(),
+        keys => format!(" ({keys} keys, {} on their way)", planned::shown_bytes(bytes)),
+    };
+    progress.reach(slots, remark);
 }
 
 /// Keeps what is known of the nodes up to date.
@@ -263,8 +316,8 @@ fn cancel(cluster: &mut Cluster, batches: &[Transfer], stages: &[Stage]) {
 }
 
 /// Waits until every node has heard of the new owners, so that the next command finds all nodes of one mind.
-fn wait_for_agreement(cluster: &mut Cluster, batches: &[Transfer]) -> Step {
-    let deadline = Instant::now() + AGREEMENT_MAX;
+fn wait_for_agreement(cluster: &mut Cluster, batches: &[Transfer], options: &Options) -> Step {
+    let deadline = Deadline::of_wait(options);
     for index in 0..cluster.members.len() {
         loop {
             let known = cluster.members[index].known_nodes()?;
@@ -277,8 +330,12 @@ fn wait_for_agreement(cluster: &mut Cluster, batches: &[Transfer]) -> Step {
             if batches.iter().all(agrees) {
                 break;
             }
-            if Instant::now() > deadline {
-                return complain(cluster, index, "it has not heard of the new owners of all slots");
+            if deadline.has_passed() {
+                let address = cluster.members[index].node.address();
+                let missing = format!("node {address} has not heard of the new owners of all slots.");
+                let advice =
+                    "The slots are moved. `--cluster check` shows whether that node reaches the others.";
+                return Err(deadline.complain(&missing, advice));
             }
             std::thread::sleep(POLL_INTERVAL);
         }

@@ -3,6 +3,7 @@
 use super::check::{self, Findings};
 use super::log::{Level, log};
 use super::node::{Node, ranges};
+use super::progress::Progress;
 use super::report;
 use crate::console::{self, error_text};
 use crate::exit::Step;
@@ -32,7 +33,12 @@ pub(super) fn run(arguments: &[Vec<u8>], options: &Options) -> Step<i32> {
         let address = member.node.address();
         log(Level::Information, &format!(">>> Node {address} -> Saving RDB...\n"));
         console::flush();
-        rdb::fetch(&mut member.connection, &directory.join(file_name(&member.node)))?;
+        let mut progress = None;
+        rdb::fetch(&mut member.connection, &directory.join(file_name(&member.node)), &mut |done, all| {
+            progress
+                .get_or_insert_with(|| Progress::of_bytes("Saving", all, options))
+                .reach(done, String::new);
+        })?;
     }
     let file = directory.join(NODES_FILE);
     log(Level::Information, &format!("Saving cluster configuration to: {}\n", file.display()));

@@ -22,7 +22,8 @@ pub(super) fn run(cluster: &mut Cluster, words: &[Vec<u8>], options: &Options) -
     let mut pairs = Vec::new();
     for member in cluster.members.iter_mut().filter(|member| chosen(member.node.is_replica())) {
         let address = member.node.address();
-        let reply = member.connection.call(words);
+        member.connection.queue(words);
+        let reply = member.receive();
         if is_json {
             let key = Value::Bulk(address.into_bytes());
             pairs.push((key, reply.map_or_else(|error| error_value(&error.to_string()), without_errors)));

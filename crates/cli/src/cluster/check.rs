@@ -218,7 +218,7 @@ pub(super) fn find_multiple_owners(cluster: &mut Cluster) -> Step<Vec<(u16, Vec<
                 member.connection.queue(&["CLUSTER", "COUNTKEYSINSLOT", &slot.to_string()]);
             }
             for slot in slots {
-                match member.connection.receive() {
+                match member.receive() {
                     Ok(reply) if reply.as_integer().unwrap_or(0) > 0 => {
                         owners[usize::from(*slot)].push(address.clone());
                     }

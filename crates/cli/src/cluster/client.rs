@@ -2,17 +2,23 @@
 
 use super::log::{Level, log};
 use super::node::{Node, parse_nodes};
+use super::patience::{milliseconds, reply_limit, shown};
 use crate::connection::{Address, Connection, ConnectionError};
 use crate::console::{self, err};
 use crate::exit::{Exit, Step};
 use crate::modes::statistics::info_number;
 use crate::options::{ManagerStyle, Options};
 use shoal_protocol::value::Value;
+use std::time::Duration;
 
 /// A node and the connection to it.
 pub(super) struct Member {
     pub node: Node,
     pub connection: Connection,
+    /// How long the answer to any command but MIGRATE may take, and the answer to MIGRATE.
+    limits: (Duration, Duration),
+    /// An answer has not come in time: whatever comes now would be taken for the answer to something else.
+    is_late: bool,
 }
 
 /// All nodes of a cluster that can be reached, the one asked first at the front.
@@ -30,6 +36,8 @@ pub(super) enum CallError {
     Refused(String),
     /// It did not answer.
     Connection(ConnectionError),
+    /// It did not answer within its time.
+    Late(Duration),
 }
 
 impl std::fmt::Display for CallError {
@@ -37,22 +45,63 @@ impl std::fmt::Display for CallError {
         match self {
             Self::Refused(text) => formatter.write_str(text),
             Self::Connection(error) => error.fmt(formatter),
+            Self::Late(limit) => write!(
+                formatter,
+                "no answer within {} (--cluster-reply-timeout). Is the process stopped, or busy with a long command?",
+                shown(*limit)
+            ),
         }
     }
+}
+
+/// What can be done about an error, for errors of which that is known: a line, or nothing.
+fn advice_on(error: &str) -> String {
+    let advice = [
+        (
+            "is not configured as a cluster node",
+            "Set cluster-enabled yes in its configuration and restart it.",
+        ),
+        ("NOAUTH", "Give the password with -a, or in REDISCLI_AUTH; with ACLs also --user."),
+        (
+            "WRONGPASS",
+            "The password or the user of -a and --user is wrong for this node; all nodes need the same.",
+        ),
+        (
+            "ERR AUTH <password> called without any password",
+            "This node has no password: leave -a out, or set requirepass.",
+        ),
+        (
+            "NOPERM",
+            "The user needs the commands of the manager: CLUSTER, INFO, MIGRATE, RESTORE, DUMP, SYNC.",
+        ),
+        ("LOADING", "The node is reading its data: give the command again when INFO says loading:0."),
+        ("BUSY ", "A script is running there: wait, or end it with SCRIPT KILL."),
+        (
+            "MISCONF",
+            "The node cannot save: look at its log and disk, or CONFIG SET stop-writes-on-bgsave-error no.",
+        ),
+        ("DENIED", "The node is in protected mode: set a password or protected-mode no."),
+        ("OOM ", "The node has no memory left: raise its maxmemory."),
+    ];
+    let found = advice.iter().find(|(beginning, _)| error.contains(beginning));
+    found.map_or_else(String::new, |(_, advice)| format!("*** {advice}\n"))
 }
 
 impl Member {
     /// Connects and authenticates. Prints why that was impossible.
     pub(super) fn connect(node: Node, options: &Options) -> Step<Self> {
         let address = Address::Tcp { host: node.host.clone(), port: node.port };
-        let connection = match Connection::open(&address) {
+        let limit = milliseconds(options.cluster.connect_timeout_ms);
+        let connection = match Connection::open_within(&address, Some(limit)) {
             Ok(connection) => connection,
             Err(error) => {
                 err!("Could not connect to Redis at {address}: {}", console::error_text(&error));
                 return Err(Exit(1));
             }
         };
-        let mut member = Self { node, connection };
+        let limits = (reply_limit(None, options), reply_limit(Some(b"MIGRATE"), options));
+        let mut member = Self { node, connection, limits, is_late: false };
+        member.limit_waiting(limits.0);
         if let Some(password) = &options.password {
             let mut words: Vec<&[u8]> = vec![b"AUTH"];
             words.extend(options.user.as_deref());
@@ -62,19 +111,59 @@ impl Member {
         Ok(member)
     }
 
+    /// Makes reading give up after a time. The socket is our own: it refuses nothing but zero.
+    fn limit_waiting(&self, limit: Duration) {
+        let _ = self.connection.limit_waiting(Some(limit.max(Duration::from_millis(1))));
+    }
+
     /// Sends a command; an error reply is an error.
     pub(super) fn call(&mut self, words: &[impl AsRef<[u8]>]) -> Result<Value, CallError> {
+        let (limit, of_migrate) = self.limits;
+        if words.first().is_some_and(|name| name.as_ref().eq_ignore_ascii_case(b"MIGRATE")) {
+            self.limit_waiting(of_migrate);
+            let outcome = self.call_within(of_migrate, words);
+            self.limit_waiting(limit);
+            outcome
+        } else {
+            self.call_within(limit, words)
+        }
+    }
+
+    fn call_within(&mut self, limit: Duration, words: &[impl AsRef<[u8]>]) -> Result<Value, CallError> {
+        if self.is_late {
+            return Err(CallError::Late(limit));
+        }
         match self.connection.call(words) {
             Ok(Value::Error(text)) => Err(CallError::Refused(crate::text::lossy(&text).into_owned())),
             Ok(value) => Ok(value),
-            Err(error) => Err(CallError::Connection(error)),
+            Err(error) => Err(self.failure(error, limit)),
+        }
+    }
+
+    /// The next answer to what was queued.
+    pub(super) fn receive(&mut self) -> Result<Value, CallError> {
+        if self.is_late {
+            return Err(CallError::Late(self.limits.0));
+        }
+        let limit = self.limits.0;
+        self.connection.receive().map_err(|error| self.failure(error, limit))
+    }
+
+    fn failure(&mut self, error: ConnectionError, limit: Duration) -> CallError {
+        if error.is_timeout() {
+            self.is_late = true;
+            CallError::Late(limit)
+        } else {
+            CallError::Connection(error)
         }
     }
 
     /// Sends a command, printing what went wrong.
     pub(super) fn call_or_complain(&mut self, words: &[impl AsRef<[u8]>]) -> Step<Value> {
         self.call(words).map_err(|error| {
-            log(Level::Error, &format!("Node {} replied with error:\n{error}\n", self.node.address()));
+            let text = error.to_string();
+            let advice = advice_on(&text);
+            log(Level::Error, &format!("Node {} replied with error:\n{text}\n{advice}", self.node.address()));
             Exit(1)
         })
     }
@@ -103,27 +192,39 @@ impl Member {
             Ok(_) => "is not configured as a cluster node.".to_owned(),
             Err(error) => error.to_string(),
         };
-        log(Level::Error, &format!("[ERR] Node {} {complaint}\n", self.node.address()));
+        let advice = advice_on(&complaint);
+        log(Level::Error, &format!("[ERR] Node {} {complaint}\n{advice}", self.node.address()));
         Err(Exit(1))
     }
 
-    /// Makes sure that the node has no keys and knows no other node.
-    pub(super) fn require_empty(&mut self) -> Step {
-        let info = self.text(&["INFO"])?;
-        if !info.contains("db0:") {
-            let info = self.text(&["CLUSTER", "INFO"])?;
-            if info_number(&info, "cluster_known_nodes") == 1 {
-                return Ok(());
-            }
+    /// Whether it has keys in database 0.
+    pub(super) fn has_keys(&mut self) -> Step<bool> {
+        Ok(self.text(&["INFO", "keyspace"])?.contains("db0:"))
+    }
+
+    /// Whether it has no keys and knows no other node.
+    pub(super) fn is_empty(&mut self) -> Step<bool> {
+        if self.has_keys()? {
+            return Ok(false);
         }
+        let info = self.text(&["CLUSTER", "INFO"])?;
+        Ok(info_number(&info, "cluster_known_nodes") == 1)
+    }
+
+    /// Makes sure that the node has no keys and knows no other node; if not so, says that and what there is to know besides.
+    pub(super) fn require_empty(&mut self, remark: &str) -> Step {
+        if self.is_empty()? {
+            return Ok(());
+        }
+        let address = self.node.address();
         log(
             Level::Error,
             &format!(
-                "[ERR] Node {} is not empty. Either the node already knows other nodes (check with CLUSTER NODES) or \
-                 contains some key in database 0.\n",
-                self.node.address()
+                "[ERR] Node {address} is not empty. Either the node already knows other nodes (check with CLUSTER NODES) or \
+                 contains some key in database 0.\n"
             ),
         );
+        log(Level::Warning, &format!("*** FLUSHALL and CLUSTER RESET at {address} empty it. {remark}\n"));
         Err(Exit(1))
     }
 

@@ -75,7 +75,7 @@ fn count_keys(member: &mut Member, slots: &[u16]) -> Step<Vec<u64>> {
             member.connection.queue(&["CLUSTER", "COUNTKEYSINSLOT", &slot.to_string()]);
         }
         for _ in slots {
-            match member.connection.receive() {
+            match member.receive() {
                 Ok(reply) => {
                     let keys = reply.as_integer().and_then(|keys| u64::try_from(keys).ok());
                     counts.push(keys.unwrap_or(0));

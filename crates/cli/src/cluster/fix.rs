@@ -4,6 +4,7 @@
 
 use super::check::{self, Findings};
 use super::client::Cluster;
+use super::fix_guess::{self, Verdict};
 use super::info::KeyCounts;
 use super::log::{Level, log};
 use super::moving::MoveOptions;
@@ -30,9 +31,11 @@ pub(super) fn run(arguments: &[Vec<u8>], options: &Options) -> Step<i32> {
     let mut is_sound = findings.consistent;
     check::print_agreement(&findings);
     check::print_open_slots(&findings);
+    let mut are_open_fixed = true;
     for slot in open_slots(&findings) {
         require_reachable(&cluster, "open slots", options)?;
-        is_sound = fix_open_slot(&mut cluster, slot, options)?;
+        are_open_fixed = fix_open_slot(&mut cluster, slot, options)?;
+        is_sound = are_open_fixed;
         if !is_sound {
             break;
         }
@@ -43,7 +46,8 @@ pub(super) fn run(arguments: &[Vec<u8>], options: &Options) -> Step<i32> {
     check::print_coverage(&findings);
     if !findings.uncovered.is_empty() {
         require_reachable(&cluster, "slots coverage", options)?;
-        is_sound = cover(&mut cluster, &findings.uncovered, options)? > 0;
+        let count = findings.uncovered.len();
+        is_sound = cover(&mut cluster, &findings.uncovered, options)? == count && are_open_fixed;
     }
     if options.cluster.search_multiple_owners {
         is_sound = fix_multiple_owners(&mut cluster, options)? && is_sound;
@@ -96,21 +100,16 @@ fn fix_open_slot(cluster: &mut Cluster, slot: u16, options: &Options) -> Step<bo
     }
     let owner = match single {
         Some(owner) => owner,
-        None if super::wants_json(options) && !options.cluster.yes => {
-            // Scripts get no guesses that they have not asked for.
-            let text = format!(
-                "[ERR] Slot {slot} has no single owner. Say --cluster-yes to give it to the node with the most keys of it.\n"
-            );
-            log(Level::Error, &text);
-            return Ok(false);
-        }
-        None => match choose_owner(cluster, slot, &mut parties)? {
+        None => match choose_owner(cluster, slot, &mut parties, options)? {
             Some(owner) => owner,
             None => return Ok(false),
         },
     };
     if parties.owners.len() > 1 {
         depose_others(cluster, slot, owner, &mut parties)?;
+    }
+    if single.is_none() && parties.owners.len() > 1 {
+        fix_guess::wait_until_served(cluster, &parties.owners, options)?;
     }
     match (&parties.migrating[..], &parties.importing[..]) {
         (&[source], &[target]) => {
@@ -182,11 +181,25 @@ fn find_states(cluster: &mut Cluster, slot: u16, owner: Option<usize>, parties: 
     Ok(())
 }
 
-/// Makes the primary with the most keys of a slot its owner.
-fn choose_owner(cluster: &mut Cluster, slot: u16, parties: &mut Parties) -> Step<Option<usize>> {
-    log(Level::Information, ">>> No single clear owner for the slot, selecting an owner by # of keys...\n");
-    let all = primaries(cluster);
-    let Some(owner) = with_most_keys(cluster, &all, slot)? else {
+/// Makes the primary with the most keys of a slot its owner, or the one that the options tell where that is a guess.
+fn choose_owner(
+    cluster: &mut Cluster,
+    slot: u16,
+    parties: &mut Parties,
+    options: &Options,
+) -> Step<Option<usize>> {
+    let verdict = fix_guess::judge(cluster, slot, options)?;
+    let owner = match verdict {
+        Verdict::Refused => return Ok(None),
+        Verdict::Told(owner) => Some(owner),
+        Verdict::Clear => {
+            let text = ">>> No single clear owner for the slot, selecting an owner by # of keys...\n";
+            log(Level::Information, text);
+            let all = primaries(cluster);
+            with_most_keys(cluster, &all, slot)?
+        }
+    };
+    let Some(owner) = owner else {
         log(Level::Error, "[ERR] Can't select a slot owner. Impossible to fix.\n");
         return Ok(None);
     };
@@ -317,29 +330,54 @@ fn cover(cluster: &mut Cluster, uncovered: &[u16], options: &Options) -> Step<us
             fixed += 1;
         }
     }
-    if ask(
-        cluster,
-        "The following uncovered slots have keys in multiple nodes:",
-        &several,
-        "Fix these slots by moving keys into a single node?",
-        options,
-    ) {
-        for slot in several {
-            gather_keys(cluster, slot, &holders[&slot], options)?;
-            fixed += 1;
-        }
-    }
+    fixed += gather_in_one_place(cluster, several, &holders, options)?;
     Ok(fixed)
 }
 
-/// Several nodes hold keys of a slot that nobody owns: the one with the most gets the slot and the others' keys.
-fn gather_keys(cluster: &mut Cluster, slot: u16, holders: &[usize], options: &Options) -> Step {
-    let Some(target) = with_most_keys(cluster, holders, slot)? else { return Err(Exit(1)) };
+/// Uncovered slots of which several nodes have keys: those whose owner is told, if the answer is yes. Returns how many.
+fn gather_in_one_place(
+    cluster: &mut Cluster,
+    slots: Vec<u16>,
+    holders: &BTreeMap<u16, Vec<usize>>,
+    options: &Options,
+) -> Step<usize> {
+    let mut targets = BTreeMap::new();
+    for slot in slots {
+        if let Verdict::Told(owner) = fix_guess::judge(cluster, slot, options)? {
+            targets.insert(slot, owner);
+        }
+    }
+    let slots: Vec<u16> = targets.keys().copied().collect();
+    let headline = "The following uncovered slots have keys in multiple nodes:";
+    if !ask(cluster, headline, &slots, "Fix these slots by moving keys into a single node?", options) {
+        return Ok(0);
+    }
+    for (&slot, &target) in &targets {
+        set_owner(cluster, target, slot, true)?;
+        for &source in holders[&slot].iter().filter(|index| **index != target) {
+            cluster.set_slot(source, slot, "NODE", target)?;
+        }
+    }
+    let involved: BTreeSet<usize> =
+        targets.iter().flat_map(|(slot, target)| holders[slot].iter().chain([target])).copied().collect();
+    fix_guess::wait_until_served(cluster, &involved.into_iter().collect::<Vec<_>>(), options)?;
+    for (slot, target) in targets {
+        gather_keys(cluster, slot, target, &holders[&slot], options)?;
+    }
+    Ok(slots.len())
+}
+
+/// The new owner of a slot gets the keys that others hold of it.
+fn gather_keys(
+    cluster: &mut Cluster,
+    slot: u16,
+    target: usize,
+    holders: &[usize],
+    options: &Options,
+) -> Step {
     let text = format!(">>> Covering slot {slot} moving keys to {}\n", address(cluster, target));
     log(Level::Information, &text);
-    set_owner(cluster, target, slot, true)?;
     for &source in holders.iter().filter(|index| **index != target) {
-        cluster.set_slot(source, slot, "NODE", target)?;
         // A slot that is arriving is not redirected: so MIGRATE finds its keys.
         cluster.set_slot(source, slot, "IMPORTING", target)?;
         cluster.move_slot(slot, source, target, COLD, options)?;
@@ -360,7 +398,12 @@ fn fix_multiple_owners(cluster: &mut Cluster, options: &Options) -> Step<bool> {
             .into_iter()
             .filter(|&index| owners.contains(&address(cluster, index)))
             .collect();
-        let Some(owner) = with_most_keys(cluster, &candidates, *slot)? else { return Ok(false) };
+        let owner = match fix_guess::judge(cluster, *slot, options)? {
+            Verdict::Refused => return Ok(false),
+            Verdict::Told(owner) => Some(owner),
+            Verdict::Clear => with_most_keys(cluster, &candidates, *slot)?,
+        };
+        let Some(owner) = owner else { return Ok(false) };
         let text = format!(">>> Setting slot {slot} owner: {}\n", address(cluster, owner));
         log(Level::Information, &text);
         set_owner(cluster, owner, *slot, false)?;

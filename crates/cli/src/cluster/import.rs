@@ -5,6 +5,7 @@ use super::client::{Cluster, Member};
 use super::log::{Level, log};
 use super::moving::authentication;
 use super::node::{Node, parse_address};
+use super::progress::Progress;
 use crate::console::{self, out};
 use crate::exit::{Exit, Step, fail};
 use crate::modes::statistics::info_number;
@@ -41,6 +42,7 @@ pub(super) fn run(arguments: &[Vec<u8>], options: &Options) -> Step<i32> {
     let size = source.call_or_complain(&["DBSIZE"])?.as_integer().unwrap_or(0);
     log(Level::Warning, &format!("*** Importing {size} keys from DB 0\n"));
     let owners = owners(&cluster)?;
+    let progress = Progress::of_keys("Importing", u64::try_from(size).unwrap_or(0), options);
     let mut cursor = b"0".to_vec();
     loop {
         let reply =
@@ -50,10 +52,14 @@ pub(super) fn run(arguments: &[Vec<u8>], options: &Options) -> Step<i32> {
         };
         for key in keys.iter().filter_map(Value::as_bytes) {
             let owner = &cluster.members[owners[usize::from(key_slot(key))]].node;
-            out!("Migrating {} to {}: ", lossy(key), owner.address());
-            console::flush();
-            migrate(&mut source, owner, key, options)?;
-            log(Level::Success, "OK\n");
+            progress.aside(|| {
+                out!("Migrating {} to {}: ", lossy(key), owner.address());
+                console::flush();
+                migrate(&mut source, owner, key, options)?;
+                log(Level::Success, "OK\n");
+                Ok(())
+            })?;
+            progress.advance(1);
         }
         cursor = next.as_bytes().unwrap_or_default().to_vec();
         if cursor == b"0" || cursor.is_empty() {

@@ -2,9 +2,10 @@
 
 use super::check;
 use super::client::{CallError, Cluster, Member};
-use super::create::{meet_words, wait_for_join};
+use super::joining::{meet_words, wait_for_join};
 use super::log::{Level, log};
 use super::node::{Node, parse_address};
+use super::patience::Deadline;
 use super::report;
 use crate::console::out;
 use crate::exit::{Exit, Step, fail};
@@ -12,12 +13,10 @@ use crate::options::{ManagerStyle, Options};
 use crate::text::{leading_integer, lossy};
 use serde_json::json;
 use shoal_protocol::value::Value;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// A shorter node timeout is refused.
 const TIMEOUT_MIN_MS: i64 = 100;
-/// How long a new node may take to hear of its primary.
-const INTRODUCTION: Duration = Duration::from_secs(30);
 /// How often it is asked whether it has.
 const INTRODUCTION_CHECK_INTERVAL: Duration = Duration::from_millis(100);
 
@@ -37,31 +36,37 @@ pub(super) fn add_node(arguments: &[Vec<u8>], options: &Options) -> Step<i32> {
         return Ok(1);
     };
     member.require_cluster_mode()?;
-    member.load()?;
+    let known = member.load()?;
     report::note("node", json!(member.node.id));
-    if options.cluster.if_needed && is_member_already(&cluster, &member.node, primary) {
+    let place = place_of(&cluster, &mut member, &known, primary, options)?;
+    if place == Place::Done {
         log(Level::Success, "[OK] The node belongs to the cluster already.\n");
         return Ok(0);
     }
-    member.require_empty()?;
-    if primary.is_none() && cluster.style == ManagerStyle::Cli {
-        copy_functions(&mut cluster.members[0], &mut member)?;
+    if place == Place::Outside {
+        if primary.is_none() && cluster.style == ManagerStyle::Cli {
+            copy_functions(&mut cluster.members[0], &mut member)?;
+        }
+        let address = member.node.address();
+        log(
+            Level::Information,
+            &format!(">>> Send CLUSTER MEET to node {address} to make it join the cluster.\n"),
+        );
+        let words = meet_words(&cluster.members[0].node)?;
+        member.call_or_complain(&words)?;
     }
-    let address = member.node.address();
-    log(
-        Level::Information,
-        &format!(">>> Send CLUSTER MEET to node {address} to make it join the cluster.\n"),
-    );
-    let words = meet_words(&cluster.members[0].node)?;
-    member.call_or_complain(&words)?;
     if let Some(primary) = primary {
         let node = cluster.members[primary].node.clone();
-        wait_until_known(&mut member, &node.id)?;
-        cluster.members.push(member);
-        wait_for_join(&mut cluster.members, cluster.style);
+        wait_until_known(&mut member, &node, options)?;
+        if place == Place::Outside {
+            cluster.members.push(member);
+        }
+        wait_for_join(&mut cluster.members, options)?;
         let text = format!(">>> Configure node as replica of {}.\n", node.address());
         log(Level::Information, &text);
-        if let Some(member) = cluster.members.last_mut() {
+        let new =
+            cluster.members.iter_mut().rfind(|member| member.node.host == host && member.node.port == port);
+        if let Some(member) = new {
             member.call_or_complain(&["CLUSTER", "REPLICATE", &node.id])?;
         }
     }
@@ -69,11 +74,55 @@ pub(super) fn add_node(arguments: &[Vec<u8>], options: &Options) -> Step<i32> {
     Ok(0)
 }
 
-/// Whether a node has the place that it is to get: as primary, or as replica of this one or, if none is named, of any.
-fn is_member_already(cluster: &Cluster, node: &Node, primary: Option<usize>) -> bool {
-    let known = cluster.members.iter().any(|member| member.node.id == node.id);
+/// Where a node is that is to be added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// It has to be introduced.
+    Outside,
+    /// It belongs to the cluster, as an empty primary that is to become a replica.
+    Inside,
+    /// It has the place that it is to get.
+    Done,
+}
+
+/// Where a node is; `known` are the others that it knows. With `--cluster-if-needed` it may have its place already, or have
+/// begun to get it.
+///
+/// # Errors
+/// It is not empty, and what it is cannot become what is asked for; that has been said.
+pub(super) fn place_of(
+    cluster: &Cluster,
+    member: &mut Member,
+    known: &[Node],
+    primary: Option<usize>,
+    options: &Options,
+) -> Step<Place> {
+    if !options.cluster.if_needed {
+        let remark = "With --cluster-if-needed, a node that belongs to this cluster already is no error.";
+        return member.require_empty(remark).map(|()| Place::Outside);
+    }
+    let node = &member.node;
+    let is_member = cluster.members.iter().any(|member| member.node.id == node.id);
+    let is_named = options.cluster.primary_id.is_some();
     let follows = |primary: usize| node.primary_id.as_ref() == Some(&cluster.members[primary].node.id);
-    known && primary.map_or(!node.is_replica(), follows)
+    let is_done = match primary {
+        None => !node.is_replica(),
+        Some(primary) => node.is_replica() && (!is_named || follows(primary)),
+    };
+    if is_member && is_done {
+        return Ok(Place::Done);
+    }
+    let is_of_cluster = |node: &Node| {
+        let same = |other: &Node| other.id == node.id || (other.host == node.host && other.port == node.port);
+        cluster.members.iter().any(|member| same(&member.node))
+    };
+    let is_bare = node.slots.is_empty() && !node.is_replica();
+    if !known.is_empty() && is_bare && known.iter().all(is_of_cluster) && !member.has_keys()? {
+        // It was introduced, and what was to follow did not.
+        return Ok(if is_member { Place::Inside } else { Place::Outside });
+    }
+    let remark = "It has not the place in this cluster that it is to get: CLUSTER REPLICATE, or reshard, changes that.";
+    member.require_empty(remark).map(|()| Place::Outside)
 }
 
 /// The primary of a new replica: the one that is named, or one with the fewest replicas.
@@ -132,19 +181,66 @@ fn copy_functions(existing: &mut Member, new: &mut Member) -> Step {
 }
 
 /// Waits until a new node has heard of its primary-to-be.
-fn wait_until_known(member: &mut Member, id: &str) -> Step {
-    let began = Instant::now();
-    while !member.known_nodes()?.iter().any(|node| node.id == id && !node.has_flag("handshake")) {
-        if began.elapsed() > INTRODUCTION {
-            fail!(
-                "[ERR] Node {} has not heard of its master within {} seconds. Can it reach the bus ports of the cluster?",
-                member.node.address(),
-                INTRODUCTION.as_secs()
-            );
+fn wait_until_known(member: &mut Member, primary: &Node, options: &Options) -> Step {
+    let deadline = Deadline::of_wait(options);
+    while !member.known_nodes()?.iter().any(|node| node.id == primary.id && !node.has_flag("handshake")) {
+        if deadline.has_passed() {
+            let (address, primary) = (member.node.address(), primary.address());
+            let missing = format!("node {address} has not heard of its master {primary}.");
+            let advice = "Let it reach the bus ports of all nodes, and give the command again with --cluster-if-needed.";
+            return Err(deadline.complain(&missing, advice));
         }
         std::thread::sleep(INTRODUCTION_CHECK_INTERVAL);
     }
     Ok(())
+}
+
+/// Makes a member the replica of another one, and waits until the first node sees it so.
+pub(super) fn replicate(arguments: &[Vec<u8>], options: &Options) -> Step<i32> {
+    let [_, replica, primary] = arguments else { return Err(Exit(1)) };
+    let mut cluster = super::load(&arguments[..1], options)?;
+    let (replica, primary) = pair(&cluster, &lossy(replica), &lossy(primary))?;
+    let (id, node) = (cluster.members[replica].node.id.clone(), cluster.members[primary].node.clone());
+    report::note("node", json!(id));
+    report::note("primary", json!(node.id));
+    if cluster.members[replica].node.primary_id.as_ref() == Some(&node.id) {
+        log(Level::Success, "[OK] The node is a replica of that master already.\n");
+        return Ok(0);
+    }
+    let address = cluster.members[replica].node.address();
+    log(Level::Information, &format!(">>> Configure node {address} as replica of {}.\n", node.address()));
+    cluster.members[replica].call_or_complain(&["CLUSTER", "REPLICATE", &node.id])?;
+    let deadline = Deadline::of_wait(options);
+    let follows = |known: &Node| known.id == id && known.primary_id.as_ref() == Some(&node.id);
+    while !cluster.members[0].known_nodes()?.iter().any(follows) {
+        if deadline.has_passed() {
+            let asked = cluster.members[0].node.address();
+            let missing = format!("node {asked} does not see that {address} follows {}.", node.address());
+            return Err(
+                deadline.complain(&missing, "`--cluster check` shows whether the nodes reach each other.")
+            );
+        }
+        std::thread::sleep(INTRODUCTION_CHECK_INTERVAL);
+    }
+    log(Level::Success, "[OK] The node is a replica now.\n");
+    Ok(0)
+}
+
+/// A member that can become a replica, and the primary it is to follow, by their ids.
+pub(super) fn pair(cluster: &Cluster, replica: &str, primary: &str) -> Step<(usize, usize)> {
+    let find = |id: &str| cluster.members.iter().position(|member| member.node.id.eq_ignore_ascii_case(id));
+    let (Some(at), Some(to)) = (find(replica), find(primary)) else {
+        let unknown = if find(replica).is_none() { replica } else { primary };
+        fail!("[ERR] No such node ID {unknown}. CLUSTER NODES shows the ids.");
+    };
+    let (node, wanted) = (&cluster.members[at].node, &cluster.members[to].node);
+    if at == to || wanted.is_replica() {
+        fail!("[ERR] Node {} is not a master that {} could follow.", wanted.address(), node.address());
+    }
+    if !node.slots.is_empty() {
+        fail!("[ERR] Node {} has slots: `drain` moves them to the others first.", node.address());
+    }
+    Ok((at, to))
 }
 
 /// Takes a node without slots out of the cluster.
@@ -161,6 +257,7 @@ pub(super) fn del_node(arguments: &[Vec<u8>], options: &Options) -> Step<i32> {
             return Ok(0);
         }
         log(Level::Error, &format!("[ERR] No such node ID {id}\n"));
+        log(Level::Warning, &format!("*** {}\n", why_unknown(&mut cluster, &id)?));
         return Ok(1);
     };
     let node = &cluster.members[removed].node;
@@ -170,6 +267,21 @@ pub(super) fn del_node(arguments: &[Vec<u8>], options: &Options) -> Step<i32> {
         return Ok(1);
     }
     remove(&mut cluster, removed, false)
+}
+
+/// Why no member that can be reached has this id, and what can be done.
+fn why_unknown(cluster: &mut Cluster, id: &str) -> Step<String> {
+    let known = cluster.members[0].known_nodes()?;
+    Ok(match known.iter().find(|node| node.id.eq_ignore_ascii_case(id)) {
+        Some(node) => format!(
+            "Node {} cannot be reached. To drop it as it is: --cluster call {} cluster forget {}",
+            node.address(),
+            cluster.members[0].node.address(),
+            node.id
+        ),
+        None => "CLUSTER NODES shows the ids. With --cluster-if-needed, a node that is unknown is no error."
+            .to_owned(),
+    })
 }
 
 /// Lets all nodes forget one that has no slots, and the node itself forget them. Returns the exit code.

@@ -13,18 +13,24 @@ mod costs;
 mod create;
 mod drain;
 mod fix;
+mod fix_guess;
 mod import;
 mod info;
+mod joining;
 mod log;
 mod membership;
 mod moving;
 pub(crate) mod node;
+mod patience;
 mod plan;
 mod planned;
+mod planned_fix;
+mod progress;
 mod rebalance;
 mod report;
 mod reshard;
 mod restore;
+mod restore_functions;
 mod saved_keys;
 mod slot_plan;
 pub(crate) mod trib;
@@ -80,7 +86,11 @@ const COMMANDS: &[Row] = &[
         name: "fix",
         arity: Arity::AtLeast(1),
         arguments: ANY_NODE,
-        options: &["search-multiple-owners", "fix-with-unreachable-masters"],
+        options: &[
+            "search-multiple-owners",
+            "fix-with-unreachable-masters",
+            "fix-owner most-keys|highest-epoch|<node id>",
+        ],
         body: fix::run,
     },
     Row {
@@ -129,6 +139,13 @@ const COMMANDS: &[Row] = &[
         body: membership::del_node,
     },
     Row {
+        name: "replicate",
+        arity: Arity::Exactly(3),
+        arguments: "host:port node_id master_id",
+        options: &[],
+        body: membership::replicate,
+    },
+    Row {
         name: "drain",
         arity: Arity::Exactly(2),
         arguments: "host:port node_id",
@@ -138,7 +155,7 @@ const COMMANDS: &[Row] = &[
     Row {
         name: "plan",
         arity: Arity::AtLeast(2),
-        arguments: "reshard|rebalance|drain|add-node|del-node|fix and its arguments",
+        arguments: "create|reshard|rebalance|drain|add-node|del-node|replicate|fix and its arguments",
         options: &[],
         body: planned::run,
     },
@@ -297,7 +314,10 @@ fn help_text() -> String {
     text.push_str(
         "\nThe host and port of any working node name the cluster.\n\
          Every command prints one JSON object with --json, and asks nothing then.\n\
-         --cluster-if-needed: create, add-node and del-node do nothing, and succeed, if it is so already.\n\
+         --cluster-if-needed: create, add-node and del-node go on where they stopped, and succeed if it is so already.\n\
+         --cluster-connect-timeout <ms>: for a connection to a node (default 5000).\n\
+         --cluster-reply-timeout <ms>: for a node's answer to a command (default 30000).\n\
+         --cluster-wait-timeout <ms>: for what nodes do among themselves, as joining (default 120000).\n\
          --cluster-save-dir <directory>: where keys are saved before they are replaced (default: here).\n\
          \nCluster Manager Options:\n  --cluster-yes  Answer every question with yes\n\n",
     );

@@ -4,15 +4,15 @@ use super::check;
 use super::client::{Cluster, Member};
 use super::costs::{Measure, measure};
 use super::log::{Level, log};
-use super::node::{Node, OpenSlots, parse_address, ranges};
+use super::membership::Place;
+use super::node::{Node, parse_address, ranges};
 use super::slot_plan::Transfer;
-use super::{drain, rebalance, reshard};
+use super::{create, drain, membership, planned_fix, rebalance, reshard};
 use crate::console::{self, out};
 use crate::exit::{Step, fail};
 use crate::options::Options;
 use crate::text::lossy;
 use serde_json::{Value as Json, json};
-use std::collections::BTreeMap;
 use std::fmt::Write;
 
 /// More bytes than this in one step take long.
@@ -20,7 +20,7 @@ const LARGE_BYTES: u64 = 1 << 30;
 
 /// How dangerous a step is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Risk {
+pub(super) enum Risk {
     /// Clients are redirected, nothing else.
     Low,
     /// It takes long, or a node has less to fall back on meanwhile.
@@ -41,10 +41,10 @@ impl Risk {
 
 /// What a step moves.
 #[derive(Clone, Copy, Debug, Default)]
-struct Cost {
-    slots: usize,
-    keys: u64,
-    bytes: u64,
+pub(super) struct Cost {
+    pub slots: usize,
+    pub keys: u64,
+    pub bytes: u64,
 }
 
 impl Cost {
@@ -61,22 +61,23 @@ impl Cost {
 
 /// One step.
 #[derive(Debug)]
-struct PlannedStep {
-    action: &'static str,
+pub(super) struct PlannedStep {
+    pub action: &'static str,
     /// For people.
-    text: String,
-    from: Option<String>,
-    to: Option<String>,
-    slots: Vec<u16>,
-    cost: Cost,
-    risk: Risk,
-    why: &'static str,
+    pub text: String,
+    pub from: Option<String>,
+    pub to: Option<String>,
+    pub slots: Vec<u16>,
+    pub cost: Cost,
+    pub risk: Risk,
+    pub why: &'static str,
     /// What is known of the slot, for `fix`.
-    evidence: Json,
+    pub evidence: Json,
 }
 
 impl PlannedStep {
-    fn new(action: &'static str, text: String, risk: Risk, why: &'static str) -> Self {
+    /// A step that concerns no slots and costs nothing.
+    pub(super) fn new(action: &'static str, text: String, risk: Risk, why: &'static str) -> Self {
         Self {
             action,
             text,
@@ -109,6 +110,10 @@ impl PlannedStep {
 pub(super) fn run(arguments: &[Vec<u8>], options: &Options) -> Step<i32> {
     let Some((kind, rest)) = arguments.split_first() else { fail!("[ERR] What is to be planned?") };
     let kind = lossy(kind).into_owned();
+    if kind == "create" {
+        show(&kind, &create::planned(rest, options)?, options);
+        return Ok(0);
+    }
     let at = usize::from(kind == "add-node");
     let Some(address) = rest.get(at) else {
         fail!("[ERR] Wrong number of arguments for plan {kind}");
@@ -140,14 +145,23 @@ pub(super) fn run(arguments: &[Vec<u8>], options: &Options) -> Step<i32> {
         "add-node" => addition(&mut cluster, &argument(0).unwrap_or_default(), options)?,
         "del-node" => {
             let Some(id) = argument(1) else { fail!("[ERR] Wrong number of arguments for plan del-node") };
-            let found = cluster.members.iter().position(|member| member.node.id.eq_ignore_ascii_case(&id));
-            let Some(removed) = found else { fail!("[ERR] No such node ID {id}") };
-            if !cluster.members[removed].node.slots.is_empty() {
-                fail!("[ERR] The node has slots: plan drain shows how they would go.");
+            match cluster.members.iter().position(|member| member.node.id.eq_ignore_ascii_case(&id)) {
+                Some(removed) if !cluster.members[removed].node.slots.is_empty() => {
+                    fail!("[ERR] The node has slots: plan drain shows how they would go.");
+                }
+                Some(removed) => removal(&cluster, removed),
+                None if options.cluster.if_needed => Vec::new(),
+                None => fail!("[ERR] No such node ID {id}. CLUSTER NODES shows the ids."),
             }
-            removal(&cluster, removed)
         }
-        "fix" => repairs(&mut cluster, &findings.uncovered)?,
+        "replicate" => {
+            let (Some(replica), Some(primary)) = (argument(1), argument(2)) else {
+                fail!("[ERR] Wrong number of arguments for plan replicate");
+            };
+            let (replica, primary) = membership::pair(&cluster, &replica, &primary)?;
+            replication(&mut cluster, replica, primary)?
+        }
+        "fix" => planned_fix::repairs(&mut cluster, &findings.uncovered)?,
         _ => fail!("[ERR] There is no plan for '{kind}'."),
     };
     show(&kind, &steps, options);
@@ -181,7 +195,7 @@ fn show(kind: &str, steps: &[PlannedStep], options: &Options) {
 }
 
 /// Bytes for people.
-fn shown_bytes(bytes: u64) -> String {
+pub(super) fn shown_bytes(bytes: u64) -> String {
     const UNITS: &[&str] = &["bytes", "KiB", "MiB", "GiB", "TiB"];
     let mut amount = bytes as f64;
     let mut unit = 0;
@@ -249,202 +263,49 @@ fn addition(cluster: &mut Cluster, new: &str, options: &Options) -> Step<Vec<Pla
     let Some((host, port, _)) = parse_address(new) else { fail!("Invalid address format: {new}") };
     let mut member = Member::connect(Node::at(&host, port), options)?;
     member.require_cluster_mode()?;
-    member.load()?;
-    member.require_empty()?;
-    let text = format!("introduce {new} to the cluster");
-    let mut steps = vec![PlannedStep {
-        to: Some(member.node.id.clone()),
-        ..PlannedStep::new("meet", text, Risk::Low, "it is empty and has no slots")
-    }];
-    if options.cluster.as_replica {
-        let primary = super::membership::primary_for(cluster, options)?;
-        let node = cluster.members[primary].node.clone();
-        let cost = Cost {
-            slots: 0,
-            keys: measure(cluster, primary, &node.slots, Measure::Keys)?.iter().sum(),
-            bytes: measure(cluster, primary, &node.slots, Measure::Bytes)?.iter().sum(),
-        };
-        let text = format!("let it follow {}", node.address());
-        steps.push(PlannedStep {
-            from: Some(node.id.clone()),
-            to: Some(member.node.id.clone()),
-            cost,
-            ..PlannedStep::new("replicate", text, Risk::Low, "the primary sends a snapshot of its data")
-        });
-    }
-    Ok(steps)
-}
-
-/// What is known of a slot: for every primary that has to do with it, whether it owns it, its epoch and its keys.
-struct SlotState {
-    owners: Vec<usize>,
-    holders: Vec<(usize, u64)>,
-    migrating: Vec<usize>,
-    importing: Vec<usize>,
-    evidence: Json,
-}
-
-/// What `fix` would do: open slots one by one, uncovered ones by who holds keys of them.
-fn repairs(cluster: &mut Cluster, uncovered: &[u16]) -> Step<Vec<PlannedStep>> {
-    let open_of = |node: &Node| -> Vec<u16> {
-        let keys = |slots: &OpenSlots| slots.keys().copied().collect::<Vec<_>>();
-        [keys(&node.migrating), keys(&node.importing)].concat()
-    };
-    let mut open: Vec<u16> = cluster.members.iter().flat_map(|member| open_of(&member.node)).collect();
-    open.sort_unstable();
-    open.dedup();
+    let known = member.load()?;
+    let primary =
+        if options.cluster.as_replica { Some(membership::primary_for(cluster, options)?) } else { None };
+    let place = membership::place_of(cluster, &mut member, &known, primary, options)?;
     let mut steps = Vec::new();
-    let states = look_at(cluster, &open)?;
-    for (slot, state) in open.iter().zip(states) {
-        steps.push(repair_of_open_slot(cluster, *slot, state));
+    if matches!(place, Place::Outside) {
+        let text = format!("introduce {new} to the cluster");
+        steps.push(PlannedStep {
+            to: Some(member.node.id.clone()),
+            ..PlannedStep::new("meet", text, Risk::Low, "it is empty and has no slots")
+        });
     }
-    let closed: Vec<u16> =
-        uncovered.iter().copied().filter(|slot| open.binary_search(slot).is_err()).collect();
-    let mut empty = Vec::new();
-    for (slot, state) in closed.iter().zip(look_at(cluster, &closed)?) {
-        if state.holders.is_empty() {
-            empty.push(*slot);
-        } else {
-            steps.push(repair_of_uncovered_slot(cluster, *slot, state));
-        }
-    }
-    if !empty.is_empty() {
-        let text = format!(
-            "give {} slots that nobody owns, and of which nobody has keys, to any primary",
-            empty.len()
-        );
-        let cost = Cost { slots: empty.len(), ..Cost::default() };
-        let why = "no reachable node has keys of them; nodes that cannot be reached may";
-        let risk = if cluster.unreachable_primaries > 0 { Risk::High } else { Risk::Low };
-        steps.push(PlannedStep { slots: empty, cost, ..PlannedStep::new("cover", text, risk, why) });
+    if let Some(primary) = primary.filter(|_| !matches!(place, Place::Done)) {
+        steps.push(following(cluster, &member.node, primary)?);
     }
     Ok(steps)
 }
 
-/// Asks all primaries about slots.
-fn look_at(cluster: &mut Cluster, slots: &[u16]) -> Step<Vec<SlotState>> {
-    let primaries: Vec<usize> =
-        (0..cluster.members.len()).filter(|&index| !cluster.members[index].node.is_replica()).collect();
-    let mut keys: BTreeMap<usize, Vec<u64>> = BTreeMap::new();
-    for &index in &primaries {
-        keys.insert(index, measure(cluster, index, slots, Measure::Keys)?);
+/// A member becomes a replica of another one.
+fn replication(cluster: &mut Cluster, replica: usize, primary: usize) -> Step<Vec<PlannedStep>> {
+    let node = cluster.members[replica].node.clone();
+    if node.primary_id.as_ref() == Some(&cluster.members[primary].node.id) {
+        return Ok(Vec::new());
     }
-    let state = |(place, &slot): (usize, &u16)| {
-        let node = |index: usize| &cluster.members[index].node;
-        let count = |index: usize| keys.get(&index).and_then(|keys| keys.get(place)).copied().unwrap_or(0);
-        let with = |wanted: &dyn Fn(usize) -> bool| -> Vec<usize> {
-            primaries.iter().copied().filter(|&index| wanted(index)).collect()
-        };
-        let owners = with(&|index| node(index).slots.binary_search(&slot).is_ok());
-        let migrating = with(&|index| node(index).migrating.contains_key(&slot));
-        let importing = with(&|index| node(index).importing.contains_key(&slot));
-        let involved = with(&|index| {
-            count(index) > 0 || [&owners, &migrating, &importing].iter().any(|list| list.contains(&index))
-        });
-        let nodes: Vec<Json> = involved
-            .iter()
-            .map(|&index| {
-                json!({
-                    "node": node(index).id, "address": node(index).address(), "owner": owners.contains(&index),
-                    "epoch": node(index).epoch, "keys": count(index),
-                    "migrating_to": node(index).migrating.get(&slot), "importing_from": node(index).importing.get(&slot),
-                })
-            })
-            .collect();
-        let holders =
-            primaries.iter().map(|&index| (index, count(index))).filter(|(_, keys)| *keys > 0).collect();
-        SlotState { owners, holders, migrating, importing, evidence: json!({"slot": slot, "nodes": nodes}) }
+    Ok(vec![following(cluster, &node, primary)?])
+}
+
+/// A node follows a primary.
+fn following(cluster: &mut Cluster, replica: &Node, primary: usize) -> Step<PlannedStep> {
+    let node = cluster.members[primary].node.clone();
+    let cost = Cost {
+        slots: 0,
+        keys: measure(cluster, primary, &node.slots, Measure::Keys)?.iter().sum(),
+        bytes: measure(cluster, primary, &node.slots, Measure::Bytes)?.iter().sum(),
     };
-    Ok(slots.iter().enumerate().map(state).collect())
-}
-
-/// The evidence in words: who owns the slot, with epochs and keys.
-fn in_words(evidence: &Json) -> String {
-    let nodes = evidence["nodes"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let words = nodes.iter().map(|node| {
-        let mut text = format!("{} ", node["address"].as_str().unwrap_or_default());
-        text += if node["owner"] == true { "owns it" } else { "does not own it" };
-        let _ = write!(text, ", epoch {}, {} keys", node["epoch"], node["keys"]);
-        text
-    });
-    words.collect::<Vec<_>>().join("; ")
-}
-
-fn repair_of_open_slot(cluster: &Cluster, slot: u16, state: SlotState) -> PlannedStep {
-    let id = |index: usize| cluster.members[index].node.id.clone();
-    let address = |index: usize| cluster.members[index].node.address();
-    let claims =
-        state.owners.len() + state.holders.iter().filter(|(node, _)| !state.owners.contains(node)).count();
-    let known = in_words(&state.evidence);
-    let keys = state.holders.iter().map(|(_, keys)| keys).sum();
-    let mut step = match (&state.owners[..], &state.migrating[..], &state.importing[..]) {
-        (&[_], &[source], &[target]) => {
-            let text = format!(
-                "finish moving slot {slot} from {} to {} ({known})",
-                address(source),
-                address(target)
-            );
-            PlannedStep {
-                from: Some(id(source)),
-                to: Some(id(target)),
-                ..PlannedStep::new("finish-move", text, Risk::Low, "both nodes say that it is moving there")
-            }
-        }
-        (&[owner], ..) if claims == 1 => {
-            let text = format!("close slot {slot}, which stays at {} ({known})", address(owner));
-            PlannedStep {
-                to: Some(id(owner)),
-                ..PlannedStep::new(
-                    "close",
-                    text,
-                    Risk::Low,
-                    "it has one owner, and nobody else has keys of it",
-                )
-            }
-        }
-        (&[owner], ..) => {
-            let text = format!("move the keys of slot {slot} home to {} ({known})", address(owner));
-            let why =
-                "keys that are on both sides are compared; they are replaced only if told, and saved before";
-            PlannedStep { to: Some(id(owner)), ..PlannedStep::new("move-keys", text, Risk::Medium, why) }
-        }
-        _ => {
-            let text = format!("give slot {slot} to the node with the most keys of it ({known})");
-            PlannedStep::new("choose-owner", text, Risk::High, "it has no single owner: this is a guess")
-        }
-    };
-    step.slots = vec![slot];
-    step.cost = Cost { slots: 1, keys, bytes: 0 };
-    step.evidence = state.evidence;
-    step
-}
-
-fn repair_of_uncovered_slot(cluster: &Cluster, slot: u16, state: SlotState) -> PlannedStep {
-    let known = in_words(&state.evidence);
-    let keys = state.holders.iter().map(|(_, keys)| keys).sum();
-    let most = state.holders.iter().max_by_key(|(_, keys)| *keys).map(|(node, _)| *node);
-    let (to, target) = most.map_or_else(Default::default, |node| {
-        (Some(cluster.members[node].node.id.clone()), cluster.members[node].node.address())
-    });
-    let step = if state.holders.len() == 1 {
-        let text = format!("give slot {slot} to {target} ({known})");
-        PlannedStep::new("cover", text, Risk::Medium, "nobody owns it, and only this node has keys of it")
+    let (risk, why) = if replica.is_replica() {
+        (Risk::Medium, "its primary has a replica less, and the new one sends a snapshot of its data")
     } else {
-        let text = format!("give slot {slot} to {target} and move the others' keys there ({known})");
-        PlannedStep::new(
-            "gather-keys",
-            text,
-            Risk::High,
-            "several nodes have keys of it: which are newer is a guess",
-        )
+        (Risk::Low, "the primary sends a snapshot of its data")
     };
-    PlannedStep {
-        to,
-        slots: vec![slot],
-        cost: Cost { slots: 1, keys, bytes: 0 },
-        evidence: state.evidence,
-        ..step
-    }
+    let text = format!("let {} follow {}", replica.address(), node.address());
+    let step = PlannedStep::new("replicate", text, risk, why);
+    Ok(PlannedStep { from: Some(node.id.clone()), to: Some(replica.id.clone()), cost, ..step })
 }
 
 #[cfg(test)]

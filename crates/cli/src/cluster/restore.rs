@@ -7,17 +7,20 @@ use super::backup::{NODES_FILE, SNAPSHOT};
 use super::check;
 use super::client::Cluster;
 use super::log::{Level, log};
+use super::progress::Progress;
 use super::report;
+use super::restore_functions::restore_libraries;
 use crate::console::error_text;
 use crate::exit::{Step, fail};
-use crate::options::Options;
 use crate::options::table::path;
+use crate::options::{ClusterOptions, Options};
 use crate::text::lossy;
 use serde_json::{Value as Json, json};
 use shoal_formats::dump_payload::PayloadWriter;
 use shoal_formats::rdb::{EntryNotes, RdbEvent, RdbReader, VERSION, ValueLayout};
 use shoal_protocol::slot::{SLOT_COUNT, key_slot};
 use shoal_protocol::value::Value;
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -30,6 +33,9 @@ const IN_FLIGHT_BYTES_MAX: usize = 4 * 1024 * 1024;
 const IN_FLIGHT_MAX: usize = 1000;
 /// The version that payloads say they are of if their value is no newer: that of Redis 7.0, which refuses a later one.
 const VERSION_OF_7_0: u16 = 10;
+/// What RESTORE says of a key that is there already.
+const KEY_EXISTS: &[u8] = b"BUSYKEY";
+const KEY_EXISTS_ADVICE: &str = "\n*** --cluster-replace puts the backup's value there; --cluster-if-needed leaves such keys as they are.";
 /// The first encoding that Redis 7.0 does not know.
 const FIRST_NEWER_LAYOUT: u8 = 20;
 
@@ -41,26 +47,26 @@ pub(super) fn run(arguments: &[Vec<u8>], options: &Options) -> Step<i32> {
     if !check::check(&mut cluster, false)?.is_clean() {
         return Ok(1);
     }
-    let mut restoration = Restoration::new(&cluster, options.cluster.replace);
+    let mut restoration = Restoration::new(&cluster, &options.cluster);
     for name in &snapshots {
         log(Level::Information, &format!(">>> Restoring {name}\n"));
-        restoration.read_snapshot(&mut cluster, &directory.join(name))?;
+        restoration.read_snapshot(&mut cluster, &directory.join(name), options)?;
     }
     for at in 0..cluster.members.len() {
         restoration.settle(&mut cluster, at)?;
     }
-    let Restoration { keys, expired, functions, .. } = restoration;
+    let Restoration { keys, expired, kept, libraries, .. } = restoration;
+    let loaded = restore_libraries(&mut cluster, &libraries, options)?;
     report::note("keys", json!(keys));
     report::note("expired", json!(expired));
+    report::note("kept", json!(kept));
+    report::note("libraries", json!(loaded));
     report::note("snapshots", json!(snapshots));
-    if functions > 0 {
-        let text = format!("*** {functions} function libraries of the backup are not restored.\n");
-        log(Level::Warning, &text);
-    }
     let count = snapshots.len();
+    let kept = if kept > 0 { format!("; {kept} were there already") } else { String::new() };
     log(
         Level::Success,
-        &format!("[OK] {keys} keys restored from {count} snapshots; {expired} had expired.\n"),
+        &format!("[OK] {keys} keys restored from {count} snapshots; {expired} had expired{kept}.\n"),
     );
     Ok(0)
 }
@@ -112,14 +118,18 @@ struct Restoration {
     owners: Vec<usize>,
     in_flight: Vec<InFlight>,
     replaces: bool,
+    /// A key that is there already stays as it is.
+    keeps: bool,
     keys: u64,
     expired: u64,
-    functions: u64,
+    kept: u64,
+    /// The code of function libraries; every primary has the same.
+    libraries: BTreeSet<Vec<u8>>,
     now_ms: u64,
 }
 
 impl Restoration {
-    fn new(cluster: &Cluster, replaces: bool) -> Self {
+    fn new(cluster: &Cluster, options: &ClusterOptions) -> Self {
         let mut owners = vec![0; usize::from(SLOT_COUNT)];
         for (index, member) in cluster.members.iter().enumerate() {
             member.node.slots.iter().for_each(|slot| owners[usize::from(*slot)] = index);
@@ -127,14 +137,18 @@ impl Restoration {
         let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         let now_ms = since.map_or(0, |since| since.as_millis() as u64);
         let in_flight = vec![InFlight::default(); cluster.members.len()];
-        Self { owners, in_flight, replaces, keys: 0, expired: 0, functions: 0, now_ms }
+        let (replaces, keeps) = (options.replace, options.if_needed && !options.replace);
+        let libraries = BTreeSet::new();
+        Self { owners, in_flight, replaces, keeps, keys: 0, expired: 0, kept: 0, libraries, now_ms }
     }
 
-    fn read_snapshot(&mut self, cluster: &mut Cluster, path: &Path) -> Step {
+    fn read_snapshot(&mut self, cluster: &mut Cluster, path: &Path, options: &Options) -> Step {
         let mut file = match File::open(path) {
             Ok(file) => file,
             Err(error) => fail!("[ERR] Cannot read {}: {}", path.display(), error_text(&error)),
         };
+        let length = file.metadata().ok().map(|metadata| metadata.len());
+        let progress = Progress::of_bytes("Restoring", length, options);
         let mut reader = RdbReader::new(true).skipping_modules();
         let mut piece = vec![0; PIECE_BYTES];
         let mut opened = None;
@@ -150,7 +164,10 @@ impl Restoration {
             }
             match file.read(&mut piece) {
                 Ok(0) => fail!("[ERR] {} ends too early.", path.display()),
-                Ok(count) => reader.feed(piece.get(..count).unwrap_or_default()),
+                Ok(count) => {
+                    reader.feed(piece.get(..count).unwrap_or_default());
+                    progress.advance(count as u64);
+                }
                 Err(error) => fail!("[ERR] Cannot read {}: {}", path.display(), error_text(&error)),
             }
         }
@@ -182,7 +199,9 @@ impl Restoration {
                     self.send(cluster, &key, notes, &payload.finish())?;
                 }
             }
-            RdbEvent::Function(_) => self.functions += 1,
+            RdbEvent::Function(code) => {
+                self.libraries.insert(code.to_vec());
+            }
             RdbEvent::ModuleEntry { key, .. } => {
                 fail!("[ERR] The key {} belongs to a module; it cannot be restored.", lossy(key));
             }
@@ -227,10 +246,12 @@ impl Restoration {
     fn settle(&mut self, cluster: &mut Cluster, at: usize) -> Step {
         let member = &mut cluster.members[at];
         for key in std::mem::take(&mut self.in_flight[at]).keys {
-            match member.connection.receive() {
+            match member.receive() {
+                Ok(Value::Error(text)) if self.keeps && text.starts_with(KEY_EXISTS) => self.kept += 1,
                 Ok(Value::Error(text)) => {
+                    let advice = if text.starts_with(KEY_EXISTS) { KEY_EXISTS_ADVICE } else { "" };
                     let (key, text) = (lossy(&key).into_owned(), lossy(&text).into_owned());
-                    fail!("[ERR] Node {} refused the key {key}: {text}", member.node.address());
+                    fail!("[ERR] Node {} refused the key {key}: {text}{advice}", member.node.address());
                 }
                 Ok(_) => self.keys += 1,
                 Err(error) => fail!("[ERR] Node {}: {error}", member.node.address()),

@@ -17,14 +17,18 @@ pub(super) fn run(session: &mut Session) -> Step {
     if session.options.functions_only && !sync::configure(session, "rdb-filter-only", "functions")? {
         fail!("Failed requesting functions only RDB from server, aborting");
     }
-    fetch(connection(session)?, &path)?;
+    fetch(connection(session)?, &path, &mut |_, _| ())?;
     session.connection = None;
     Ok(())
 }
 
 /// Asks a server for a snapshot and writes it to a file, or to standard output if that is `-`. The connection is of no
-/// more use.
-pub(crate) fn fetch(connection: &mut Connection, path: &Path) -> Step {
+/// more use. `watch` hears how many bytes have come, and how many there are if the server says so.
+pub(crate) fn fetch(
+    connection: &mut Connection,
+    path: &Path,
+    watch: &mut dyn FnMut(u64, Option<u64>),
+) -> Step {
     let payload = sync::start(connection)?;
     let name = path.display();
     match payload {
@@ -41,7 +45,11 @@ pub(crate) fn fetch(connection: &mut Connection, path: &Path) -> Step {
             Err(error) => fail!("Error opening '{name}': {}", console::error_text(&error)),
         }
     }
+    let length = if let sync::Payload::Length(length) = payload { Some(length) } else { None };
+    let mut arrived = 0;
     let count = sync::transfer(connection, payload, |bytes| {
+        arrived += bytes.len() as u64;
+        watch(arrived, length);
         match &mut file {
             None => console::write_out_bytes(bytes),
             Some(file) => {

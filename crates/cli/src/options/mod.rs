@@ -104,6 +104,14 @@ pub(crate) struct ClusterOptions {
     pub simulate: bool,
     /// Milliseconds for one MIGRATE.
     pub timeout_ms: i64,
+    /// Milliseconds for a connection to a node.
+    pub connect_timeout_ms: i64,
+    /// Milliseconds for a node's answer to a command.
+    pub reply_timeout_ms: i64,
+    /// Milliseconds for what nodes do among themselves: to join, to hear of each other, to agree.
+    pub wait_timeout_ms: i64,
+    /// `fix`: who is to own a slot that several nodes have keys of and none, or several, own.
+    pub fix_owner: Option<String>,
     /// Keys per MIGRATE.
     pub pipeline: i64,
     /// `drain`: the node leaves the cluster.
@@ -151,6 +159,10 @@ impl Default for ClusterOptions {
             save_directory: None,
             delete: false,
             timeout_ms: 60_000,
+            connect_timeout_ms: 5_000,
+            reply_timeout_ms: 30_000,
+            wait_timeout_ms: 120_000,
+            fix_owner: None,
             pipeline: 10,
             replace: false,
             copy: false,

@@ -404,6 +404,34 @@ pub(crate) const ROWS: &[Row] = &[
         }),
     ),
     hidden(
+        "--cluster-connect-timeout <ms>",
+        Value(|options, value| {
+            options.cluster.connect_timeout_ms = leading_integer(value).max(1);
+            Ok(())
+        }),
+    ),
+    hidden(
+        "--cluster-reply-timeout <ms>",
+        Value(|options, value| {
+            options.cluster.reply_timeout_ms = leading_integer(value).max(1);
+            Ok(())
+        }),
+    ),
+    hidden(
+        "--cluster-wait-timeout <ms>",
+        Value(|options, value| {
+            options.cluster.wait_timeout_ms = leading_integer(value).max(1);
+            Ok(())
+        }),
+    ),
+    hidden(
+        "--cluster-fix-owner <most-keys|highest-epoch|node id>",
+        Value(|options, value| {
+            options.cluster.fix_owner = Some(lossy(value).into_owned());
+            Ok(())
+        }),
+    ),
+    hidden(
         "--cluster-pipeline <n>",
         Value(|options, value| {
             options.cluster.pipeline = leading_integer(value).max(1);

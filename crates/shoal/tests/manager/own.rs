@@ -12,10 +12,10 @@ use crate::support::driver::Driver;
 use crate::support::{Cluster, Kind, LATER, Server, eventually};
 
 /// The nodes of both kinds.
-const DRIVERS: [Driver; 2] = [Driver::OURS, Driver::OURS_ON_REDIS];
+pub const DRIVERS: [Driver; 2] = [Driver::OURS, Driver::OURS_ON_REDIS];
 
 /// Runs a command with `--json`; its object, which fits the schema, and the exit code.
-fn json_of(driver: &Driver, definition: &str, words: &[&str]) -> (Json, i32) {
+pub fn json_of(driver: &Driver, definition: &str, words: &[&str]) -> (Json, i32) {
     let mut line = vec!["--json", "--cluster"];
     line.extend(words);
     let (text, code) = driver.run(&line, "");
@@ -174,7 +174,7 @@ fn three_of_four(cluster: &Cluster) {
 }
 
 /// A plan that could be made.
-fn plan(driver: &Driver, words: &[&str]) -> Json {
+pub fn plan(driver: &Driver, words: &[&str]) -> Json {
     let mut line = vec!["plan"];
     line.extend(words);
     let (plan, code) = json_of(driver, "plan", &line);
