@@ -8,6 +8,9 @@ use crate::text::lossy;
 use shoal_protocol::value::Value;
 use std::collections::BTreeSet;
 
+/// The name of a library and its code.
+type Library = (String, Vec<u8>);
+
 /// Loads libraries into every primary. Returns how many loads that took: a library that is there already stays.
 ///
 /// # Errors
@@ -53,7 +56,7 @@ pub(super) fn restore_libraries(
 }
 
 /// Names and code of the libraries of a node; nothing if it does not know functions.
-fn libraries_of(member: &mut Member) -> Step<Option<Vec<(String, Vec<u8>)>>> {
+fn libraries_of(member: &mut Member) -> Step<Option<Vec<Library>>> {
     let listed = match member.call(&["FUNCTION", "LIST", "WITHCODE"]) {
         Ok(listed) => listed,
         Err(CallError::Refused(text)) if text.contains("unknown command") => return Ok(None),

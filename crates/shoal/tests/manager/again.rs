@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use crate::own::{DRIVERS, json_of, plan};
 use crate::support::driver::{self, Driver};
-use crate::support::{LATER, Server, eventually};
+use crate::support::{Cluster, LATER, Server, eventually};
 
 fn actions(plan: &Json) -> Vec<&str> {
     plan["steps"].as_array().unwrap().iter().map(|step| step["action"].as_str().unwrap()).collect()
@@ -70,24 +70,32 @@ fn what_was_begun_is_finished() {
         assert_eq!(actions(&plan(driver, &add)), ["replicate"]);
         let (added, code) = json_of(driver, "outcome", &add);
         assert_eq!(code, 0, "{added}");
-        let follows = |primary: &str| {
-            let line = |index| cluster.line(index, 3);
-            (0..4).all(|index| line(index).is_some_and(|line| line.has("slave") && line.primary == primary))
-        };
-        eventually(LATER, "it is a replica", || follows(&primary));
+        eventually(LATER, "it is a replica", || follows(&cluster, &primary));
         assert_eq!(actions(&plan(driver, &add)), [""; 0]);
 
-        let replica = cluster.id(3);
-        let replicate = ["replicate", first, &replica, &other];
-        assert_eq!(plan(driver, &replicate)["steps"][0]["risk"], "medium");
-        let (done, code) = json_of(driver, "outcome", &replicate);
-        assert_eq!((&done["result"]["primary"], code), (&json!(other), 0), "{done}");
-        eventually(LATER, "it follows the other one", || follows(&other));
-        let (done, code) = json_of(driver, "outcome", &replicate);
-        assert!(done["messages"].to_string().contains("already") && code == 0, "{done}");
-        let (refused, code) = json_of(driver, "outcome", &["replicate", first, &primary, &other]);
-        assert!(refused["messages"].to_string().contains("`drain`") && code == 1, "{refused}");
+        becomes_replica_of_another(driver, &cluster, &other);
     }
+}
+
+/// The fourth node, a replica of the first, is made one of this primary.
+fn becomes_replica_of_another(driver: &Driver, cluster: &Cluster, other: &str) {
+    let (first, primary) = (&*cluster.nodes[0].address(), cluster.id(0));
+    let replica = cluster.id(3);
+    let replicate = ["replicate", first, &replica, other];
+    assert_eq!(plan(driver, &replicate)["steps"][0]["risk"], "medium");
+    let (done, code) = json_of(driver, "outcome", &replicate);
+    assert_eq!((&done["result"]["primary"], code), (&json!(other), 0), "{done}");
+    eventually(LATER, "it follows the other one", || follows(cluster, other));
+    let (done, code) = json_of(driver, "outcome", &replicate);
+    assert!(done["messages"].to_string().contains("already") && code == 0, "{done}");
+    let (refused, code) = json_of(driver, "outcome", &["replicate", first, &primary, other]);
+    assert!(refused["messages"].to_string().contains("`drain`") && code == 1, "{refused}");
+}
+
+/// Whether all four nodes see the fourth as a replica of this primary.
+fn follows(cluster: &Cluster, primary: &str) -> bool {
+    let line = |index| cluster.line(index, 3);
+    (0..4).all(|index| line(index).is_some_and(|line| line.has("slave") && line.primary == primary))
 }
 
 /// Nothing is waited for without end, and what is said tells what was waited for and what can be done.
