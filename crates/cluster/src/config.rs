@@ -1,5 +1,6 @@
 //! What the configuration says to the cluster machine.
 
+use crate::ClientAddress;
 use std::sync::Arc;
 
 /// The bus port without `cluster-port` is the client port plus this.
@@ -40,6 +41,8 @@ pub struct ClusterConfig {
     pub announce_hostname: Option<Arc<str>>,
     /// `cluster-announce-human-nodename`.
     pub announce_human_name: Option<Arc<str>>,
+    /// `cluster-announce-client-ipv4`, `-ipv6`, `-port` and `-tls-port`; nothing if none is set.
+    pub announce_client: Option<Arc<ClientAddress>>,
     /// `cluster-preferred-endpoint-type`.
     pub preferred_endpoint: EndpointKind,
     /// `cluster-node-timeout` in milliseconds.
@@ -83,6 +86,7 @@ impl Default for ClusterConfig {
             announce_bus_port: 0,
             announce_hostname: None,
             announce_human_name: None,
+            announce_client: None,
             preferred_endpoint: EndpointKind::Ip,
             node_timeout_ms: 15_000,
             ping_interval_ms: 1000,

@@ -19,6 +19,7 @@
 //! - Epochs only grow.
 //! - A primary whose role or slots are taken away tells its executor before anybody else.
 
+pub mod client_address;
 pub mod command;
 pub mod config;
 pub mod flags;
@@ -33,6 +34,7 @@ pub mod slots;
 pub mod view;
 pub mod wire;
 
+pub use client_address::{ClientAddress, Onlooker};
 pub use command::{ClusterCommand, CommandReply, CommandResult, FailoverKind, ResetKind};
 pub use config::{ClusterConfig, EndpointKind};
 pub use flags::NodeFlags;

@@ -3,7 +3,7 @@
 //! [`crate::wire`] makes them from bytes; the machine and the simulator see nothing else. Large parts are shared, so
 //! that one message to many nodes is built once.
 
-use crate::{NodeFlags, NodeId, SlotSet};
+use crate::{ClientAddress, NodeFlags, NodeId, SlotSet};
 use std::sync::Arc;
 
 /// The number of message types.
@@ -148,6 +148,8 @@ pub struct Extensions {
     pub forgotten: Vec<(NodeId, u64)>,
     /// The shard of the sender (Redis 7.2).
     pub shard_id: Option<NodeId>,
+    /// The address that it tells clients (Valkey 8; its ports as Shoal sends them).
+    pub client: Option<Arc<ClientAddress>>,
     /// The sender, a primary that is to end, wants the receiver to take its place (Shoal).
     pub take_over: bool,
 }

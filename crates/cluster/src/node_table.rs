@@ -2,7 +2,7 @@
 
 use crate::interface::LinkId;
 use crate::view::{NodeKey, SlotOwners};
-use crate::{NodeFlags, NodeId, SlotSet};
+use crate::{ClientAddress, NodeFlags, NodeId, SlotSet};
 use shoal_machine::Monotonic;
 use shoal_protocol::slot::SLOT_COUNT;
 use std::collections::BTreeMap;
@@ -40,6 +40,8 @@ pub struct Node {
     pub hostname: Option<Arc<str>>,
     /// Its name for people.
     pub human_name: Option<Arc<str>>,
+    /// The address that it tells clients, if it is another one.
+    pub client: Option<Arc<ClientAddress>>,
     /// Its client port.
     pub port: u16,
     /// Its other client port, 0 if there is none.
@@ -92,6 +94,7 @@ impl Node {
             host: Arc::from(""),
             hostname: None,
             human_name: None,
+            client: None,
             port: 0,
             other_port: 0,
             bus_port: 0,

@@ -6,7 +6,7 @@
 
 use crate::config::BUS_PORT_OFFSET;
 use crate::view::{NodeLine, node_line};
-use crate::{NodeFlags, NodeId, SlotSet};
+use crate::{ClientAddress, NodeFlags, NodeId, SlotSet};
 use shoal_protocol::slot::SLOT_COUNT;
 use std::fmt;
 use std::sync::Arc;
@@ -51,6 +51,8 @@ pub struct SavedNode {
     pub hostname: Option<Arc<str>>,
     /// Its name for people (7.2).
     pub human_name: Option<Arc<str>>,
+    /// The address that it tells clients, if it is another one (Valkey 8 and 9).
+    pub client: Option<Arc<ClientAddress>>,
     /// Its shard (7.2).
     pub shard_id: Option<NodeId>,
     /// Its flags.
@@ -163,6 +165,7 @@ impl NodesConf {
             bus_port: address.bus_port,
             hostname: address.hostname,
             human_name: address.human_name,
+            client: address.client.if_any(),
             shard_id: address.shard_id,
             flags: node_flags,
             primary,
@@ -209,6 +212,19 @@ impl NodesConf {
     }
 }
 
+/// The fields of what a node tells clients, each after a comma.
+fn client_fields(client: Option<&ClientAddress>) -> String {
+    let Some(client) = client else { return String::new() };
+    let port = |port: u16| (port != 0).then(|| port.to_string());
+    let fields = [
+        ("client-ipv4", client.ipv4.as_deref().map(str::to_owned)),
+        ("client-ipv6", client.ipv6.as_deref().map(str::to_owned)),
+        ("client-tcp-port", port(client.port)),
+        ("client-tls-port", port(client.tls_port)),
+    ];
+    fields.into_iter().filter_map(|(name, value)| Some(format!(",{name}={}", value?))).collect()
+}
+
 fn parse_slot(text: &str) -> Result<u16, &'static str> {
     text.parse().ok().filter(|&slot| slot < SLOT_COUNT).ok_or("not a slot")
 }
@@ -220,6 +236,7 @@ struct Address {
     bus_port: u16,
     hostname: Option<Arc<str>>,
     human_name: Option<Arc<str>>,
+    client: ClientAddress,
     shard_id: Option<NodeId>,
 }
 
@@ -237,8 +254,15 @@ impl Address {
             }
         };
         let hostname = fields.next().filter(|hostname| !hostname.is_empty()).map(Arc::from);
-        let mut address =
-            Self { host: host.into(), port, bus_port, hostname, human_name: None, shard_id: None };
+        let mut address = Self {
+            host: host.into(),
+            port,
+            bus_port,
+            hostname,
+            human_name: None,
+            client: ClientAddress::default(),
+            shard_id: None,
+        };
         for field in fields {
             let (name, value) = field.split_once('=').ok_or("an auxiliary field without a value")?;
             match name {
@@ -246,6 +270,10 @@ impl Address {
                     address.shard_id = Some(NodeId::parse(value.as_bytes()).ok_or("not a shard name")?);
                 }
                 "nodename" => address.human_name = Some(value.into()),
+                "client-ipv4" => address.client.ipv4 = Some(value.into()),
+                "client-ipv6" => address.client.ipv6 = Some(value.into()),
+                "client-tcp-port" => address.client.port = value.parse().map_err(|_| "not a port")?,
+                "client-tls-port" => address.client.tls_port = value.parse().map_err(|_| "not a port")?,
                 // Ports of the other kind are heard again on the bus.
                 _ => {}
             }
@@ -265,6 +293,7 @@ impl fmt::Display for NodesConf {
                 if let Some(name) = node.human_name.as_deref().filter(|name| !name.is_empty()) {
                     auxiliary.push_str(&format!(",nodename={name}"));
                 }
+                auxiliary.push_str(&client_fields(node.client.as_deref()));
             }
             let is_me = node.flags.has(NodeFlags::MYSELF);
             let follows = node.primary.filter(|_| node.flags.has(NodeFlags::REPLICA));
@@ -346,6 +375,11 @@ mod tests {
         );
         let mut conf = parse(&text);
         assert_eq!(conf.to_string(), text);
+        let fields =
+            ",client-ipv4=192.0.2.7,client-ipv6=2001:db8::7,client-tcp-port=6407,client-tls-port=6507";
+        let announced = text.replace(",nodename=blue", &format!(",nodename=blue{fields}"));
+        assert_eq!(parse(&announced).nodes[0].client.as_ref().map(|client| client.tls_port), Some(6507));
+        assert_eq!(parse(&announced).to_string(), announced);
         conf.auxiliary = false;
         assert!(conf.to_string().starts_with(&format!("{ME} 127.0.0.1:7000@17000 myself,master - 0 0 3")));
         assert!(conf.to_string().contains(&format!("\n{OTHER} :0@0,host slave,fail,noaddr")));

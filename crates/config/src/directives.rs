@@ -419,6 +419,14 @@ directives! {
     cluster_allow_replica_migration: bool = true, "cluster-allow-replica-migration", Kind::Bool, [];
     /// The bus port given to other nodes; 0 for its own.
     cluster_announce_bus_port: u16 = 0, "cluster-announce-bus-port", integer(0, 65535), [];
+    /// The address given to clients that are connected by IPv4, if it is not the one given to nodes (Valkey 8).
+    cluster_announce_client_ipv4: String = String::new(), "cluster-announce-client-ipv4", Kind::OptionalText(checks::ipv4), [];
+    /// The address given to clients that are connected by IPv6, if it is not the one given to nodes (Valkey 8).
+    cluster_announce_client_ipv6: String = String::new(), "cluster-announce-client-ipv6", Kind::OptionalText(checks::ipv6), [];
+    /// The port given to clients; 0 for the one given to nodes (Valkey 9).
+    cluster_announce_client_port: u16 = 0, "cluster-announce-client-port", integer(0, 65535), [];
+    /// The TLS port given to clients; 0 for the one given to nodes (Valkey 9).
+    cluster_announce_client_tls_port: u16 = 0, "cluster-announce-client-tls-port", integer(0, 65535), [];
     /// The host name given to clients.
     cluster_announce_hostname: String = String::new(), "cluster-announce-hostname", Kind::OptionalText(checks::host_name), [];
     /// A name for people, shown in the logs of the cluster.

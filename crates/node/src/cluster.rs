@@ -8,12 +8,13 @@ use crate::slot_stats::SlotStats;
 use shoal_cluster::interface::STATUS_INTERVAL_MS;
 use shoal_cluster::view::NodeFacts;
 use shoal_cluster::{
-    ClusterCommand, ClusterConfig, ClusterView, CommandResult, EndpointKind, MachineMessage, NodeMessage,
-    NodeOrder, NodeStatus, SlotSet,
+    ClientAddress, ClusterCommand, ClusterConfig, ClusterView, CommandResult, EndpointKind, MachineMessage,
+    NodeMessage, NodeOrder, NodeStatus, Onlooker, SlotSet,
 };
 use shoal_config::EndpointType;
 use shoal_machine::{Monotonic, Now};
 use shoal_protocol::slot::SLOT_COUNT;
+use shoal_session::Session;
 use std::sync::Arc;
 
 /// The shortest time between two reports to the machine.
@@ -191,6 +192,13 @@ impl Node {
             announce_bus_port: config.cluster_announce_bus_port,
             announce_hostname: text(&config.cluster_announce_hostname),
             announce_human_name: text(&config.cluster_announce_human_nodename),
+            announce_client: ClientAddress {
+                ipv4: text(&config.cluster_announce_client_ipv4),
+                ipv6: text(&config.cluster_announce_client_ipv6),
+                port: config.cluster_announce_client_port,
+                tls_port: config.cluster_announce_client_tls_port,
+            }
+            .if_any(),
             preferred_endpoint: match config.cluster_preferred_endpoint_type {
                 EndpointType::Ip => EndpointKind::Ip,
                 EndpointType::Hostname => EndpointKind::Hostname,
@@ -252,10 +260,17 @@ impl Default for ClusterSide {
     }
 }
 
+/// How a client is connected, as far as that decides which addresses of nodes it is told.
+pub(crate) fn onlooker(session: &Session) -> Onlooker {
+    // `[address]:port` or `address:port`: an IPv6 address has colons of its own.
+    let host = session.identity.address.rsplit_once(':').map_or("", |(host, _)| host);
+    Onlooker { is_ipv6: host.contains(':'), is_tls: false }
+}
+
 /// The name by which clients are told to reach a node; empty for "where you are".
-pub(crate) fn endpoint<'a>(node: &'a NodeFacts, view: &ClusterView) -> &'a str {
+pub(crate) fn endpoint<'a>(node: &'a NodeFacts, view: &ClusterView, onlooker: Onlooker) -> &'a str {
     match view.config.preferred_endpoint {
-        EndpointKind::Ip => &node.host,
+        EndpointKind::Ip => node.host_for(onlooker),
         EndpointKind::Hostname => node.hostname.as_deref().unwrap_or("?"),
         EndpointKind::Unknown => "",
     }

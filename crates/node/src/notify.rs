@@ -171,6 +171,7 @@ mod tests {
             host: "127.0.0.1".into(),
             hostname: None,
             human_name: None,
+            client: None,
             port: 6379,
             other_port: 0,
             bus_port: 16379,

@@ -16,7 +16,7 @@
 //! been silent for too long counts as a cluster that is down, and a transaction that writes counts as a write when a
 //! cluster that is down serves reads.
 
-use crate::cluster::endpoint;
+use crate::cluster::{endpoint, onlooker};
 use crate::dispatch::is_paused;
 use crate::node::Node;
 use crate::pause::PauseKind;
@@ -88,7 +88,11 @@ impl Node {
         if let Some(target) = target
             && missing > 0
         {
-            return Err(if here > 0 { errors::TRY_AGAIN } else { redirection("ASK", slot, target, view) });
+            return Err(if here > 0 {
+                errors::TRY_AGAIN
+            } else {
+                redirection("ASK", slot, target, view, session)
+            });
         }
         if is_importing && (session.is_asking || command.flags.contains(Flags::ASKING)) {
             return if summary.has_several && missing > 0 { Err(errors::TRY_AGAIN) } else { Ok(()) };
@@ -97,7 +101,7 @@ impl Node {
         if route.is_mine || route.is_my_primarys && may_read_here && !writes(session, command) {
             return Ok(());
         }
-        Err(redirection("MOVED", slot, owner, view))
+        Err(redirection("MOVED", slot, owner, view, session))
     }
 
     /// The slot of a request, and what was sent before, if commands are counted by slot.
@@ -148,7 +152,7 @@ impl Node {
             return None;
         }
         Some(match route.owner {
-            Some(owner) => redirection("MOVED", slot, owner, view),
+            Some(owner) => redirection("MOVED", slot, owner, view, session),
             None => errors::CLUSTER_DOWN_UNBOUND,
         })
     }
@@ -281,8 +285,10 @@ fn writes(session: &Session, command: &Command) -> bool {
 }
 
 /// The error that sends a client to another node.
-fn redirection(word: &str, slot: u16, node: &NodeFacts, view: &ClusterView) -> ErrorReply {
-    ErrorReply::from(format!("{word} {slot} {}:{}", endpoint(node, view), node.client_port(false)))
+fn redirection(word: &str, slot: u16, node: &NodeFacts, view: &ClusterView, session: &Session) -> ErrorReply {
+    let onlooker = onlooker(session);
+    let port = node.port_for(onlooker, view.config.tls_cluster);
+    ErrorReply::from(format!("{word} {slot} {}:{port}", endpoint(node, view, onlooker)))
 }
 
 /// Whether an error says where a request's keys are, or that they are nowhere: such a one ends a transaction without

@@ -3,7 +3,7 @@
 
 use crate::testing::{Fixture, cluster_view};
 use shoal_cluster::view::{NodeKey, SlotOwners, ViewRole};
-use shoal_cluster::{ClusterView, EndpointKind, MachineMessage};
+use shoal_cluster::{ClientAddress, ClusterView, EndpointKind, MachineMessage};
 use shoal_protocol::slot::key_slot;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -310,5 +310,52 @@ fn announced_names() {
         let shards = fixture.run("CLUSTER SHARDS");
         let has_hostname = shards.contains("\"hostname\", \"n.example\"");
         assert_eq!(has_hostname, hostname.is_some(), "{shards}");
+    }
+}
+
+/// Clients are told the addresses that are announced for clients, each by the family of its own connection.
+#[test]
+fn addresses_for_clients() {
+    let with = |client: ClientAddress| {
+        let mut view = view();
+        let client = client.if_any();
+        view.nodes.iter_mut().for_each(|node| node.client = client.clone());
+        view
+    };
+    let ipv4 = Some(Arc::from("192.0.2.7"));
+    let both = ClientAddress {
+        ipv4: ipv4.clone(),
+        ipv6: Some(Arc::from("2001:db8::7")),
+        port: 6407,
+        tls_port: 6507,
+    };
+    for (client, by_ipv4, by_ipv6) in [
+        (ClientAddress::default(), ("127.0.0.1", 7001), ("127.0.0.1", 7001)),
+        (ClientAddress { ipv4, ..ClientAddress::default() }, ("192.0.2.7", 7001), ("127.0.0.1", 7001)),
+        (ClientAddress { port: 6407, ..ClientAddress::default() }, ("127.0.0.1", 6407), ("127.0.0.1", 6407)),
+        (
+            ClientAddress { tls_port: 6407, ..ClientAddress::default() },
+            ("127.0.0.1", 7001),
+            ("127.0.0.1", 7001),
+        ),
+        (both, ("192.0.2.7", 6407), ("2001:db8::7", 6407)),
+    ] {
+        let mut fixture = node_with(with(client));
+        let over_ipv4 = fixture.first();
+        let over_ipv6 = fixture.connect_from("[2001:db8::99]:50000", true).unwrap();
+        for (handle, (host, port)) in [(over_ipv4, by_ipv4), (over_ipv6, by_ipv6)] {
+            fixture.check_as(handle, "GET {b}1", &format!("-MOVED 3300 {host}:{port}"));
+            for (command, expected) in [
+                ("CLUSTER SLOTS", format!("\"{host}\", :{port}, ")),
+                (
+                    "CLUSTER SHARDS",
+                    format!("\"port\", :{port}, \"ip\", \"{host}\", \"endpoint\", \"{host}\""),
+                ),
+                ("CLUSTER NODES", format!(" {host}:{port}@")),
+            ] {
+                let shown = fixture.run_as(handle, command);
+                assert!(shown.contains(&expected), "{expected} in {command}: {shown}");
+            }
+        }
     }
 }

@@ -715,6 +715,7 @@ pub fn cluster_view(node_count: u32, owners: SlotOwners) -> ClusterView {
             host: "127.0.0.1".into(),
             hostname: None,
             human_name: None,
+            client: None,
             port,
             other_port: 0,
             bus_port: port + 10_000,

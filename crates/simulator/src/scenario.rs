@@ -194,6 +194,7 @@ pub(crate) fn ready_configurations(scenario: &Scenario, rng: &mut Rng) -> Vec<Op
                 bus_port: PORT + BUS_PORT_OFFSET,
                 hostname: None,
                 human_name: None,
+                client: None,
                 shard_id: None,
                 flags: if is_primary { NodeFlags::PRIMARY } else { NodeFlags::REPLICA },
                 primary,

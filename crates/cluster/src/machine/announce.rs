@@ -362,6 +362,7 @@ impl ClusterMachine {
                 bus_port: node.bus_port,
                 hostname: node.hostname.clone(),
                 human_name: node.human_name.clone(),
+                client: node.client.clone(),
                 shard_id: Some(node.shard_id),
                 flags: node.flags,
                 primary: node.primary.and_then(name),

@@ -90,6 +90,9 @@ impl ClusterMachine {
                 .collect();
             extensions.take_over = self.asks_to_take_over(target);
         }
+        if target.and_then(|key| self.table.get(key)).is_some_and(|node| node.is_shoal) {
+            extensions.client = self.config.announce_client.clone();
+        }
         extensions
     }
 
@@ -177,6 +180,12 @@ impl ClusterMachine {
         let mut has_changed = node.hostname != extensions.hostname || node.takes_slots != takes_slots;
         node.takes_slots = takes_slots;
         node.hostname = extensions.hostname.clone();
+        // A Shoal that has just started does not know yet what this node is: it leaves out the shard, and this.
+        let is_told = !node.is_shoal || extensions.shard_id.is_some();
+        if is_told && node.client != extensions.client {
+            node.client = extensions.client.clone();
+            has_changed = true;
+        }
         if takes_extensions && node.human_name != extensions.human_name {
             node.human_name = extensions.human_name.clone();
             has_changed = true;

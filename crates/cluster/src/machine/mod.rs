@@ -352,6 +352,7 @@ fn loaded_node(rng: &mut Rng, now: Now, line: &SavedNode) -> Node {
     node.bus_port = line.bus_port;
     node.hostname = line.hostname.clone();
     node.human_name = line.human_name.clone();
+    node.client = line.client.clone();
     node.config_epoch = line.config_epoch;
     node.failed_at = now.monotonic;
     // How long ago a ping or pong was says nothing after a restart.

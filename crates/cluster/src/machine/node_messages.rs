@@ -100,12 +100,14 @@ impl ClusterMachine {
             && me.host == host
             && (me.port, me.other_port, me.bus_port) == (ports.port, ports.other_port, ports.bus_port)
             && me.hostname == config.announce_hostname
-            && me.human_name == config.announce_human_name;
+            && me.human_name == config.announce_human_name
+            && me.client == config.announce_client;
         me.flags = flags;
         me.host = host;
         (me.port, me.other_port, me.bus_port) = (ports.port, ports.other_port, ports.bus_port);
         me.hostname = config.announce_hostname.clone();
         me.human_name = config.announce_human_name.clone();
+        me.client = config.announce_client.clone();
         self.todo.state = true;
         self.views.is_dirty = true;
         if !is_same {

@@ -716,7 +716,7 @@ fn views_render_as_redis_prints() {
         keys_in_slot: 1,
     });
     let view = last_view(&bench);
-    let text = view.nodes_text(false);
+    let text = view.nodes_text(crate::Onlooker::default());
     let line = text.lines().next().unwrap();
     let (id, other) = (bench.ids[0], bench.ids[1]);
     assert!(

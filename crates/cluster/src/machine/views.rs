@@ -127,6 +127,7 @@ impl ClusterMachine {
             host: node.host.clone(),
             hostname: node.hostname.clone(),
             human_name: node.human_name.clone(),
+            client: node.client.clone(),
             port: node.port,
             other_port: node.other_port,
             bus_port: node.bus_port,

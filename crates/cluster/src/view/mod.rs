@@ -4,7 +4,7 @@ mod render;
 
 use crate::interface::LinkId;
 use crate::messages::MESSAGE_TYPES;
-use crate::{ClusterConfig, NodeFlags, NodeId, SlotRanges, SlotSet};
+use crate::{ClientAddress, ClusterConfig, NodeFlags, NodeId, SlotRanges, SlotSet};
 use shoal_machine::Monotonic;
 use shoal_protocol::slot::SLOT_COUNT;
 use std::collections::BTreeMap;
@@ -128,6 +128,8 @@ pub struct NodeFacts {
     pub hostname: Option<Arc<str>>,
     /// Its name for people.
     pub human_name: Option<Arc<str>>,
+    /// The address that it tells clients, if it is another one.
+    pub client: Option<Arc<ClientAddress>>,
     /// Its client port.
     pub port: u16,
     /// Its other client port, 0 if there is none.

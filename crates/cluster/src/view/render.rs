@@ -2,7 +2,7 @@
 
 use super::{ClusterView, NodeFacts, NodeKey, ViewRole};
 use crate::messages::MESSAGE_TYPE_NAMES;
-use crate::{NodeFlags, NodeId, SlotRanges};
+use crate::{NodeFlags, NodeId, Onlooker, SlotRanges};
 use std::fmt::Write;
 
 /// What a line of CLUSTER NODES and of nodes.conf says.
@@ -118,18 +118,18 @@ impl NodeFacts {
 }
 
 impl ClusterView {
-    /// The text of CLUSTER NODES. `use_other_port` is for a client without TLS in a cluster with TLS.
-    pub fn nodes_text(&self, use_other_port: bool) -> String {
+    /// The text of CLUSTER NODES, with the addresses that this client is told.
+    pub fn nodes_text(&self, onlooker: Onlooker) -> String {
         let mut text = String::new();
         for node in &self.nodes {
-            text.push_str(&self.node_text(node, use_other_port));
+            text.push_str(&self.node_text(node, onlooker));
             text.push('\n');
         }
         text
     }
 
     /// One line of CLUSTER NODES without its end, as CLUSTER REPLICAS gives them.
-    pub fn node_text(&self, node: &NodeFacts, use_other_port: bool) -> String {
+    pub fn node_text(&self, node: &NodeFacts, onlooker: Onlooker) -> String {
         let is_me = node.key == self.myself;
         let primary = node.primary.and_then(|key| self.node(key));
         let open = |slots: &std::collections::BTreeMap<u16, NodeKey>| -> Vec<(u16, NodeId)> {
@@ -141,8 +141,8 @@ impl ClusterView {
         let follows = primary.filter(|_| node.flags.has(NodeFlags::REPLICA));
         node_line(&NodeLine {
             id: node.id,
-            host: &node.host,
-            port: node.client_port(use_other_port),
+            host: node.host_for(onlooker),
+            port: node.port_for(onlooker, self.config.tls_cluster),
             bus_port: node.bus_port,
             hostname: node.hostname.as_deref(),
             auxiliary: "",

@@ -1,12 +1,12 @@
 //! From bytes to messages.
 
 use super::{
-    EXTENSION_FORGOTTEN, EXTENSION_HOSTNAME, EXTENSION_HUMAN_NAME, EXTENSION_SHARD_ID, EXTENSION_TAKE_OVER,
-    FLAG_EXTENSIONS, FLAG_FORCE_ACK, FLAG_PAUSED, GOSSIP_LENGTH, HEADER_LENGTH, HOST_LENGTH, SIGNATURE,
-    WireError,
+    EXTENSION_CLIENT_IPV4, EXTENSION_CLIENT_IPV6, EXTENSION_CLIENT_PORTS, EXTENSION_FORGOTTEN,
+    EXTENSION_HOSTNAME, EXTENSION_HUMAN_NAME, EXTENSION_SHARD_ID, EXTENSION_TAKE_OVER, FLAG_EXTENSIONS,
+    FLAG_FORCE_ACK, FLAG_PAUSED, GOSSIP_LENGTH, HEADER_LENGTH, HOST_LENGTH, SIGNATURE, WireError,
 };
 use crate::messages::{Body, Extensions, Gossip, GossipEntry, Header, Message, Publication};
-use crate::{NodeFlags, NodeId, SlotSet};
+use crate::{ClientAddress, NodeFlags, NodeId, SlotSet};
 use std::sync::Arc;
 
 /// A message from exactly its bytes; `None` for a version or type this program does not know.
@@ -121,13 +121,19 @@ fn gossip(reader: &mut Reader<'_>, count: u16, extension_count: u16) -> Result<G
         entries.push(entry);
     }
     let mut extensions = Extensions::default();
+    let mut client = ClientAddress::default();
     for _ in 0..extension_count {
-        extension(reader, &mut extensions)?;
+        extension(reader, &mut extensions, &mut client)?;
     }
+    extensions.client = client.if_any();
     Ok(Gossip { entries, extensions })
 }
 
-fn extension(reader: &mut Reader<'_>, extensions: &mut Extensions) -> Result<(), WireError> {
+fn extension(
+    reader: &mut Reader<'_>,
+    extensions: &mut Extensions,
+    client: &mut ClientAddress,
+) -> Result<(), WireError> {
     let length = reader.u32()? as usize;
     let kind = reader.u16()?;
     reader.take(2)?;
@@ -143,6 +149,9 @@ fn extension(reader: &mut Reader<'_>, extensions: &mut Extensions) -> Result<(),
             extensions.forgotten.push((node, data.u64()?));
         }
         EXTENSION_SHARD_ID => extensions.shard_id = Some(data.name()?),
+        EXTENSION_CLIENT_IPV4 => client.ipv4 = text(data.bytes)?,
+        EXTENSION_CLIENT_IPV6 => client.ipv6 = text(data.bytes)?,
+        EXTENSION_CLIENT_PORTS => (client.port, client.tls_port) = (data.u16()?, data.u16()?),
         EXTENSION_TAKE_OVER => extensions.take_over = true,
         _ => {}
     }

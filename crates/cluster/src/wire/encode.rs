@@ -1,8 +1,9 @@
 //! From messages to bytes.
 
 use super::{
-    EXTENSION_FORGOTTEN, EXTENSION_HOSTNAME, EXTENSION_HUMAN_NAME, EXTENSION_SHARD_ID, EXTENSION_TAKE_OVER,
-    FLAG_EXTENSIONS, FLAG_FORCE_ACK, FLAG_PAUSED, GOSSIP_LENGTH, HEADER_LENGTH, HOST_LENGTH, SIGNATURE,
+    EXTENSION_CLIENT_IPV4, EXTENSION_CLIENT_IPV6, EXTENSION_CLIENT_PORTS, EXTENSION_FORGOTTEN,
+    EXTENSION_HOSTNAME, EXTENSION_HUMAN_NAME, EXTENSION_SHARD_ID, EXTENSION_TAKE_OVER, FLAG_EXTENSIONS,
+    FLAG_FORCE_ACK, FLAG_PAUSED, GOSSIP_LENGTH, HEADER_LENGTH, HOST_LENGTH, SIGNATURE,
 };
 use crate::messages::{Body, Extensions, Gossip, GossipEntry, Message, Publication};
 
@@ -142,6 +143,17 @@ fn extensions(bytes: &mut Vec<u8>, extensions: &Extensions) -> u16 {
     }
     if let Some(shard_id) = &extensions.shard_id {
         append(EXTENSION_SHARD_ID, &[shard_id.as_bytes()]);
+    }
+    if let Some(client) = &extensions.client {
+        for (kind, address) in [(EXTENSION_CLIENT_IPV4, &client.ipv4), (EXTENSION_CLIENT_IPV6, &client.ipv6)]
+        {
+            if let Some(address) = address {
+                append(kind, &[address.as_bytes(), &[0]]);
+            }
+        }
+        if (client.port, client.tls_port) != (0, 0) {
+            append(EXTENSION_CLIENT_PORTS, &[&client.port.to_be_bytes(), &client.tls_port.to_be_bytes()]);
+        }
     }
     if extensions.take_over {
         append(EXTENSION_TAKE_OVER, &[]);

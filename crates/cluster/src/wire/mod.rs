@@ -43,8 +43,12 @@ const EXTENSION_HOSTNAME: u16 = 0;
 const EXTENSION_HUMAN_NAME: u16 = 1;
 const EXTENSION_FORGOTTEN: u16 = 2;
 const EXTENSION_SHARD_ID: u16 = 3;
+/// Valkey 8.
+const EXTENSION_CLIENT_IPV4: u16 = 4;
+const EXTENSION_CLIENT_IPV6: u16 = 5;
 /// Shoal's own begin far above those of Redis, and go to Shoal nodes only.
 const EXTENSION_TAKE_OVER: u16 = 0x5301;
+const EXTENSION_CLIENT_PORTS: u16 = 0x5302;
 
 /// Why bytes are no message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

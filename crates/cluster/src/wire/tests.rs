@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::messages::{Body, Extensions, Gossip, GossipEntry, Header, Publication};
-use crate::{NodeFlags, NodeId, SlotSet};
+use crate::{ClientAddress, NodeFlags, NodeId, SlotSet};
 use shoal_machine::Rng;
 use std::sync::Arc;
 
@@ -49,6 +49,13 @@ fn bodies() -> Vec<Body> {
         hostname: Some("host.example".into()),
         human_name: Some("blue".into()),
         forgotten: vec![(name(b'f'), 60)],
+        client: ClientAddress {
+            ipv4: Some("192.0.2.7".into()),
+            ipv6: Some("2001:db8::7".into()),
+            port: 6407,
+            tls_port: 6507,
+        }
+        .if_any(),
         take_over: false,
         shard_id: Some(name(b'e')),
     };

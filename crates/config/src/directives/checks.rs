@@ -1,5 +1,8 @@
 //! Tests that a text has to pass to be the value of a directive.
 
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::str::FromStr;
+
 /// The longest announced host name or node name, with the NUL byte that ends it on the bus.
 const HOST_NAME_SIZE: usize = 256;
 
@@ -37,6 +40,19 @@ pub(super) fn host_name(name: &[u8]) -> Result<(), &'static str> {
     } else {
         Err("Hostnames may only contain alphanumeric characters, hyphens or dots")
     }
+}
+
+pub(super) fn ipv4(address: &[u8]) -> Result<(), &'static str> {
+    is_address::<Ipv4Addr>(address).then_some(()).ok_or("Invalid IPv4 address")
+}
+
+pub(super) fn ipv6(address: &[u8]) -> Result<(), &'static str> {
+    is_address::<Ipv6Addr>(address).then_some(()).ok_or("Invalid IPv6 address")
+}
+
+/// Whether it is an address of this family, or empty.
+fn is_address<T: FromStr>(text: &[u8]) -> bool {
+    text.is_empty() || std::str::from_utf8(text).is_ok_and(|text| text.parse::<T>().is_ok())
 }
 
 pub(super) fn human_node_name(name: &[u8]) -> Result<(), &'static str> {

@@ -1,11 +1,11 @@
 //! CLUSTER: what changes state goes to the machine, what reads comes from the view.
 
 use crate::call::{NodeBody, NodeCall};
-use crate::cluster::endpoint;
+use crate::cluster::{endpoint, onlooker};
 use shoal_cluster::command::{self, NodeName, SetSlotAction};
 use shoal_cluster::view::NodeFacts;
 use shoal_cluster::{
-    ClusterCommand, ClusterView, CommandReply, EndpointKind, FailoverKind, NodeFlags, ResetKind,
+    ClusterCommand, ClusterView, CommandReply, EndpointKind, FailoverKind, NodeFlags, Onlooker, ResetKind,
 };
 use shoal_protocol::number::parse_i64;
 use shoal_protocol::slot::{SLOT_COUNT, key_slot};
@@ -234,7 +234,7 @@ fn my_shard_id(call: &mut NodeCall<'_>, _: Arguments<'_>) -> Outcome {
 }
 
 fn nodes(call: &mut NodeCall<'_>, _: Arguments<'_>) -> Outcome {
-    let text = fresh_view(call)?.nodes_text(false);
+    let text = fresh_view(call)?.nodes_text(onlooker(call.session));
     call.reply().verbatim("txt", text.as_bytes());
     Ok(())
 }
@@ -252,8 +252,9 @@ fn replicas(call: &mut NodeCall<'_>, mut arguments: Arguments<'_>) -> Outcome {
     if node.flags.has(NodeFlags::REPLICA) {
         return Err(ErrorReply::new(command::NOT_A_PRIMARY));
     }
+    let onlooker = onlooker(call.session);
     let lines: Vec<String> =
-        view.replicas_of(node.key).map(|replica| view.node_text(replica, false)).collect();
+        view.replicas_of(node.key).map(|replica| view.node_text(replica, onlooker)).collect();
     let mut reply = call.reply();
     reply.array(lines.len());
     for line in lines {
@@ -308,10 +309,10 @@ fn keys_in_slot(call: &mut NodeCall<'_>, mut arguments: Arguments<'_>) -> Outcom
 
 /// A node in CLUSTER SLOTS: address, port, name, and what else it can be reached by. If there is nothing else, RESP2 has three
 /// elements as in Redis 6: clients of that time (go-redis v8) refuse a fourth, whatever is in it.
-fn reply_node(reply: &mut Reply<'_>, view: &ClusterView, node: &NodeFacts) {
+fn reply_node(reply: &mut Reply<'_>, view: &ClusterView, node: &NodeFacts, onlooker: Onlooker) {
     let mut facts: Vec<(&str, &str)> = Vec::new();
     if view.config.preferred_endpoint != EndpointKind::Ip {
-        facts.push(("ip", &node.host));
+        facts.push(("ip", node.host_for(onlooker)));
     }
     if view.config.preferred_endpoint != EndpointKind::Hostname
         && let Some(hostname) = &node.hostname
@@ -322,9 +323,9 @@ fn reply_node(reply: &mut Reply<'_>, view: &ClusterView, node: &NodeFacts) {
     reply.array(3 + usize::from(has_facts));
     match view.config.preferred_endpoint {
         EndpointKind::Unknown => reply.null(),
-        _ => reply.bulk(endpoint(node, view).as_bytes()),
+        _ => reply.bulk(endpoint(node, view, onlooker).as_bytes()),
     }
-    reply.integer(i64::from(node.client_port(false)));
+    reply.integer(i64::from(node.port_for(onlooker, view.config.tls_cluster)));
     reply.bulk(node.id.as_bytes());
     if !has_facts {
         return;
@@ -339,15 +340,16 @@ fn reply_node(reply: &mut Reply<'_>, view: &ClusterView, node: &NodeFacts) {
 fn slots(call: &mut NodeCall<'_>, _: Arguments<'_>) -> Outcome {
     let view = view(call)?;
     let ranges = view.slots();
+    let onlooker = onlooker(call.session);
     let mut reply = call.reply();
     reply.array(ranges.len());
     for range in ranges {
         reply.array(3 + range.replicas.len());
         reply.integer(i64::from(range.first));
         reply.integer(i64::from(range.last));
-        reply_node(&mut reply, &view, range.primary);
+        reply_node(&mut reply, &view, range.primary, onlooker);
         for replica in range.replicas {
-            reply_node(&mut reply, &view, replica);
+            reply_node(&mut reply, &view, replica, onlooker);
         }
     }
     Ok(())
@@ -356,6 +358,7 @@ fn slots(call: &mut NodeCall<'_>, _: Arguments<'_>) -> Outcome {
 fn shards(call: &mut NodeCall<'_>, _: Arguments<'_>) -> Outcome {
     let view = view(call)?;
     let shards = view.shards();
+    let onlooker = onlooker(call.session);
     let mut reply = call.reply();
     reply.array(shards.len());
     for shard in shards {
@@ -369,25 +372,25 @@ fn shards(call: &mut NodeCall<'_>, _: Arguments<'_>) -> Outcome {
         reply.bulk(b"nodes");
         reply.array(shard.nodes.len());
         for node in shard.nodes {
-            reply_shard_node(&mut reply, &view, node);
+            reply_shard_node(&mut reply, &view, node, onlooker);
         }
     }
     Ok(())
 }
 
-fn reply_shard_node(reply: &mut Reply<'_>, view: &ClusterView, node: &NodeFacts) {
+fn reply_shard_node(reply: &mut Reply<'_>, view: &ClusterView, node: &NodeFacts, onlooker: Onlooker) {
     let hostname = node.hostname.as_deref();
     reply.map(7 + usize::from(hostname.is_some()));
     reply.bulk(b"id");
     reply.bulk(node.id.as_bytes());
     reply.bulk(b"port");
-    reply.integer(i64::from(node.client_port(false)));
+    reply.integer(i64::from(node.port_for(onlooker, view.config.tls_cluster)));
     reply.bulk(b"ip");
-    reply.bulk(node.host.as_bytes());
+    reply.bulk(node.host_for(onlooker).as_bytes());
     reply.bulk(b"endpoint");
     match view.config.preferred_endpoint {
         EndpointKind::Unknown => reply.null(),
-        _ => reply.bulk(endpoint(node, view).as_bytes()),
+        _ => reply.bulk(endpoint(node, view, onlooker).as_bytes()),
     }
     if let Some(hostname) = hostname {
         reply.bulk(b"hostname");

@@ -20,6 +20,10 @@ pub(super) const BODIES: &[(CommandId, NodeBody)] = &[
 
 /// Directives whose effect CLUSTER SLOTS and SHARDS show.
 const SHOWN_BY_CLUSTER: &[&str] = &[
+    "cluster-announce-client-ipv4",
+    "cluster-announce-client-ipv6",
+    "cluster-announce-client-port",
+    "cluster-announce-client-tls-port",
     "cluster-announce-ip",
     "cluster-announce-port",
     "cluster-announce-tls-port",

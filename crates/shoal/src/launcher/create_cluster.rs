@@ -35,6 +35,8 @@ NODES=6
 REPLICAS=1
 PROTECTED_MODE=yes
 ADDITIONAL_OPTIONS=""
+# Another server than that of BIN_PATH, as /usr/bin/redis-server
+SERVER=""
 
 # A file config.sh in the working directory may set any of them anew.
 if [ -f config.sh ]
@@ -42,7 +44,7 @@ then
     source "./config.sh"
 fi
 
-export CLUSTER_HOST PORT TIMEOUT NODES REPLICAS PROTECTED_MODE ADDITIONAL_OPTIONS
+export CLUSTER_HOST PORT TIMEOUT NODES REPLICAS PROTECTED_MODE ADDITIONAL_OPTIONS SERVER
 exec "$BIN_PATH/shoal" create-cluster "$@"
 "#;
 
@@ -88,6 +90,8 @@ struct Settings {
     replicas: u16,
     protected_mode: String,
     additional_options: Vec<String>,
+    /// The program that is started instead of this one; empty if there is none.
+    server: String,
 }
 
 impl Settings {
@@ -109,6 +113,7 @@ impl Settings {
             replicas: number("REPLICAS", "1", 1000)? as u16,
             protected_mode: text("PROTECTED_MODE", "yes"),
             additional_options: options.split_whitespace().map(str::to_owned).collect(),
+            server: text("SERVER", "").trim().to_owned(),
         };
         match settings.port.checked_add(settings.nodes) {
             Some(_) => Ok(settings),
@@ -124,6 +129,17 @@ impl Settings {
     fn password(&self) -> Option<&str> {
         let at = self.additional_options.iter().position(|word| word == "--requirepass")?;
         self.additional_options.get(at + 1).map(String::as_str)
+    }
+
+    /// The program of a node, without its options.
+    fn server_command(&self) -> Result<Command, Failure> {
+        if !self.server.is_empty() {
+            return Ok(Command::new(&self.server));
+        }
+        let binary = std::env::current_exe().map_err(|error| Failure::new(error.to_string()))?;
+        let mut command = Command::new(binary);
+        command.arg("server");
+        Ok(command)
     }
 
     fn connect(&self, port: u16) -> Result<Client, ClientError> {
@@ -173,16 +189,17 @@ fn start(settings: &Settings) -> Result<i32, Failure> {
                 "something listens on port {port} already. `create-cluster stop` ends nodes that were started before."
             )));
         }
-        let binary = std::env::current_exe().map_err(|error| Failure::new(error.to_string()))?;
-        let mut command = Command::new(binary);
-        command.args(["server", "--port", &port.to_string(), "--protected-mode", &settings.protected_mode]);
+        let mut command = settings.server_command()?;
+        command.args(["--port", &port.to_string(), "--protected-mode", &settings.protected_mode]);
         command.args(["--cluster-enabled", "yes", "--cluster-config-file", &format!("nodes-{port}.conf")]);
         command.args(["--cluster-node-timeout", &settings.timeout_ms.to_string(), "--appendonly", "yes"]);
         command.args(["--appendfilename", &format!("appendonly-{port}.aof")]);
         command.args(["--appenddirname", &format!("appendonlydir-{port}")]);
         command.args(["--dbfilename", &format!("dump-{port}.rdb"), "--logfile", &format!("{port}.log")]);
         command.args(["--daemonize", "yes"]).args(&settings.additional_options).stdin(Stdio::null());
-        let status = command.status().map_err(|error| Failure::new(error.to_string()))?;
+        let status = command.status().map_err(|error| {
+            Failure::new(format!("{} cannot be started: {error}", command.get_program().display()))
+        })?;
         if !status.success() {
             return Err(Failure::new(format!("node {port} did not start: look at {port}.log.")));
         }

@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 use shoal_protocol::slot::key_slot;
 use shoal_protocol::value::Value;
 
+use crate::support::cluster::key_of;
 use crate::support::{Cluster, Kind, LATER, SHOAL, Server, eventually};
 
 /// What the document types at the prompt of `redis-cli -c`.
@@ -182,4 +183,47 @@ fn session(program: &[&str], node: &Server) -> Vec<String> {
     client.stdin.take().unwrap().write_all(SESSION.as_bytes()).unwrap();
     let output = client.wait_with_output().unwrap();
     String::from_utf8(output.stdout).unwrap().lines().map(ToString::to_string).collect()
+}
+
+/// What a node announces for clients (NAT, containers) is told by all, outlives a restart, and does not concern the nodes
+/// among themselves.
+#[test]
+fn addresses_announced_for_clients() {
+    let mut cluster = Cluster::of_six("");
+    for (name, value, answer) in [
+        ("cluster-announce-client-ipv4", "192.0.2.7", "OK"),
+        ("cluster-announce-client-port", "6407", "OK"),
+        ("cluster-announce-client-ipv6", "2001:db8::7", "OK"),
+        (
+            "cluster-announce-client-ipv4",
+            "host.example",
+            "ERR CONFIG SET failed (possibly related to argument 'cluster-announce-client-ipv4') - Invalid IPv4 address",
+        ),
+    ] {
+        assert_eq!(cluster.nodes[1].call(&["CONFIG", "SET", name, value]), answer);
+    }
+    let key = key_of(1, 3, 0);
+    let told = |cluster: &Cluster, index: usize| cluster.nodes[index].call(&["GET", &key]);
+    let is_told = |cluster: &Cluster, index: usize| {
+        let table = cluster.nodes[index].call(&["CLUSTER", "NODES"]);
+        told(cluster, index).ends_with(" 192.0.2.7:6407") && table.contains(" 192.0.2.7:6407@")
+    };
+    eventually(LATER, "all tell it", || [0, 2, 3, 4, 5].into_iter().all(|index| is_told(&cluster, index)));
+    // The next message of the node to one that starts anew leaves it out; its file has it.
+    cluster.nodes[0].kill();
+    cluster.nodes[0].start();
+    cluster.wait_until_settled();
+    assert!(is_told(&cluster, 0), "{}", told(&cluster, 0));
+    let line = |index: usize| cluster.nodes[index].info("replication", "master_host");
+    assert_eq!((0..6).filter(|index| line(*index).as_deref() == Some("192.0.2.7")).count(), 0);
+
+    for name in ["ipv4", "ipv6"] {
+        let name = format!("cluster-announce-client-{name}");
+        assert_eq!(cluster.nodes[1].call(&["CONFIG", "SET", &name, ""]), "OK");
+    }
+    assert_eq!(cluster.nodes[1].call(&["CONFIG", "SET", "cluster-announce-client-port", "0"]), "OK");
+    let own = format!(" {}", cluster.nodes[1].address());
+    eventually(LATER, "it is as it was", || {
+        [0, 2].into_iter().all(|index| told(&cluster, index).ends_with(&own))
+    });
 }

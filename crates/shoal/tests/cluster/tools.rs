@@ -120,6 +120,28 @@ fn create_cluster_tool() {
     assert!(fs::read_to_string(&script.path).unwrap().contains("NODES=3"));
 }
 
+/// The launcher starts nodes of another server, if config.sh names one, and makes a cluster of them.
+#[test]
+fn create_cluster_tool_on_real_nodes() {
+    let script = Script::new("SERVER=redis-server");
+    script.good(&["start"], "");
+    let created = script.good(&["create", "-f"], "");
+    assert!(created.contains("[OK] All 16384 slots covered."), "{created}");
+    eventually(LATER, "all nodes are up", || {
+        script.good(&["call", "cluster", "info"], "").matches("cluster_state:ok").count() == 6
+    });
+    let infos = script.good(&["call", "info", "server"], "");
+    assert!(infos.matches("redis_version:7.0").count() == 6 && !infos.contains("shoal_version"), "{infos}");
+    script.good(&["stop"], "");
+    script.good(&["clean"], "");
+    assert_eq!(script.files(), Vec::<String>::new());
+
+    let nowhere = Script::new("SERVER=/nonexistent/redis-server");
+    let failed = nowhere.run(&["start"], "");
+    assert_eq!(failed.status.code(), Some(1));
+    assert!(text(&failed).contains("/nonexistent/redis-server cannot be started"), "{}", text(&failed));
+}
+
 /// The document's other way: the launcher starts the nodes, `redis-cli` makes them a cluster.
 #[test]
 fn create_cluster_tool_with_redis_cli() {

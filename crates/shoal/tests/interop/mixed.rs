@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::support::cluster::key_of;
-use crate::support::{Cluster, Connection, Kind, LATER, Setup, eventually};
+use crate::support::driver::text;
+use crate::support::{Cluster, Connection, Kind, LATER, SHOAL, Setup, eventually, eventually_some};
 
 /// Keys that the replica must have acknowledged before its primary is killed.
 const ACKNOWLEDGED_MIN: usize = 300;
@@ -37,6 +38,70 @@ fn half_of_each_kind() {
     lose_primary(&mut cluster, 1, 4);
     // The first pair once more, the other way round: what came back as replica is promoted again.
     lose_primary(&mut cluster, 3, 0);
+}
+
+/// Both managers make one cluster of both kinds; every replica has what its primary has.
+#[test]
+fn both_managers_create_one_cluster() {
+    for program in [&["redis-cli"][..], &[SHOAL, "cli"]] {
+        let kinds = [Kind::Redis, Kind::Shoal, Kind::Redis, Kind::Shoal, Kind::Redis, Kind::Shoal];
+        let cluster = Cluster::start(kinds.into_iter().map(setup).collect());
+        let created = cluster.manage_all(program, "create", &["--cluster-replicas", "1", "--cluster-yes"]);
+        let shown = text(&created);
+        assert!(created.status.success() && shown.contains("[OK] All 16384 slots covered."), "{shown}");
+        cluster.wait_until_settled();
+        for index in 0..3 {
+            let mut primary = cluster.nodes[index].connect();
+            for number in 0..50 {
+                let words = ["SET", &key_of(index, 3, number), &early_value(number)];
+                assert_eq!(primary.text(&words), "OK", "{program:?}");
+            }
+            let (id, digest) = (cluster.id(index), primary.text(&["DEBUG", "DIGEST"]));
+            let follows = |replica: &usize| cluster.line(0, *replica).is_some_and(|line| line.primary == id);
+            let replica = (3..6).find(follows).unwrap();
+            eventually(LATER, "its replica has the same", || {
+                cluster.nodes[replica].call(&["DEBUG", "DIGEST"]) == digest
+            });
+        }
+    }
+}
+
+#[test]
+fn our_replica_moves_to_a_real_primary() {
+    replica_moves(Kind::Redis, Kind::Shoal);
+}
+
+#[test]
+fn a_real_replica_moves_to_our_primary() {
+    replica_moves(Kind::Shoal, Kind::Redis);
+}
+
+/// A primary of one kind loses its only replica; one of the two that follow a primary of the other kind comes, and takes its
+/// place when it dies.
+fn replica_moves(orphan: Kind, donor: Kind) {
+    let kinds = [donor, orphan, Kind::Redis, donor, Kind::Shoal, Kind::Shoal, donor];
+    let mut cluster = Cluster::start(kinds.into_iter().map(setup).collect());
+    cluster.join(3);
+    let key = key_of(1, 3, 0);
+    assert_eq!(cluster.nodes[1].call(&["SET", &key, "value"]), "OK");
+    cluster.nodes[4].kill();
+    let id = cluster.id(1);
+    let follows = |cluster: &Cluster, replica: usize| {
+        let line = cluster.line(replica, replica);
+        line.is_some_and(|line| line.has("slave") && line.primary == id)
+    };
+    let moved = eventually_some(LATER, "a replica moves", || {
+        [3, 6].into_iter().find(|&index| follows(&cluster, index))
+    });
+    cluster.wait_until_settled();
+    eventually(LATER, "it has the data", || {
+        let digest = cluster.nodes[moved].call(&["DEBUG", "DIGEST"]);
+        digest == cluster.nodes[1].call(&["DEBUG", "DIGEST"])
+    });
+    cluster.nodes[1].kill();
+    cluster.wait_for_promotion(moved);
+    cluster.wait_until_ok();
+    assert_eq!(cluster.nodes[moved].call(&["GET", &key]), "value");
 }
 
 /// Six nodes of these kinds; the last three follow the first three.
