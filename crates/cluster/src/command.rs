@@ -94,6 +94,15 @@ pub enum ClusterCommand {
     BumpEpoch,
     /// CLUSTER SAVECONFIG.
     SaveConfig,
+    /// DEBUG CLUSTERLINK KILL: close links with a node. Ours to it is made anew soon.
+    CloseLinks {
+        /// The name as given.
+        node: NodeName,
+        /// The link that this node opened.
+        to: bool,
+        /// The link that the other node opened.
+        from: bool,
+    },
     /// Publish a fresh view before answering OK; for CLUSTER NODES, INFO and LINKS with exact times and counts.
     Refresh,
 }

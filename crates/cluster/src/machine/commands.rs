@@ -22,8 +22,11 @@ impl ClusterMachine {
     /// Carries out a command. A refusal is answered at once; anything else when it is saved, after the views it
     /// caused.
     pub(super) fn on_command(&mut self, ticket: u64, command: ClusterCommand) {
-        // Neither changes what is saved.
-        let is_refresh = matches!(command, ClusterCommand::Refresh | ClusterCommand::GrantSlots { .. });
+        // None of these changes what is saved.
+        let is_refresh = matches!(
+            command,
+            ClusterCommand::Refresh | ClusterCommand::GrantSlots { .. } | ClusterCommand::CloseLinks { .. }
+        );
         let reports_failure = command == ClusterCommand::SaveConfig;
         match self.run_command(command) {
             Err(text) => self.outputs.push(Output::CommandReply { ticket, result: Err(text) }),
@@ -73,6 +76,10 @@ impl ClusterMachine {
                 let word = if self.bump_config_epoch() { "BUMPED" } else { "STILL" };
                 return Ok(CommandReply::Text(format!("{word} {}", self.me().config_epoch)));
             }
+            ClusterCommand::CloseLinks { node, to, from } => {
+                self.close_links(&node, to, from)?;
+                return Ok(CommandReply::Ok);
+            }
             ClusterCommand::SaveConfig => self.changed(),
             ClusterCommand::Refresh => {}
         }
@@ -86,6 +93,14 @@ impl ClusterMachine {
 
     fn lookup(&self, name: &NodeName) -> Option<NodeKey> {
         self.table.find(&NodeId::parse(name)?)
+    }
+
+    fn close_links(&mut self, name: &NodeName, to: bool, from: bool) -> Result<(), Failure> {
+        let unknown = || Failure::Owned(format!("ERR Unknown node {}", String::from_utf8_lossy(name)));
+        let node = self.lookup(name).and_then(|key| self.table.get(key)).ok_or_else(unknown)?;
+        let links = [node.link.filter(|_| to), node.accepted_link.filter(|_| from)];
+        links.into_iter().flatten().for_each(|link| self.close_link(link));
+        Ok(())
     }
 
     fn meet(&mut self, host: &str, port: i64, bus_port: Option<i64>) -> Result<(), Failure> {

@@ -98,8 +98,8 @@ fn fields_stand_where_redis_has_them() {
     let bytes = encode(&message(bodies().swap_remove(0)));
     let field = |offset: usize, length: usize| bytes[offset..offset + length].to_vec();
     assert_eq!(field(0, 4), b"RCmb");
-    // Two entries, then extensions of 24, 16, 56 and 48 bytes.
-    let length = HEADER_LENGTH + 2 * GOSSIP_LENGTH + 24 + 16 + 56 + 48;
+    // Two entries, then extensions of 24, 16, 56, 48, 24, 24 and 16 bytes.
+    let length = HEADER_LENGTH + 2 * GOSSIP_LENGTH + 24 + 16 + 56 + 48 + 24 + 24 + 16;
     assert_eq!(bytes.len(), length);
     assert_eq!(field(4, 4), u32::to_be_bytes(length as u32));
     assert_eq!(field(8, 2), [0, 1]);
@@ -112,7 +112,7 @@ fn fields_stand_where_redis_has_them() {
     assert_eq!((bytes[80], bytes[80 + 2047]), (3, 0x80));
     assert_eq!(field(2128, 40), [b'b'; 40]);
     assert_eq!(field(2168, 9), b"10.0.0.1\0");
-    assert_eq!(field(2214, 2), [0, 4]);
+    assert_eq!(field(2214, 2), [0, 7]);
     assert_eq!(field(2216, 29), [0; 29]);
     assert_eq!(bytes[SHOAL_BYTE], SHOAL_VERSION);
     assert_eq!(field(2246, 2), u16::to_be_bytes(7001));

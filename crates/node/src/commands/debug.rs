@@ -4,6 +4,7 @@ use super::debug_tables;
 use crate::call::{NodeBody, NodeCall};
 use crate::commands::debug_layout::{listpack, quicklist, quicklist_remarks};
 use crate::host::{Crash, LogLevel};
+use shoal_cluster::ClusterCommand;
 use shoal_protocol::number::parse_f64;
 use shoal_protocol::{Arguments, CommandId, ErrorReply, Reply, errors};
 use shoal_store::digest::{keyspace_digest, value_digest};
@@ -26,6 +27,7 @@ const SUBCOMMANDS: &[Row] = &[
     ("CHANGE-REPL-ID", 0, change_replication_id),
     ("CLIENT-ENFORCE-REPLY-LIST", 1, accept),
     ("CLIENT-EVICTION", 0, client_eviction),
+    ("CLUSTERLINK", 3, close_cluster_links),
     ("CONFIG-REWRITE-FORCE-ALL", 0, rewrite_all),
     ("DELAY-RDB-CLIENT-FREE-SECONDS", 1, accept),
     ("DICT-RESIZING", 1, resize_tables),
@@ -373,6 +375,31 @@ fn drop_cluster_packet_filter(call: &mut NodeCall<'_>, mut arguments: Arguments<
     Ok(())
 }
 
+fn close_cluster_links(call: &mut NodeCall<'_>, mut arguments: Arguments<'_>) -> Outcome {
+    let (kill, direction, name) = (arguments.take()?, arguments.take()?, arguments.take()?);
+    if !kill.eq_ignore_ascii_case(b"kill") {
+        let text = "ERR unknown subcommand or wrong number of arguments for 'CLUSTERLINK'. Try DEBUG HELP.";
+        return Err(ErrorReply::new(text));
+    }
+    if call.node.cluster.is_none() {
+        let text = "ERR Debug option only available for cluster mode enabled setup!";
+        return Err(ErrorReply::new(text));
+    }
+    let (to, from) = match direction.to_ascii_lowercase().as_slice() {
+        b"to" => (true, false),
+        b"from" => (false, true),
+        b"all" => (true, true),
+        _ => {
+            let direction = String::from_utf8_lossy(direction);
+            return Err(ErrorReply::from(format!("ERR Unknown direction {direction}")));
+        }
+    };
+    let command = ClusterCommand::CloseLinks { node: name.into(), to, from };
+    call.node.run_cluster_command(call.now, call.host, command).map_err(ErrorReply)?;
+    call.reply().ok();
+    Ok(())
+}
+
 impl crate::node::Node {
     /// Makes the bus drop all messages of a type; -1 lets all pass again.
     ///
@@ -485,6 +512,8 @@ const HELP: &[&str] = &[
     "    Accepted without effect.",
     "CLIENT-EVICTION",
     "    How many clients hold how much memory.",
+    "CLUSTERLINK KILL <to|from|all> <node-id>",
+    "    Close links of the cluster bus: the one to this node, the one from it, or both.",
     "CONFIG-REWRITE-FORCE-ALL",
     "    Write the configuration in force into its file, defaults included.",
     "DELAY-RDB-CLIENT-FREE-SECONDS <seconds>",
@@ -662,6 +691,14 @@ mod tests {
             ("DEBUG REPLICATE ALL PING", "+OK"),
             ("DEBUG REPLICATE fake", "+OK"),
             ("DEBUG STRINGMATCH-LEN a*c abc", ":1"),
+            (
+                "DEBUG CLUSTERLINK KILL to abc",
+                "-ERR Debug option only available for cluster mode enabled setup!",
+            ),
+            (
+                "DEBUG CLUSTERLINK to abc x",
+                "-ERR unknown subcommand or wrong number of arguments for 'CLUSTERLINK'. Try DEBUG HELP.",
+            ),
             ("DEBUG DROP-CLUSTER-PACKET-FILTER 1", "-ERR This instance has cluster support disabled"),
             (
                 "DEBUG NOSUCH",

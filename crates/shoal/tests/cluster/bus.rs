@@ -7,6 +7,8 @@ use std::net::TcpStream;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use shoal_protocol::value::Value;
+
 use crate::support::{Cluster, Kind, LATER, SOON, always, eventually, field};
 
 /// Bytes of a message without data: types and offsets as in Redis 7.
@@ -154,6 +156,35 @@ fn jitter_no_failover() {
     eventually(LATER, "its replica takes over", || cluster.role(3).as_deref() == Some("master"));
     heal();
     eventually(LATER, "it follows when it is back", || cluster.role(0).as_deref() == Some("slave"));
+}
+
+/// DEBUG CLUSTERLINK KILL closes links of one direction or both; what was to go over one is lost, and links come back.
+#[test]
+fn links_can_be_killed() {
+    let cluster = Cluster::of_six("");
+    let made = |direction: &str| {
+        let other = cluster.id(1);
+        let reply = cluster.nodes[0].connect().call(&["CLUSTER", "LINKS"]);
+        let links = reply.as_elements().unwrap().to_vec();
+        let word = |link: &Value, name: &str| link.field(name).unwrap().as_text().unwrap().into_owned();
+        let is_it = |link: &&Value| word(link, "node") == other && word(link, "direction") == direction;
+        links.iter().find(is_it).map(|link| link.field("create-time").unwrap().as_integer().unwrap())
+    };
+    let kill = |words: &[&str]| cluster.nodes[0].call(&[&["DEBUG", "CLUSTERLINK", "KILL"], words].concat());
+    let other = cluster.id(1);
+    for (direction, dies) in [("to", [true, false]), ("FROM", [false, true]), ("all", [true, true])] {
+        let before = ["to", "from"].map(|direction| made(direction).unwrap());
+        assert_eq!(kill(&[direction, &other]), "OK");
+        eventually(SOON, "links are made anew", || {
+            let now = ["to", "from"].map(made);
+            now.iter().zip(before).zip(dies).all(|((now, before), dies)| {
+                now.is_some_and(|now| if dies { now > before } else { now == before })
+            })
+        });
+    }
+    assert_eq!(kill(&["to", "0123"]), "ERR Unknown node 0123");
+    assert_eq!(kill(&["at", &other]), "ERR Unknown direction at");
+    cluster.wait_until_settled();
 }
 
 /// With two primaries of which one dies there is no majority, and no replica is promoted.
