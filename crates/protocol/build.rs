@@ -8,6 +8,7 @@ use std::{env, fs, path::Path};
 
 /// Slots of the name table: a power of two well above the number of commands, so that probing stays short.
 const NAME_SLOTS: usize = 1024;
+const SHORT_NAME_SLOTS: usize = 512;
 
 fn main() {
     println!("cargo::rerun-if-changed=commands.json");
@@ -40,6 +41,7 @@ fn main() {
     write_ids(&mut out, &rows);
     write_commands(&mut out, &rows, &summaries);
     write_names(&mut out, &rows);
+    write_short_names(&mut out, &rows);
     let directory = env::var("OUT_DIR").expect("cargo sets OUT_DIR");
     fs::write(Path::new(&directory).join("commands.rs"), out).expect("OUT_DIR is writable");
 }
@@ -219,6 +221,34 @@ fn capitalised(word: &str) -> String {
 /// The same function as `command::name_hash`; a test holds the two together.
 fn name_hash(name: &str) -> u32 {
     name.bytes().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte | 0x20)).wrapping_mul(0x0100_0193))
+}
+
+/// The same function as `command::fold_short`, for names of letters.
+fn fold_short(name: &str) -> Option<u64> {
+    let is_short = (1..=8).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_lowercase());
+    is_short.then(|| name.bytes().rev().fold(0, |word, byte| word << 8 | u64::from(byte)))
+}
+
+/// The same function as `command::short_slot`.
+fn short_slot(folded: u64) -> usize {
+    (folded.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as usize % SHORT_NAME_SLOTS
+}
+
+fn write_short_names(out: &mut String, rows: &[Row]) {
+    let mut slots = vec![(0, 0); SHORT_NAME_SLOTS];
+    for (index, row) in rows.iter().enumerate().filter(|(_, row)| row.parent.is_none()) {
+        let Some(folded) = fold_short(text(&row.json["name"])) else { continue };
+        let mut slot = short_slot(folded);
+        while slots[slot].0 != 0 {
+            slot = (slot + 1) % SHORT_NAME_SLOTS;
+        }
+        slots[slot] = (folded, index as u16);
+    }
+    let _ = writeln!(
+        out,
+        "/// The names of up to eight letters, folded into words, with their rows. Open addressing by [`short_slot`]; 0 ends \
+         a probe.\nstatic SHORT_NAMES: [(u64, u16); {SHORT_NAME_SLOTS}] = {slots:?};"
+    );
 }
 
 fn write_names(out: &mut String, rows: &[Row]) {

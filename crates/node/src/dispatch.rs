@@ -36,6 +36,9 @@ impl Node {
     pub fn prefetch(&self, handle: Handle, reader: &shoal_protocol::RequestReader) {
         let Some(session) = self.clients.session(handle) else { return };
         let database = self.keyspace.database(session.database);
+        if session.last_command.is_some_and(|command| prefetch::is_idle_after(database, command)) {
+            return;
+        }
         let mut requests = [UpcomingWords::default(); PREFETCHED_REQUESTS];
         // Two requests tell whether it is worth looking at all of them.
         if let [first, second] = look_ahead(reader, &mut requests[..2])
@@ -352,7 +355,7 @@ impl Node {
         }
         if outcome.is_err() || error_count > 0 {
             self.stats.command(command.id).failed_calls += 1;
-        } else {
+        } else if !watch_changes.is_empty() {
             self.change_watches(handle, session, watch_changes);
         }
         let ended_us = host.stopwatch_us();

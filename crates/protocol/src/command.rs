@@ -281,7 +281,24 @@ impl CommandId {
 
 impl Command {
     /// Finds a command by its name, without regard to case; never a subcommand.
+    #[inline]
     pub fn lookup(name: &[u8]) -> Option<&'static Command> {
+        if let Some(folded) = fold_short(name) {
+            let mut slot = short_slot(folded);
+            while let &(candidate, index) = &SHORT_NAMES[slot]
+                && candidate != 0
+            {
+                if candidate == folded {
+                    return COMMANDS.get(usize::from(index));
+                }
+                slot = (slot + 1) % SHORT_NAMES.len();
+            }
+        }
+        Self::lookup_any(name)
+    }
+
+    /// Finds a command whose name is long or holds more than letters.
+    fn lookup_any(name: &[u8]) -> Option<&'static Command> {
         let mut slot = name_hash(name) as usize % NAME_SLOTS.len();
         loop {
             let command = COMMANDS.get(usize::from(NAME_SLOTS[slot]))?;
@@ -323,6 +340,34 @@ impl Command {
     }
 }
 
+/// A name of up to eight bytes in one word, the case bit set in each byte. For names of letters, which are all in
+/// [`SHORT_NAMES`], two words are equal if and only if the names are, without regard to case.
+#[inline]
+fn fold_short(name: &[u8]) -> Option<u64> {
+    let count = name.len();
+    let word = match *name {
+        [] => return None,
+        [only] => u64::from(only),
+        // The two halves overlap in bytes that are the same in both.
+        [_, _] | [_, _, _] => {
+            let (first, last) = (name.first_chunk::<2>()?, name.last_chunk::<2>()?);
+            u64::from(u16::from_le_bytes(*first)) | u64::from(u16::from_le_bytes(*last)) << (8 * (count - 2))
+        }
+        _ if count <= 8 => {
+            let (first, last) = (name.first_chunk::<4>()?, name.last_chunk::<4>()?);
+            u64::from(u32::from_le_bytes(*first)) | u64::from(u32::from_le_bytes(*last)) << (8 * (count - 4))
+        }
+        _ => return None,
+    };
+    Some(word | 0x2020_2020_2020_2020 >> (64 - 8 * count))
+}
+
+/// Where to look for a folded name first: by its product with 2⁶⁴ / φ, as the generated table was built.
+#[inline]
+fn short_slot(folded: u64) -> usize {
+    (folded.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as usize % SHORT_NAMES.len()
+}
+
 /// FNV-1a over the name with the case bit set, as the generated table was built.
 fn name_hash(name: &[u8]) -> u32 {
     name.iter().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte | 0x20)).wrapping_mul(0x0100_0193))
@@ -358,6 +403,12 @@ mod tests {
             }
         }
         assert!(Command::lookup(b"nosuch").is_none());
+        // Bytes that differ from letters by the case bit alone, or that would pass for no byte at all.
+        for name in
+            [b"ge\x14".as_slice(), b"get\0", b"get\x20", b"\0", b"g\x45t\0\0\0\0\0", b"set\0\0\0\0\0\0"]
+        {
+            assert!(Command::lookup(name).is_none(), "{}", name.escape_ascii());
+        }
         assert!(Command::lookup(b"").is_none());
     }
 

@@ -8,12 +8,21 @@ use crate::database::{Database, Place};
 use crate::entry::Value;
 use crate::table::PREFETCH_MIN_ITEMS;
 use crate::types::Collection;
+use shoal_protocol::command::{Categories, Command};
 use shoal_protocol::request::UpcomingWords;
 
 /// Requests looked at ahead of their turn.
 pub const REQUESTS_MAX: usize = 16;
 /// The tables of a database with fewer keys than this are left to the processor's cache.
 const DATABASE_MIN_KEYS: usize = PREFETCH_MIN_ITEMS;
+
+/// Whether nothing is worth asking for if the next requests are such as this one, the client's last.
+#[inline]
+pub fn is_idle_after(database: &Database, last: &Command) -> bool {
+    let with_members = [Categories::SET, Categories::SORTEDSET, Categories::HASH];
+    database.len() < DATABASE_MIN_KEYS
+        && !with_members.iter().any(|&category| last.categories.contains(category))
+}
 
 /// Whether requests that begin like these two will touch memory that is worth asking for early.
 pub fn is_worth_it(database: &Database, [first, second]: [&UpcomingWords<'_>; 2]) -> bool {
