@@ -85,7 +85,8 @@ pub enum ClusterCommand {
         epoch_max: u64,
     },
     /// These slots of this node are about to be another's: from now on it does not claim them, whatever its epoch, so that any
-    /// other claim to them counts. [`crate::NodeMessage::Reclaim`] takes that back.
+    /// other claim to them counts. [`crate::NodeMessage::Reclaim`] takes that back. The reply is the config epoch of this node:
+    /// it has claimed them with no greater one.
     GrantSlots {
         /// The slots, all of them this node's.
         slots: crate::SlotRanges,
@@ -150,6 +151,16 @@ pub enum CommandReply {
     Ok,
     /// A simple string, as BUMPEPOCH gives (`BUMPED 5`).
     Text(String),
+}
+
+impl CommandReply {
+    /// The number that a text is.
+    pub fn number(&self) -> Option<u64> {
+        match self {
+            Self::Ok => None,
+            Self::Text(text) => text.parse().ok(),
+        }
+    }
 }
 
 /// A reply, or an error line with its code word (`ERR …`).

@@ -225,6 +225,8 @@ pub enum NodeMessage {
     AgreeOnEpoch {
         /// Comes back in the answer.
         ticket: u64,
+        /// The epoch is to be greater than this one, too.
+        above: u64,
     },
     /// CONFIG SET changed something.
     ConfigChanged(Arc<ClusterConfig>),

@@ -312,6 +312,11 @@ impl NodeTable {
         self.owners.get(slot).is_none() || self.unclaimed.contains(slot)
     }
 
+    /// The slots that their owners do not claim.
+    pub fn unclaimed_slots(&self) -> &SlotSet {
+        &self.unclaimed
+    }
+
     /// Notes whether the owner of `slot` claims it.
     pub fn set_claimed(&mut self, slot: u16, claimed: bool) {
         if claimed {

@@ -16,6 +16,11 @@ pub const MAX_NODES: usize = 16_384;
 
 /// Shoal's own variable: slots that this node has given away. Redis passes over variables that it does not know.
 const GIVEN_SLOTS: &str = "givenSlots";
+/// Shoal's own variable, too: slots that are bound to another node which does not claim them.
+const UNCLAIMED_SLOTS: &str = "unclaimedSlots";
+
+/// And a third one: 1 if this replica has never been in step with its primary.
+const NEVER_IN_STEP: &str = "neverInStep";
 
 /// The contents of a nodes.conf.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,6 +37,11 @@ pub struct NodesConf {
     pub importing: Vec<(u16, NodeId)>,
     /// Slots that were this node's and belong to others now: keys of them that an old file brings back are of no use.
     pub given: SlotSet,
+    /// Slots of other nodes that these do not claim any more, while nobody else is known to do so. Without this a restart would
+    /// take them for claimed again, with whatever epoch their old owner has come to since, and tell their new owner so.
+    pub unclaimed: SlotSet,
+    /// This node is a replica, and has not had the data of its primary since it was told to follow it.
+    pub never_in_step: bool,
     /// Whether to write the auxiliary fields of 7.2.
     pub auxiliary: bool,
 }
@@ -127,9 +137,15 @@ impl NodesConf {
                 self.given = self.parse_slots(&value.split(',').collect::<Vec<_>>())?;
                 continue;
             }
+            if name.eq_ignore_ascii_case(UNCLAIMED_SLOTS) {
+                self.unclaimed = self.parse_slots(&value.split(',').collect::<Vec<_>>())?;
+                continue;
+            }
             let value = value.parse().map_err(|_| "a variable that is no number")?;
             if name.eq_ignore_ascii_case("currentEpoch") {
                 self.current_epoch = value;
+            } else if name.eq_ignore_ascii_case(NEVER_IN_STEP) {
+                self.never_in_step = value != 0;
             } else if name.eq_ignore_ascii_case("lastVoteEpoch") {
                 self.last_vote_epoch = value;
             }
@@ -320,8 +336,13 @@ impl fmt::Display for NodesConf {
             writeln!(formatter, "{line}")?;
         }
         write!(formatter, "vars currentEpoch {} lastVoteEpoch {}", self.current_epoch, self.last_vote_epoch)?;
-        if !self.given.is_empty() {
-            write!(formatter, " {GIVEN_SLOTS} {}", self.given.ranges().to_string().replace(' ', ","))?;
+        for (name, slots) in [(GIVEN_SLOTS, &self.given), (UNCLAIMED_SLOTS, &self.unclaimed)] {
+            if !slots.is_empty() {
+                write!(formatter, " {name} {}", slots.ranges().to_string().replace(' ', ","))?;
+            }
+        }
+        if self.never_in_step {
+            write!(formatter, " {NEVER_IN_STEP} 1")?;
         }
         writeln!(formatter)
     }
@@ -371,7 +392,7 @@ mod tests {
             "{ME} 127.0.0.1:7000@17000,,shard-id={OTHER},nodename=blue myself,master - 0 0 3 connected 0-5460 \
              [77-<-{OTHER}] [93->-{OTHER}]\n\
              {OTHER} :0@0,host,shard-id={OTHER} slave,fail,noaddr {ME} 7 8 3 disconnected\n\
-             vars currentEpoch 6 lastVoteEpoch 5 givenSlots 1-3,9\n"
+             vars currentEpoch 6 lastVoteEpoch 5 givenSlots 1-3,9 unclaimedSlots 7,20-22 neverInStep 1\n"
         );
         let mut conf = parse(&text);
         assert_eq!(conf.to_string(), text);

@@ -83,6 +83,13 @@ impl Migrations {
         self.exports.is_empty() && !self.imports.iter().any(waits)
     }
 
+    /// The states of all, as text.
+    fn describe(&self) -> String {
+        let exports = self.exports.iter().map(|job| format!("export {:?} {:?}", job.name, job.machine.state()));
+        let imports = self.imports.iter().map(|job| format!("import {:?} {:?}", job.name, job.machine.state()));
+        exports.chain(imports).collect::<Vec<_>>().join(", ")
+    }
+
     /// Whether keys of a slot are arriving, or arrive at the primary.
     pub(crate) fn is_importing(&self, slot: u16) -> bool {
         self.imports.iter().any(|job| has(&job.slots, slot))
@@ -365,7 +372,13 @@ impl World {
                 ExportOutput::BeginSnapshot => self.begin_snapshot(node, name)?,
                 ExportOutput::PauseAll => {
                     let slots = job.slots.clone();
-                    self.command(node, ClusterCommand::GrantSlots { slots })?;
+                    let ticket = self.command(node, ClusterCommand::GrantSlots { slots })?;
+                    // The machine answers at once.
+                    let input = match self.reply_of(node, ticket) {
+                        Some(Ok(reply)) => ExportInput::GrantMade { config_epoch: reply.number().unwrap_or(0) },
+                        _ => ExportInput::NotGranted("refused".to_owned()),
+                    };
+                    self.export_input(node, name, input)?;
                 }
                 ExportOutput::Revoke { epoch_max } => {
                     let (slots, above_epoch) = (job.slots.clone(), Some(epoch_max));
@@ -480,14 +493,14 @@ impl World {
                     self.maybe_crash_in_migration(node);
                 }
                 ImportOutput::WaitForReplicas => {}
-                ImportOutput::AgreeOnEpoch => {
+                ImportOutput::AgreeOnEpoch { above } => {
                     self.next_epoch_ticket += 1;
                     let ticket = self.next_epoch_ticket;
                     let job = self.migrations(node).and_then(|migrations| migrations.import_mut(name));
                     if let Some(job) = job {
                         job.epoch_ticket = ticket;
                     }
-                    self.send_to_machine(node, vec![NodeMessage::AgreeOnEpoch { ticket }]);
+                    self.send_to_machine(node, vec![NodeMessage::AgreeOnEpoch { ticket, above }]);
                 }
                 ImportOutput::Claim { epoch, epoch_max } => {
                     let Some(from) = source else { continue };
@@ -538,42 +551,50 @@ impl World {
         Ok(())
     }
 
-    /// What the replicas of the new owner lack is not safe any more.
+    /// What the replicas of the new owner lack is not safe any more: it waits for them, but not without end.
     fn restrict_safe_writes(&mut self, node: usize, name: JobName) {
         let Some(model) = self.model_mut(node) else { return };
-        let Some(view) = model.view.clone() else { return };
         let Some(job) = model.migrations.import_mut(name) else { return };
         let slots = job.slots.clone();
-        let replicas = self.replicas_of(&view, node);
-        for slot in slots.iter() {
-            let held: Vec<Option<Writes>> = replicas
-                .iter()
-                .map(|&replica| self.keys_of(replica).and_then(|keys| keys.get(slot).cloned()))
-                .collect();
+        let followers = self.followers_of(node);
+        for slot in self.safe_writes.slots().into_iter().filter(|&slot| has(&slots, slot)) {
+            let held: Vec<Option<Writes>> = followers.iter().map(|&follower| self.held_by(follower, slot)).collect();
             self.safe_writes.restrict(slot, &held);
         }
     }
 
-    /// A primary has one more replica: what that lacks is not safe before it has it.
+    fn held_by(&self, node: usize, slot: u16) -> Option<Writes> {
+        self.keys_of(node).and_then(|keys| keys.get(slot).cloned())
+    }
+
+    /// A primary has one more replica: what that lacks is not safe before it has it. That is so only where an operator wants
+    /// replicas to be elected whatever they have (`cluster-replica-validity-factor 0`).
     fn restrict_to_new_replica(&mut self, view: &ClusterView, primary: NodeId, keys: &crate::keys::Keys) {
+        if self.scenario.config.replica_validity_factor != 0 {
+            return;
+        }
         let Some(key) = view.node_by_name(primary.as_bytes()).map(|node| node.key) else { return };
         for slot in self.safe_writes.slots().into_iter().filter(|&slot| view.owners.get(slot) == Some(key)) {
             self.safe_writes.restrict(slot, &[keys.get(slot).cloned()]);
         }
     }
 
-    /// The nodes that are replicas of a node in its own view, whether they are up or not.
-    pub(crate) fn replicas_of(&self, view: &ClusterView, node: usize) -> Vec<usize> {
-        let me = self.id(node);
-        let key = me.and_then(|me| view.node_by_name(me.as_bytes())).map(|node| node.key);
-        let replicas = key.into_iter().flat_map(|key| view.replicas_of(key));
-        replicas.filter_map(|replica| self.ids.get(&replica.id).copied()).collect()
+    /// The nodes that may be elected in the place of a node, whether they are up or not: those that are its replicas in its own
+    /// view, and those that follow it without its having heard of that.
+    fn followers_of(&self, node: usize) -> BTreeSet<usize> {
+        let Some(me) = self.id(node) else { return BTreeSet::new() };
+        let view = self.model(node).and_then(|model| model.view.as_ref());
+        let replicas = view.into_iter().flat_map(|view| {
+            let key = view.node_by_name(me.as_bytes()).map(|node| node.key);
+            key.into_iter().flat_map(|key| view.replicas_of(key)).filter_map(|replica| self.ids.get(&replica.id).copied())
+        });
+        let follows = |other: &usize| self.followed_by(*other) == Some(me);
+        replicas.chain((0..self.node_count()).filter(follows)).filter(|&other| other != node).collect()
     }
 
     fn has_replicas_in_step(&self, node: usize, slots: &SlotRanges) -> bool {
         let Some(model) = self.model(node) else { return false };
-        let Some(view) = &model.view else { return false };
-        self.replicas_of(view, node).into_iter().all(|replica| {
+        self.followers_of(node).into_iter().all(|replica| {
             let keys = self.keys_of(replica);
             let held = |slot: u16| keys.and_then(|keys| keys.get(slot));
             model.keys.iter().filter(|(slot, _)| has(slots, *slot)).all(|(slot, writes)| {
@@ -614,26 +635,40 @@ impl World {
         Ok(())
     }
 
-    /// The writes that all replicas hold.
+    /// The writes that all replicas hold, at the one node that owns their slot: nobody has a newer claim to it.
     fn note_safe_writes(&mut self, node: usize) {
         let Some(model) = self.model(node) else { return };
         let Some(view) = model.view.clone().filter(|_| model.following.is_none()) else { return };
-        let replicas = self.replicas_of(&view, node);
-        let own: Vec<(u16, Writes)> = model
-            .keys
-            .iter()
-            .filter(|(slot, _)| view.owns(*slot) && !model.migrations.holds(*slot))
-            .map(|(slot, writes)| (slot, writes.clone()))
-            .collect();
+        let is_new = |slot: u16, writes: &Writes| {
+            view.owns(slot) && !model.migrations.holds(slot) && self.safe_writes.is_new(slot, writes)
+        };
+        let own: Vec<(u16, Writes)> =
+            model.keys.iter().filter(|(slot, writes)| is_new(*slot, writes)).map(|(slot, writes)| (slot, writes.clone())).collect();
+        if own.is_empty() {
+            return;
+        }
+        let followers = self.followers_of(node);
         for (slot, writes) in own {
-            let is_everywhere = replicas.iter().all(|&replica| {
-                let held = self.keys_of(replica).and_then(|keys| keys.get(slot));
+            let is_everywhere = followers.iter().all(|&follower| {
+                let held = self.keys_of(follower).and_then(|keys| keys.get(slot));
                 held.is_some_and(|held| Arc::ptr_eq(held, &writes))
             });
-            if is_everywhere {
+            if is_everywhere && !self.has_newer_owner(node, &view, slot) {
+                self.note(|| format!("n{node} slot {slot}: {followers:?} have all up to {:?}", writes.last()));
                 self.safe_writes.note(slot, &writes);
             }
         }
+    }
+
+    /// Whether another node owns a slot by a greater epoch, whether it is up or not.
+    fn has_newer_owner(&self, node: usize, view: &ClusterView, slot: u16) -> bool {
+        let epoch = |view: &ClusterView| view.node(view.myself).map_or(0, |me| me.config_epoch);
+        let mine = epoch(view);
+        let is_newer = |other: usize| {
+            let view = self.last_view_of(other);
+            view.is_some_and(|view| view.role == ViewRole::Primary && view.owns(slot) && epoch(view) > mine)
+        };
+        (0..self.node_count()).any(|other| other != node && is_newer(other))
     }
 
     /// An executor has a new view.
@@ -651,6 +686,7 @@ impl World {
         }
         let Some(model) = self.model_mut(node) else { return Ok(()) };
         let mut inputs = Vec::new();
+        let mut notes = Vec::new();
         for job in &model.migrations.exports {
             let target = view.node_by_name(job.target.as_bytes());
             let owners: BTreeSet<_> = job.slots.iter().map(|slot| view.owners.get(slot)).collect();
@@ -668,8 +704,11 @@ impl World {
                 !target.flags.has(NodeFlags::PRIMARY) || target.flags.has(NodeFlags::FAILED) && !replaced
             });
             let epoch = view.current_epoch;
+            notes.push(format!("n{node} job {:?}: view {} {slots_of:?} {:?} {is_target_gone} {is_primary}", job.name, view.version, job.machine.state()));
             inputs.push((job.name, ExportInput::View { slots_of, epoch, is_target_gone, is_primary }));
         }
+        for text in notes { self.note(|| text); }
+        let Some(model) = self.model_mut(node) else { return Ok(()) };
         let mut import_inputs = Vec::new();
         for job in &model.migrations.imports {
             let source = job.source.and_then(|id| view.node_by_name(id.as_bytes())).map(|node| node.key);
@@ -742,7 +781,8 @@ impl World {
         let is_idle = |world: &Self, node| world.model(node).is_some_and(|model| model.migrations.is_idle());
         while let Some(busy) = (0..self.node_count()).find(|&node| !is_idle(self, node)) {
             if self.now_us > deadline_us {
-                return Err(format!("a migration at n{busy} does not end"));
+                let what = self.model(busy).map(|model| model.migrations.describe());
+                return Err(format!("a migration at n{busy} does not end: {}", what.unwrap_or_default()));
             }
             self.run_until(self.now_us + 100_000)?;
         }

@@ -13,7 +13,7 @@ use shoal_cluster::messages::Body;
 use shoal_cluster::nodes_conf::NodesConf;
 use shoal_cluster::slot_migration::JobName;
 use shoal_cluster::{
-    ClusterCommand, ClusterConfig, ClusterMachine, Input, LinkId, MachineMessage, NodeId, NodeMessage, Output,
+    ClusterCommand, ClusterConfig, ClusterMachine, ClusterView, CommandResult, Input, LinkId, MachineMessage, NodeId, NodeMessage, Output,
 };
 use shoal_machine::{Machine, Monotonic, Now, Rng};
 use std::collections::BTreeMap;
@@ -83,7 +83,10 @@ struct SimulatedNode {
     dies_after_vote_ms: Option<u64>,
     last_offset: u64,
     last_keys: Keys,
-    replies: BTreeMap<u64, bool>,
+    /// What its executor worked by when it died, and whom it followed.
+    last_view: Option<Arc<ClusterView>>,
+    last_followed: Option<NodeId>,
+    replies: BTreeMap<u64, CommandResult>,
 }
 
 /// Counts of what happened.
@@ -107,7 +110,7 @@ pub(crate) struct World {
     pub now_us: u64,
     pub counts: Counts,
     pub log: Option<String>,
-    scenario: Scenario,
+    pub scenario: Scenario,
     pub rng: Rng,
     pub queue: Queue<Event>,
     pub network: Network,
@@ -150,6 +153,8 @@ impl World {
                 dies_after_vote_ms: None,
                 last_offset: 1,
                 last_keys: Keys::default(),
+                last_view: None,
+                last_followed: None,
                 replies: BTreeMap::new(),
             })
             .collect();
@@ -365,8 +370,10 @@ impl World {
         if node.machine.take().is_none() {
             return;
         }
-        (node.last_offset, node.last_keys) =
-            node.model.take().map_or((1, Keys::default()), |model| (model.offset, model.keys));
+        if let Some(model) = node.model.take() {
+            (node.last_offset, node.last_keys) = (model.offset, model.keys);
+            (node.last_view, node.last_followed) = (model.view, model.following);
+        }
         node.disk.crash(&mut self.rng);
         self.counts.crashes += 1;
         self.checkers.on_crash(index);
@@ -471,7 +478,7 @@ impl World {
             }
             Output::CommandReply { ticket, result } => {
                 self.note(|| format!("n{index} answers a command: {result:?}"));
-                self.note_reply(index, ticket, result.is_ok());
+                self.note_reply(index, ticket, result);
             }
             Output::Log { text, .. } => {
                 self.counts.promotions += u64::from(text.starts_with("Failover election won"));
@@ -493,10 +500,10 @@ impl World {
         }
     }
 
-    fn note_reply(&mut self, index: usize, ticket: u64, is_good: bool) {
+    fn note_reply(&mut self, index: usize, ticket: u64, result: CommandResult) {
         let is_moving = self.is_moving();
         let node = &mut self.nodes[index];
-        node.replies.insert(ticket, is_good);
+        node.replies.insert(ticket, result);
         if is_moving {
             // It comes after the views that came before it.
             let (incarnation, at_us) = (node.incarnation, node.last_to_node_us.max(self.now_us));
@@ -616,6 +623,7 @@ impl World {
             if self.scenario.rates.migrations > 0 {
                 let write = self.counts.acknowledged;
                 model.keys.write(slot, write);
+                self.note(|| format!("n{index} acknowledges write {write} to slot {slot}"));
                 self.feed_exports(index, slot, write);
             }
             self.counts.acknowledged += 1;
@@ -690,7 +698,12 @@ impl World {
 
     /// Whether a command has been answered, and well.
     pub(crate) fn reply(&self, node: usize, ticket: u64) -> Option<bool> {
-        self.nodes[node].replies.get(&ticket).copied()
+        self.reply_of(node, ticket).map(Result::is_ok)
+    }
+
+    /// What a command has been answered.
+    pub(crate) fn reply_of(&self, node: usize, ticket: u64) -> Option<&CommandResult> {
+        self.nodes[node].replies.get(&ticket)
     }
 
     pub(crate) fn model(&self, node: usize) -> Option<&NodeModel> {
@@ -709,6 +722,22 @@ impl World {
     pub(crate) fn keys_of(&self, node: usize) -> Option<&Keys> {
         let node = self.nodes.get(node)?;
         Some(node.model.as_ref().map_or(&node.last_keys, |model| &model.keys))
+    }
+
+    /// By which view a node works, or will when it starts.
+    pub(crate) fn last_view_of(&self, node: usize) -> Option<&ClusterView> {
+        let node = self.nodes.get(node)?;
+        let view = node.model.as_ref().and_then(|model| model.view.as_ref());
+        view.or(node.last_view.as_ref()).map(|view| &**view)
+    }
+
+    /// Whom a node follows, or will when it starts.
+    pub(crate) fn followed_by(&self, node: usize) -> Option<NodeId> {
+        let node = self.nodes.get(node)?;
+        match &node.model {
+            Some(model) if model.view.is_some() => model.following,
+            _ => node.last_followed,
+        }
     }
 
     /// Whether slots move in this run.

@@ -31,11 +31,11 @@ pub(super) struct Agreement {
 
 impl ClusterMachine {
     /// Begins; the executor hears of it when a majority knows the epoch.
-    pub(super) fn agree_on_epoch(&mut self, ticket: u64) {
+    pub(super) fn agree_on_epoch(&mut self, ticket: u64, above: u64) {
         if self.me().is_replica() {
             return;
         }
-        self.current_epoch += 1;
+        self.current_epoch = self.current_epoch.max(above).saturating_add(1);
         self.changed();
         self.views.is_dirty = true;
         if self.agreements.len() >= AGREEMENTS_MAX {

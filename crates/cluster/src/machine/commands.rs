@@ -70,7 +70,7 @@ impl ClusterMachine {
             }
             ClusterCommand::GrantSlots { slots } => {
                 self.grant_slots(&slots)?;
-                return Ok(CommandReply::Ok);
+                return Ok(CommandReply::Text(self.me().config_epoch.to_string()));
             }
             ClusterCommand::BumpEpoch => {
                 let word = if self.bump_config_epoch() { "BUMPED" } else { "STILL" };
@@ -273,12 +273,12 @@ impl ClusterMachine {
         if source.is_none() || slots.iter().any(|slot| self.table.owner(slot) != source) {
             return Err("Slots are no longer owned by source node".into());
         }
-        // The source may have come to a greater epoch since the majority was asked. Then this node takes one by itself, as for
-        // slots that are moved by hand.
+        // The source may have come to a greater epoch since the grant; but then it claims them with that only if it has taken
+        // the grant back.
         let source_epoch = source.and_then(|key| self.table.get(key)).map_or(0, |node| node.config_epoch);
-        let epoch = if epoch > source_epoch { epoch } else { self.current_epoch + 1 };
         let epoch = epoch.max(self.me().config_epoch);
-        if epoch > epoch_max || epoch <= source_epoch {
+        let is_claimed = slots.iter().any(|slot| !self.table.is_unclaimed(slot));
+        if epoch > epoch_max || is_claimed && epoch <= source_epoch {
             return Err("The epochs of source and target do not fit".into());
         }
         if epoch != self.me().config_epoch {

@@ -131,6 +131,10 @@ impl ClusterMachine {
         if config.replica_validity_factor == 0 {
             return true;
         }
+        // As with Redis: what it has are the data of somebody else.
+        if self.never_in_step {
+            return false;
+        }
         let reported_ms = match self.status.primary_link {
             PrimaryLink::Up { last_interaction_ms } => last_interaction_ms,
             PrimaryLink::Down { since_ms } => since_ms,

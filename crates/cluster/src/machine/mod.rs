@@ -94,6 +94,8 @@ pub struct ClusterMachine {
     importing: Arc<BTreeMap<u16, NodeKey>>,
     /// Slots that were this node's and went to others.
     given: crate::SlotSet,
+    /// This replica's data are not those of its primary: it has had none of them since it was told to follow it.
+    never_in_step: bool,
     /// Slots of this node that another may claim at any moment.
     granted: crate::SlotSet,
     agreements: Vec<Agreement>,
@@ -155,6 +157,7 @@ impl ClusterMachine {
             granted: crate::SlotSet::empty(),
             agreements: Vec::new(),
             given: saved.map(|saved| saved.given.clone()).unwrap_or_default(),
+            never_in_step: saved.is_some_and(|saved| saved.never_in_step),
             links: BTreeMap::new(),
             next_link: 0,
             forgotten: BTreeMap::new(),
@@ -331,6 +334,9 @@ fn load(
                 table.assign(slot, Some(key));
             }
         }
+    }
+    for slot in saved.unclaimed.iter() {
+        table.set_claimed(slot, false);
     }
     let mut open = |slots: &[(u16, NodeId)]| -> OpenSlots {
         slots.iter().map(|&(slot, node)| (slot, find_or_add(table, rng, now, node))).collect()

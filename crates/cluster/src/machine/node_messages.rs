@@ -11,6 +11,7 @@ impl ClusterMachine {
         self.watch_executor();
         match message {
             NodeMessage::Status(status) => {
+                self.note_in_step(&status);
                 self.status = status;
                 self.status_at = self.monotonic();
                 self.todo.manual_failover = true;
@@ -20,9 +21,19 @@ impl ClusterMachine {
             NodeMessage::Paused { ticket, offset } => self.on_paused(ticket, offset),
             NodeMessage::Applied { version } => self.on_applied(version),
             NodeMessage::Reclaim { slots, above_epoch } => self.reclaim_slots(&slots, above_epoch),
-            NodeMessage::AgreeOnEpoch { ticket } => self.agree_on_epoch(ticket),
+            NodeMessage::AgreeOnEpoch { ticket, above } => self.agree_on_epoch(ticket, above),
             NodeMessage::Progress => {}
             NodeMessage::ConfigChanged(config) => self.set_config(config),
+        }
+    }
+
+    /// Once the data of the primary are here this replica may take its place. A status may have been on its way when the primary
+    /// changed: it counts when the executor has confirmed the view that says so.
+    fn note_in_step(&mut self, status: &crate::NodeStatus) {
+        let is_up = matches!(status.primary_link, crate::PrimaryLink::Up { .. });
+        if self.never_in_step && is_up && self.views.applied >= self.views.fence {
+            self.never_in_step = false;
+            self.changed();
         }
     }
 

@@ -135,6 +135,7 @@ impl ClusterMachine {
         if kind == PingKind::Pong && !link.is_accepted() {
             self.on_pong(sender);
         }
+        self.learn_config_epoch(sender, header);
         self.learn_role(sender, header);
         self.learn_slots(sender, header);
         self.resolve_epoch_collision(sender, header);
@@ -263,12 +264,19 @@ impl ClusterMachine {
         }
         let Some(node) = self.table.get_mut(sender) else { return };
         node.replication_offset = header.replication_offset;
-        if header.config_epoch > node.config_epoch {
+        self.note_epoch_of(sender, header.current_epoch);
+        self.note_paused_primary(sender, header);
+    }
+
+    /// The config epoch comes into force together with the slots that are claimed with it, never by a message whose slots are
+    /// not looked at: with an old set of slots and a new epoch this node would tell their new owners that they have lost them.
+    fn learn_config_epoch(&mut self, sender: NodeKey, header: &Header) {
+        if let Some(node) = self.table.get_mut(sender)
+            && header.config_epoch > node.config_epoch
+        {
             node.config_epoch = header.config_epoch;
             self.changed();
         }
-        self.note_epoch_of(sender, header.current_epoch);
-        self.note_paused_primary(sender, header);
     }
 }
 

@@ -42,6 +42,7 @@ impl ClusterMachine {
         let had_primary = node.primary.is_some();
         self.table.set_primary(key, None);
         let is_me = key == self.myself;
+        self.never_in_step &= !is_me;
         if let Some(node) = self.table.get_mut(key) {
             node.flags.clear(NodeFlags::REPLICA);
             node.flags.set(NodeFlags::PRIMARY);
@@ -125,11 +126,7 @@ impl ClusterMachine {
         let my_shard = self.my_primary().unwrap_or(self.myself);
         let mut lost = Vec::new();
         let mut taken_from_shard = 0;
-        let claimed_before = self.table.get(claimant).map(|node| node.slots.clone()).unwrap_or_default();
-        for slot in claimed_before.minus(slots).iter() {
-            // Still bound to it, so that requests are redirected rather than refused until somebody else claims it.
-            self.table.set_claimed(slot, false);
-        }
+        self.note_unclaimed(claimant, epoch, slots);
         for slot in slots.iter() {
             let owner = self.table.owner(slot);
             if owner == Some(claimant) {
@@ -156,6 +153,17 @@ impl ClusterMachine {
         }
         self.table.share_slots(claimant, slots);
         self.react_to_lost_slots(claimant, taken_from_shard, usize::from(slots.len()), &lost);
+    }
+
+    /// What a node claims no more stays bound to it, so that requests are redirected rather than refused until somebody else
+    /// claims it. A message that another one has overtaken (a node has two links to each peer) says nothing about that.
+    fn note_unclaimed(&mut self, claimant: NodeKey, epoch: u64, slots: &SlotSet) {
+        let Some(node) = self.table.get(claimant).filter(|node| node.config_epoch <= epoch) else { return };
+        let dropped = node.slots.minus(slots).minus(self.table.unclaimed_slots());
+        for slot in dropped.iter() {
+            self.table.set_claimed(slot, false);
+            self.changed();
+        }
     }
 
     fn react_to_lost_slots(&mut self, claimant: NodeKey, taken: usize, claimed: usize, lost: &[u16]) {
@@ -198,6 +206,7 @@ impl ClusterMachine {
             // A manual failover back may be asked for at once, and the others have to know then who is who.
             self.when_safe(Action::BroadcastPong { only_shard: false });
         }
+        self.never_in_step |= self.my_primary() != Some(primary);
         self.table.set_primary(self.myself, Some(primary));
         self.reset_manual_failover();
         self.election = super::Election::Idle;

@@ -84,6 +84,11 @@ pub enum ExportInput {
         /// This node is a primary.
         is_primary: bool,
     },
+    /// The machine of this node does not claim the slots any more.
+    GrantMade {
+        /// The config epoch of this node: it has claimed them with no greater one, and what it said last may still be on its way.
+        config_epoch: u64,
+    },
     /// The grant could not be made.
     NotGranted(String),
     /// Somebody wants it to end.
@@ -111,8 +116,8 @@ pub enum ExportOutput {
     CancelSnapshot,
     /// Let writes to the slots wait.
     PauseWrites,
-    /// Let everything wait that concerns the slots, and do not claim them in the cluster any more. If that cannot be done, the
-    /// grant that follows is not sent: [`ExportInput::NotGranted`].
+    /// Let everything wait that concerns the slots, and do not claim them in the cluster any more: [`ExportInput::GrantMade`] or
+    /// [`ExportInput::NotGranted`] follows.
     PauseAll,
     /// Serve the slots again.
     Release,
@@ -227,6 +232,7 @@ impl Export {
                 self.epoch = epoch;
                 self.viewed(slots_of, is_target_gone, is_primary, outputs);
             }
+            ExportInput::GrantMade { config_epoch } => self.grant(config_epoch, outputs),
             ExportInput::NotGranted(reason) => self.fail(reason, outputs),
             ExportInput::Cancel => {
                 if !matches!(self.state, Granted { .. }) {
@@ -359,10 +365,19 @@ impl Export {
                 self.state = ExportState::Granted { epoch_max, ask_at: None };
                 // Nothing is read here that the target may have changed.
                 outputs.push(ExportOutput::PauseAll);
-                outputs.push(ExportOutput::Send(LinkMessage::FailoverGranted { epoch_max }));
             }
             (ExportState::Granted { .. }, _) => {}
             _ => self.fail(UNEXPECTED.to_owned(), outputs),
+        }
+    }
+
+    /// A claim of this node that is still on its way must not beat that of the target: the target is told how great an epoch the
+    /// former may have.
+    fn grant(&mut self, config_epoch: u64, outputs: &mut Vec<ExportOutput>) {
+        if let ExportState::Granted { epoch_max, .. } = &mut self.state {
+            *epoch_max = (*epoch_max).max(config_epoch.saturating_add(EPOCHS_GRANTED));
+            let (epoch_max, above) = (*epoch_max, config_epoch);
+            outputs.push(ExportOutput::Send(LinkMessage::FailoverGranted { epoch_max, above }));
         }
     }
 

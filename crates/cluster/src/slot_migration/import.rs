@@ -68,7 +68,10 @@ pub enum ImportOutput {
     /// Send a message to the source.
     Send(LinkMessage),
     /// Have a majority of the primaries know a new epoch.
-    AgreeOnEpoch,
+    AgreeOnEpoch {
+        /// It is to be greater than this one.
+        above: u64,
+    },
     /// Ask the replicas how far they are, and say when all have everything.
     WaitForReplicas,
     /// Claim the slots, with an epoch up to this one.
@@ -98,6 +101,8 @@ pub struct Import {
     epoch: Option<u64>,
     /// Until when a majority has to know it.
     agree_by: Option<Monotonic>,
+    /// The slots are granted, up to this epoch; one that is great enough for the claim is being agreed on.
+    granted: Option<u64>,
 }
 
 impl Import {
@@ -112,8 +117,9 @@ impl Import {
     }
 
     fn in_state(state: ImportState, now: Monotonic, timeout_ms: u64) -> Self {
-        let (message, epoch, agree_by) = (String::new(), None, None);
-        Self { state, heard_at: now, next_ack_at: now, timeout_ms, message, epoch, agree_by }
+        let message = String::new();
+        let (epoch, agree_by, granted) = (None, None, None);
+        Self { state, heard_at: now, next_ack_at: now, timeout_ms, message, epoch, agree_by, granted }
     }
 
     /// How far it has come.
@@ -184,6 +190,11 @@ impl Import {
                     self.epoch = Some(epoch);
                     self.agree_by = None;
                     outputs.push(ImportOutput::Send(LinkMessage::RequestPause));
+                } else if state == FailoverGranted
+                    && let Some(epoch_max) = self.granted.take()
+                {
+                    self.agree_by = None;
+                    outputs.push(ImportOutput::Claim { epoch, epoch_max });
                 }
             }
             (FailoverGranted, ImportInput::Claimed(Ok(()))) => {
@@ -201,6 +212,7 @@ impl Import {
             }
             (_, ImportInput::Demoted) => {
                 self.state = OccurringOnPrimary;
+                self.granted = None;
                 outputs.push(ImportOutput::Close);
             }
             (_, ImportInput::CleanedUp | ImportInput::Finished { .. } | ImportInput::Promoted { .. }) => {}
@@ -213,13 +225,17 @@ impl Import {
             ImportState::WaitingForReplicas { until } if until <= now => self.request_slots(outputs),
             ImportState::Ended(_)
             | ImportState::CleaningUp(_)
-            | ImportState::OccurringOnPrimary
-            | ImportState::FailoverGranted => return,
+            | ImportState::OccurringOnPrimary => return,
+            // What becomes of the claim is all that counts now.
+            ImportState::FailoverGranted if self.granted.is_none() => return,
             _ => {}
         }
         if self.agree_by.is_some_and(|at| at <= now) {
             outputs.push(ImportOutput::Send(LinkMessage::GaveUp));
             return self.fail("A majority of the primaries cannot be reached".to_owned(), outputs);
+        }
+        if self.state == ImportState::FailoverGranted {
+            return;
         }
         if now.ms_since(self.heard_at) > self.timeout_ms {
             return self.fail("Timed out after too long with no interaction".to_owned(), outputs);
@@ -251,16 +267,27 @@ impl Import {
                 self.state = ImportState::WaitingForPaused;
                 // Only then does the source pause: nobody waits for the agreement.
                 self.agree_by = Some(now.plus_ms(AGREEMENT_MAX_MS));
-                outputs.push(ImportOutput::AgreeOnEpoch);
+                outputs.push(ImportOutput::AgreeOnEpoch { above: 0 });
             }
             (ImportState::WaitingForPaused, LinkMessage::Paused) => {
                 self.state = ImportState::WaitingForReplicas { until: now.plus_ms(REPLICA_WAIT_MS) };
                 outputs.push(ImportOutput::WaitForReplicas);
             }
-            (ImportState::FailoverRequested, LinkMessage::FailoverGranted { epoch_max }) => {
+            (ImportState::FailoverRequested, LinkMessage::FailoverGranted { epoch_max, above }) => {
                 self.state = ImportState::FailoverGranted;
-                let epoch = self.epoch.unwrap_or(0);
-                outputs.push(ImportOutput::Claim { epoch, epoch_max });
+                match self.epoch.filter(|epoch| *epoch > above) {
+                    Some(epoch) => outputs.push(ImportOutput::Claim { epoch, epoch_max }),
+                    None if above >= epoch_max => {
+                        outputs.push(ImportOutput::Send(LinkMessage::GaveUp));
+                        self.fail("The epochs of source and target do not fit".to_owned(), outputs);
+                    }
+                    // The source has come to a greater epoch since: a claim of its own that is still on its way would win.
+                    None => {
+                        self.granted = Some(epoch_max);
+                        self.agree_by = Some(now.plus_ms(AGREEMENT_MAX_MS));
+                        outputs.push(ImportOutput::AgreeOnEpoch { above });
+                    }
+                }
             }
             _ => {
                 outputs.push(ImportOutput::Send(LinkMessage::GaveUp));

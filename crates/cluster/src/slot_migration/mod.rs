@@ -67,8 +67,10 @@ pub enum LinkMessage {
     RequestFailover,
     /// The target may take the slots.
     FailoverGranted {
-        /// With an epoch up to this one.
+        /// With an epoch up to this one,
         epoch_max: u64,
+        /// and above this one: the greatest with which the source has claimed them.
+        above: u64,
     },
     /// The target has given up, and cannot take the slots any more.
     GaveUp,

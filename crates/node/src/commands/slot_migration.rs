@@ -1,7 +1,7 @@
 //! CLUSTER MIGRATESLOTS and its kin, with the replies of Valkey 9; and CLUSTER SYNCSLOTS, by which two nodes speak about it.
 
 use crate::call::{NodeBody, NodeCall};
-use crate::slot_migration::JobFacts;
+use crate::slot_migration::{EpochBounds, JobFacts};
 use shoal_cluster::command::{CLUSTER_DISABLED, INVALID_SLOT};
 use shoal_cluster::node_id::NODE_ID_LENGTH;
 use shoal_cluster::slot_migration::JobName;
@@ -232,12 +232,14 @@ fn sync(call: &mut NodeCall<'_>, mut arguments: Arguments<'_>) -> Outcome {
     if word.eq_ignore_ascii_case(b"CAPA") {
         return Ok(());
     }
-    let epoch_max = match arguments.take_keyword("EPOCH") {
-        true => Some(u64::try_from(arguments.take_i64()?).map_err(|_| errors::SYNTAX)?),
-        false => None,
+    let mut epoch_after = |keyword| match arguments.take_keyword(keyword) {
+        true => u64::try_from(arguments.take_i64()?).map(Some).map_err(|_| errors::SYNTAX),
+        false => Ok(None),
     };
+    let (epoch_max, above) = (epoch_after("EPOCH")?, epoch_after("ABOVE")?.unwrap_or(0));
+    let bounds = epoch_max.map(|epoch_max| EpochBounds { epoch_max, above });
     let own = (call.handle, &mut *call.session);
-    if !call.node.import_message(call.now, call.host, own, word, epoch_max) {
+    if !call.node.import_message(call.now, call.host, own, word, bounds) {
         let word = String::from_utf8_lossy(word).to_uppercase();
         let text = format!("CLUSTER SYNCSLOTS {word} should only be used by slot migration clients");
         return Err(error(&text));

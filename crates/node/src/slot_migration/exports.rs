@@ -22,6 +22,7 @@ const SNAPSHOT_AHEAD_BYTES: usize = 1024 * 1024;
 /// What may wait while the child writes if `client-output-buffer-limit replica` has no hard limit.
 const UNLIMITED_CHANGES_MAX_BYTES: u64 = 256 * 1024 * 1024;
 const TOO_MANY_CHANGES: &str = "Too many changes came while the keys were sent";
+const NO_EPOCH: &str = "The machine of the cluster does not say its epoch";
 /// Changes that wait stand in blocks of this size.
 const CHANGES_BLOCK_BYTES: usize = 64 * 1024;
 
@@ -155,7 +156,7 @@ impl Node {
             let state = job.machine.state_word();
             Self::note_state(&mut job.facts, now, host, state);
         }
-        let (mut is_refused, mut is_revoked) = (None, false);
+        let (mut grant, mut is_revoked) = (None, false);
         for output in outputs {
             match output {
                 ExportOutput::Connect => self.connect_target(now, host, name),
@@ -165,7 +166,6 @@ impl Node {
                     let text = name.to_string();
                     self.send_export(name, &["CLUSTER", "SYNCSLOTS", "STATUS", "NAME", &text]);
                 }
-                ExportOutput::Send(LinkMessage::FailoverGranted { .. }) if is_refused.is_some() => {}
                 ExportOutput::Send(message) => self.send_export_message(name, message),
                 ExportOutput::BeginSnapshot => self.begin_slots_snapshot(now, host, name),
                 ExportOutput::CancelSnapshot => {
@@ -176,7 +176,7 @@ impl Node {
                 ExportOutput::PauseWrites => self.hold_slots(name, Some(Hold::Writes)),
                 ExportOutput::PauseAll => {
                     self.hold_slots(name, Some(Hold::All));
-                    is_refused = self.grant_slots(now, host, name).err();
+                    grant = Some(self.grant_slots(now, host, name));
                 }
                 ExportOutput::Release => {
                     if !is_revoked {
@@ -200,16 +200,21 @@ impl Node {
             }
         }
         self.migrations.refresh();
-        if let Some(reason) = is_refused {
-            self.export_input(now, host, name, ExportInput::NotGranted(reason));
+        if let Some(grant) = grant {
+            self.export_input(now, host, name, grant);
         }
     }
 
     /// Has the machine claim the slots no more. It answers at once.
-    fn grant_slots(&mut self, now: Now, host: &mut dyn Host, name: JobName) -> Result<(), String> {
-        let Some(slots) = self.export_mut(name).map(|job| job.facts.slots.clone()) else { return Ok(()) };
-        let granted = self.run_cluster_command(now, host, ClusterCommand::GrantSlots { slots });
-        granted.map(|_| ()).map_err(std::borrow::Cow::into_owned)
+    fn grant_slots(&mut self, now: Now, host: &mut dyn Host, name: JobName) -> ExportInput {
+        let slots = self.export_mut(name).map(|job| job.facts.slots.clone()).unwrap_or_default();
+        match self.run_cluster_command(now, host, ClusterCommand::GrantSlots { slots }) {
+            Ok(reply) => match reply.number() {
+                Some(config_epoch) => ExportInput::GrantMade { config_epoch },
+                None => ExportInput::NotGranted(NO_EPOCH.to_owned()),
+            },
+            Err(reason) => ExportInput::NotGranted(reason.into_owned()),
+        }
     }
 
     /// Has the machine claim again what is still this node's, if it was granted.
@@ -360,12 +365,10 @@ impl Node {
     fn send_export_message(&mut self, name: JobName, message: LinkMessage) {
         self.send_changes(name);
         let mut words = vec!["CLUSTER", "SYNCSLOTS", super::imports::word_of(message)];
-        let epoch = match message {
-            LinkMessage::FailoverGranted { epoch_max } => epoch_max.to_string(),
-            _ => String::new(),
-        };
-        if !epoch.is_empty() {
-            words.extend(["EPOCH", &epoch]);
+        let (most, least);
+        if let LinkMessage::FailoverGranted { epoch_max, above } = message {
+            (most, least) = (epoch_max.to_string(), above.to_string());
+            words.extend(["EPOCH", &most, "ABOVE", &least]);
         }
         self.send_export(name, &words);
     }

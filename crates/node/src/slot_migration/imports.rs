@@ -36,6 +36,15 @@ impl ImportJob {
     }
 }
 
+/// The epochs with which granted slots may be claimed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct EpochBounds {
+    /// The greatest.
+    pub epoch_max: u64,
+    /// All of them are greater than this one.
+    pub above: u64,
+}
+
 /// The word of a message.
 pub(super) fn word_of(message: LinkMessage) -> &'static str {
     match message {
@@ -49,16 +58,16 @@ pub(super) fn word_of(message: LinkMessage) -> &'static str {
     }
 }
 
-/// The message of a word. A grant without an epoch, as Valkey gives it, allows all.
-pub(super) fn message_of(word: &[u8], epoch_max: Option<u64>) -> Option<LinkMessage> {
-    let epoch_max = epoch_max.unwrap_or(u64::MAX);
+/// The message of a word. A grant without epochs, as Valkey gives it, allows all.
+pub(super) fn message_of(word: &[u8], bounds: Option<EpochBounds>) -> Option<LinkMessage> {
+    let EpochBounds { epoch_max, above } = bounds.unwrap_or(EpochBounds { epoch_max: u64::MAX, above: 0 });
     let messages = [
         LinkMessage::Ack,
         LinkMessage::SnapshotEof,
         LinkMessage::RequestPause,
         LinkMessage::Paused,
         LinkMessage::RequestFailover,
-        LinkMessage::FailoverGranted { epoch_max },
+        LinkMessage::FailoverGranted { epoch_max, above },
         LinkMessage::GaveUp,
     ];
     messages.into_iter().find(|message| word.eq_ignore_ascii_case(word_of(*message).as_bytes()))
@@ -223,14 +232,14 @@ impl Node {
         host: &mut dyn Host,
         own: (Handle, &mut Session),
         word: &[u8],
-        epoch_max: Option<u64>,
+        bounds: Option<EpochBounds>,
     ) -> bool {
         let (handle, session) = own;
         let Some(name) = self.import_with(handle) else { return false };
         if let Some(job) = self.import_mut(name) {
             job.facts.acknowledged_s = now.unix_s();
         }
-        let input = match message_of(word, epoch_max) {
+        let input = match message_of(word, bounds) {
             Some(message) => ImportInput::Message(message),
             None => ImportInput::Abort("Unknown SYNCSLOTS subcommand used".to_owned()),
         };
@@ -289,12 +298,12 @@ impl Node {
                     }
                 }
                 ImportOutput::WaitForReplicas => self.wait_for_replicas(name),
-                ImportOutput::AgreeOnEpoch => {
+                ImportOutput::AgreeOnEpoch { above } => {
                     self.migrations.next_ticket += 1;
                     let ticket = self.migrations.next_ticket;
                     if let Some(job) = self.import_mut(name) {
                         job.epoch_ticket = ticket;
-                        host.tell_cluster(NodeMessage::AgreeOnEpoch { ticket });
+                        host.tell_cluster(NodeMessage::AgreeOnEpoch { ticket, above });
                     }
                 }
                 ImportOutput::Claim { epoch, epoch_max } => {

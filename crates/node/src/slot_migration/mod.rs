@@ -22,6 +22,7 @@ use crate::host::{Host, LogLevel};
 use crate::node::Node;
 use drops::Drops;
 use exports::ExportJob;
+pub(crate) use imports::EpochBounds;
 use imports::ImportJob;
 use shoal_cluster::slot_migration::{JobName, Outcome};
 use shoal_cluster::{NodeId, SlotRanges, SlotSet};

@@ -18,11 +18,13 @@ pub(crate) struct SafeWrites {
 impl SafeWrites {
     /// A primary and all its replicas, which may be none, hold the same writes of a slot.
     pub(crate) fn note(&mut self, slot: u16, writes: &Writes) {
-        if self.last.get(&slot).is_some_and(|last| Arc::ptr_eq(last, writes)) {
-            return;
-        }
         self.safe.entry(slot).or_default().extend(writes.iter());
         self.last.insert(slot, writes.clone());
+    }
+
+    /// Whether these writes were not found safe last.
+    pub(crate) fn is_new(&self, slot: u16, writes: &Writes) -> bool {
+        self.last.get(&slot).is_none_or(|last| !Arc::ptr_eq(last, writes))
     }
 
     /// A slot has changed hands: safe is what the replicas of its new owner hold.
