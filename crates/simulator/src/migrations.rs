@@ -85,8 +85,10 @@ impl Migrations {
 
     /// The states of all, as text.
     fn describe(&self) -> String {
-        let exports = self.exports.iter().map(|job| format!("export {:?} {:?}", job.name, job.machine.state()));
-        let imports = self.imports.iter().map(|job| format!("import {:?} {:?}", job.name, job.machine.state()));
+        let exports =
+            self.exports.iter().map(|job| format!("export {:?} {:?}", job.name, job.machine.state()));
+        let imports =
+            self.imports.iter().map(|job| format!("import {:?} {:?}", job.name, job.machine.state()));
         exports.chain(imports).collect::<Vec<_>>().join(", ")
     }
 
@@ -375,7 +377,9 @@ impl World {
                     let ticket = self.command(node, ClusterCommand::GrantSlots { slots })?;
                     // The machine answers at once.
                     let input = match self.reply_of(node, ticket) {
-                        Some(Ok(reply)) => ExportInput::GrantMade { config_epoch: reply.number().unwrap_or(0) },
+                        Some(Ok(reply)) => {
+                            ExportInput::GrantMade { config_epoch: reply.number().unwrap_or(0) }
+                        }
                         _ => ExportInput::NotGranted("refused".to_owned()),
                     };
                     self.export_input(node, name, input)?;
@@ -558,7 +562,8 @@ impl World {
         let slots = job.slots.clone();
         let followers = self.followers_of(node);
         for slot in self.safe_writes.slots().into_iter().filter(|&slot| has(&slots, slot)) {
-            let held: Vec<Option<Writes>> = followers.iter().map(|&follower| self.held_by(follower, slot)).collect();
+            let held: Vec<Option<Writes>> =
+                followers.iter().map(|&follower| self.held_by(follower, slot)).collect();
             self.safe_writes.restrict(slot, &held);
         }
     }
@@ -586,7 +591,9 @@ impl World {
         let view = self.model(node).and_then(|model| model.view.as_ref());
         let replicas = view.into_iter().flat_map(|view| {
             let key = view.node_by_name(me.as_bytes()).map(|node| node.key);
-            key.into_iter().flat_map(|key| view.replicas_of(key)).filter_map(|replica| self.ids.get(&replica.id).copied())
+            key.into_iter()
+                .flat_map(|key| view.replicas_of(key))
+                .filter_map(|replica| self.ids.get(&replica.id).copied())
         });
         let follows = |other: &usize| self.followed_by(*other) == Some(me);
         replicas.chain((0..self.node_count()).filter(follows)).filter(|&other| other != node).collect()
@@ -642,22 +649,40 @@ impl World {
         let is_new = |slot: u16, writes: &Writes| {
             view.owns(slot) && !model.migrations.holds(slot) && self.safe_writes.is_new(slot, writes)
         };
-        let own: Vec<(u16, Writes)> =
-            model.keys.iter().filter(|(slot, writes)| is_new(*slot, writes)).map(|(slot, writes)| (slot, writes.clone())).collect();
+        let own: Vec<(u16, Writes)> = model
+            .keys
+            .iter()
+            .filter(|(slot, writes)| is_new(*slot, writes))
+            .map(|(slot, writes)| (slot, writes.clone()))
+            .collect();
         if own.is_empty() {
             return;
         }
         let followers = self.followers_of(node);
         for (slot, writes) in own {
-            let is_everywhere = followers.iter().all(|&follower| {
+            let siblings =
+                (0..self.node_count()).filter(|&other| self.may_be_elected_unaware(other, &view, slot));
+            let all: BTreeSet<usize> =
+                followers.iter().copied().chain(siblings).filter(|&other| other != node).collect();
+            let is_everywhere = all.iter().all(|&follower| {
                 let held = self.keys_of(follower).and_then(|keys| keys.get(slot));
                 held.is_some_and(|held| Arc::ptr_eq(held, &writes))
             });
             if is_everywhere && !self.has_newer_owner(node, &view, slot) {
-                self.note(|| format!("n{node} slot {slot}: {followers:?} have all up to {:?}", writes.last()));
+                self.note(|| format!("n{node} slot {slot}: {all:?} have all up to {:?}", writes.last()));
                 self.safe_writes.note(slot, &writes);
             }
         }
+    }
+
+    /// Whether a node of the shard is a replica of an earlier owner of a slot, as far as it knows: what it lacks, no WAIT of all
+    /// replicas of the shard has confirmed.
+    fn may_be_elected_unaware(&self, other: usize, view: &ClusterView, slot: u16) -> bool {
+        let shard = |view: &ClusterView| view.node(view.myself).map(|me| me.shard_id);
+        self.last_view_of(other).is_some_and(|theirs| {
+            let ViewRole::Replica(Some(primary)) = theirs.role else { return false };
+            theirs.owners.get(slot) == Some(primary) && shard(theirs) == shard(view)
+        })
     }
 
     /// Whether another node owns a slot by a greater epoch, whether it is up or not.
@@ -704,10 +729,17 @@ impl World {
                 !target.flags.has(NodeFlags::PRIMARY) || target.flags.has(NodeFlags::FAILED) && !replaced
             });
             let epoch = view.current_epoch;
-            notes.push(format!("n{node} job {:?}: view {} {slots_of:?} {:?} {is_target_gone} {is_primary}", job.name, view.version, job.machine.state()));
+            notes.push(format!(
+                "n{node} job {:?}: view {} {slots_of:?} {:?} {is_target_gone} {is_primary}",
+                job.name,
+                view.version,
+                job.machine.state()
+            ));
             inputs.push((job.name, ExportInput::View { slots_of, epoch, is_target_gone, is_primary }));
         }
-        for text in notes { self.note(|| text); }
+        for text in notes {
+            self.note(|| text);
+        }
         let Some(model) = self.model_mut(node) else { return Ok(()) };
         let mut import_inputs = Vec::new();
         for job in &model.migrations.imports {

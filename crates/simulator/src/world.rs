@@ -13,7 +13,8 @@ use shoal_cluster::messages::Body;
 use shoal_cluster::nodes_conf::NodesConf;
 use shoal_cluster::slot_migration::JobName;
 use shoal_cluster::{
-    ClusterCommand, ClusterConfig, ClusterMachine, ClusterView, CommandResult, Input, LinkId, MachineMessage, NodeId, NodeMessage, Output,
+    ClusterCommand, ClusterConfig, ClusterMachine, ClusterView, CommandResult, Input, LinkId, MachineMessage,
+    NodeId, NodeMessage, Output,
 };
 use shoal_machine::{Machine, Monotonic, Now, Rng};
 use std::collections::BTreeMap;

@@ -303,6 +303,7 @@ impl ClusterMachine {
         if self.me().is_replica() || slots.iter().any(|slot| self.table.owner(slot) != Some(self.myself)) {
             return Err("Slots are no longer owned by myself".into());
         }
+        self.grants.push((slots.to_set(), self.me().config_epoch));
         for slot in slots.iter() {
             self.granted.insert(slot);
             self.table.set_claimed(slot, false);
@@ -315,10 +316,14 @@ impl ClusterMachine {
     pub(super) fn reclaim_slots(&mut self, slots: &crate::SlotRanges, above_epoch: Option<u64>) {
         for slot in slots.iter() {
             self.granted.remove(slot);
+            for (granted, _) in &mut self.grants {
+                granted.remove(slot);
+            }
             if self.table.owner(slot) == Some(self.myself) {
                 self.table.set_claimed(slot, true);
             }
         }
+        self.grants.retain(|(granted, _)| !granted.is_empty());
         if let Some(above) = above_epoch.filter(|_| self.me().is_primary()) {
             self.raise_config_epoch_above(above);
         }

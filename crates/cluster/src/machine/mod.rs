@@ -98,6 +98,8 @@ pub struct ClusterMachine {
     never_in_step: bool,
     /// Slots of this node that another may claim at any moment.
     granted: crate::SlotSet,
+    /// The same by grants, each with the greatest epoch with which this node has claimed the slots.
+    grants: Vec<(crate::SlotSet, u64)>,
     agreements: Vec<Agreement>,
     links: BTreeMap<LinkId, Link>,
     next_link: u64,
@@ -155,6 +157,7 @@ impl ClusterMachine {
             migrating: Arc::new(migrating),
             importing: Arc::new(importing),
             granted: crate::SlotSet::empty(),
+            grants: Vec::new(),
             agreements: Vec::new(),
             given: saved.map(|saved| saved.given.clone()).unwrap_or_default(),
             never_in_step: saved.is_some_and(|saved| saved.never_in_step),

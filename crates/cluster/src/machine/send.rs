@@ -4,7 +4,7 @@ use super::ClusterMachine;
 use crate::interface::{LinkId, LogLevel, Output};
 use crate::messages::{Body, Header, Message, Publication};
 use crate::view::NodeKey;
-use crate::{NodeFlags, NodeId, wire};
+use crate::{NodeFlags, NodeId, SlotSet, wire};
 use std::sync::Arc;
 
 impl ClusterMachine {
@@ -189,13 +189,16 @@ impl ClusterMachine {
 
     /// Tells the node behind `receiver` what `about` serves, as far as `about` still claims it. About this node itself
     /// nothing is told that is not yet safe to announce: a promotion that a crash undoes would leave the slots with
-    /// nobody.
-    pub(super) fn send_update(&mut self, receiver: NodeKey, about: NodeKey) {
+    /// nobody. `granted` are slots that this node does not claim but that are not the receiver's either.
+    pub(super) fn send_update(&mut self, receiver: NodeKey, about: NodeKey, granted: &SlotSet) {
         if about == self.myself && !self.is_image_current() {
             return;
         }
         let Some(link) = self.open_link(receiver) else { return };
-        let slots = self.table.claimed_slots(about);
+        let mut slots = self.table.claimed_slots(about);
+        if about == self.myself && !granted.is_empty() {
+            slots = Arc::new(slots.iter().chain(granted.iter()).collect());
+        }
         let Some(node) = self.table.get(about) else { return };
         let body = Body::Update { node: node.id, config_epoch: node.config_epoch, slots };
         self.send_body(link, body);

@@ -82,10 +82,14 @@ impl ClusterMachine {
     fn answer_old_claims(&mut self, sender: NodeKey, epoch: u64, slots: &SlotSet) {
         let newer = slots.iter().find_map(|slot| {
             let owner = self.table.owner(slot)?;
-            let is_newer = owner != sender
-                && !self.table.is_unclaimed(slot)
-                && self.table.get(owner).is_some_and(|owner| owner.config_epoch > epoch);
-            is_newer.then_some(owner)
+            let is_newer = match self.granted_with(slot).filter(|_| owner == self.myself) {
+                Some(claimed_with) => claimed_with > epoch,
+                None => {
+                    !self.table.is_unclaimed(slot)
+                        && self.table.get(owner).is_some_and(|owner| owner.config_epoch > epoch)
+                }
+            };
+            (is_newer && owner != sender).then_some(owner)
         });
         let Some(owner) = newer else { return };
         if let (Some(sender), Some(owner)) = (self.table.get(sender), self.table.get(owner)) {
@@ -96,7 +100,9 @@ impl ClusterMachine {
             );
             self.log(LogLevel::Verbose, text);
         }
-        self.send_update(sender, owner);
+        let is_stale = |slot: &u16| self.granted_with(*slot).is_some_and(|claimed_with| claimed_with > epoch);
+        let granted: SlotSet = slots.iter().filter(is_stale).collect();
+        self.send_update(sender, owner, &granted);
     }
 
     /// The UPDATE message: somebody else tells what a node serves.
@@ -126,11 +132,17 @@ impl ClusterMachine {
         let my_shard = self.my_primary().unwrap_or(self.myself);
         let mut lost = Vec::new();
         let mut taken_from_shard = 0;
-        self.note_unclaimed(claimant, epoch, slots);
+        // A node has two links to each peer: this may have been overtaken by what it said later.
+        let is_overtaken = self.table.get(claimant).is_some_and(|node| node.config_epoch > epoch);
+        if !is_overtaken {
+            self.note_unclaimed(claimant, slots);
+        }
         for slot in slots.iter() {
             let owner = self.table.owner(slot);
             if owner == Some(claimant) {
-                self.table.set_claimed(slot, true);
+                if !is_overtaken {
+                    self.table.set_claimed(slot, true);
+                }
                 continue;
             }
             // A slot that is being imported changes hands by command only.
@@ -139,7 +151,11 @@ impl ClusterMachine {
             }
             let is_older =
                 owner.and_then(|owner| self.table.get(owner)).is_some_and(|owner| owner.config_epoch < epoch);
-            if !self.table.is_unclaimed(slot) && !is_older {
+            let may_take = match self.granted_with(slot).filter(|_| owner == Some(self.myself)) {
+                Some(claimed_with) => epoch > claimed_with,
+                None => self.table.is_unclaimed(slot) || is_older,
+            };
+            if !may_take {
                 continue;
             }
             if owner == Some(self.myself) {
@@ -155,10 +171,16 @@ impl ClusterMachine {
         self.react_to_lost_slots(claimant, taken_from_shard, usize::from(slots.len()), &lost);
     }
 
+    /// For a slot that this node has granted: the epoch with which it has claimed it. Whoever comes with an older one has not been
+    /// granted anything: it has slept through a failover.
+    fn granted_with(&self, slot: u16) -> Option<u64> {
+        self.grants.iter().find(|(slots, _)| slots.contains(slot)).map(|&(_, epoch)| epoch)
+    }
+
     /// What a node claims no more stays bound to it, so that requests are redirected rather than refused until somebody else
-    /// claims it. A message that another one has overtaken (a node has two links to each peer) says nothing about that.
-    fn note_unclaimed(&mut self, claimant: NodeKey, epoch: u64, slots: &SlotSet) {
-        let Some(node) = self.table.get(claimant).filter(|node| node.config_epoch <= epoch) else { return };
+    /// claims it.
+    fn note_unclaimed(&mut self, claimant: NodeKey, slots: &SlotSet) {
+        let Some(node) = self.table.get(claimant) else { return };
         let dropped = node.slots.minus(slots).minus(self.table.unclaimed_slots());
         for slot in dropped.iter() {
             self.table.set_claimed(slot, false);

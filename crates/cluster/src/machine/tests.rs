@@ -1,6 +1,7 @@
 //! Given this input, exactly these outputs.
 
 mod commands;
+mod moving;
 
 use super::*;
 use crate::interface::{MachineMessage, NodeMessage, PrimaryLink};

@@ -223,9 +223,7 @@ impl Import {
     pub fn tick(&mut self, now: Monotonic, outputs: &mut Vec<ImportOutput>) {
         match self.state {
             ImportState::WaitingForReplicas { until } if until <= now => self.request_slots(outputs),
-            ImportState::Ended(_)
-            | ImportState::CleaningUp(_)
-            | ImportState::OccurringOnPrimary => return,
+            ImportState::Ended(_) | ImportState::CleaningUp(_) | ImportState::OccurringOnPrimary => return,
             // What becomes of the claim is all that counts now.
             ImportState::FailoverGranted if self.granted.is_none() => return,
             _ => {}

@@ -63,7 +63,6 @@ fn an_export_goes_its_way() {
     use ExportOutput::{
         BeginSnapshot, Close, Ended, PauseAll, PauseWrites, Release, Send, SendAuth, SendEstablish,
     };
-    let granted = LinkMessage::FailoverGranted { epoch_max: 7 + EPOCHS_GRANTED };
     for (state, expected) in [
         ("reading-auth-response", vec![SendAuth]),
         ("reading-establish-response", vec![SendEstablish]),
@@ -72,7 +71,7 @@ fn an_export_goes_its_way() {
         ("replicating", vec![Send(LinkMessage::SnapshotEof)]),
         ("waiting-to-pause", vec![]),
         ("failover-paused", vec![PauseWrites, Send(LinkMessage::Paused)]),
-        ("failover-granted", vec![PauseAll, Send(granted)]),
+        ("failover-granted", vec![PauseAll]),
         ("success", vec![Release, Close, Ended(Outcome::Success, String::new())]),
     ] {
         let (export, outputs) = export(&way_to(state));
@@ -189,7 +188,7 @@ fn import(messages: &[LinkMessage]) -> (Import, Vec<ImportOutput>) {
 fn an_import_goes_its_way() {
     use ImportOutput::{AgreeOnEpoch, Claim, Close, Ended, Send, WaitForReplicas};
     let (mut import, outputs) = import(&[LinkMessage::Ack, LinkMessage::SnapshotEof]);
-    assert_eq!((import.state_word(), outputs), ("waiting-for-paused", vec![AgreeOnEpoch]));
+    assert_eq!((import.state_word(), outputs), ("waiting-for-paused", vec![AgreeOnEpoch { above: 0 }]));
     let mut take = |input| {
         let mut outputs = Vec::new();
         import.handle(at(2), input, &mut outputs);
@@ -198,7 +197,7 @@ fn an_import_goes_its_way() {
     assert_eq!(take(ImportInput::EpochAgreed(8)), [Send(LinkMessage::RequestPause)]);
     assert_eq!(take(ImportInput::Message(LinkMessage::Paused)), [WaitForReplicas]);
     assert_eq!(take(ImportInput::ReplicasInStep), [Send(LinkMessage::RequestFailover)]);
-    let granted = LinkMessage::FailoverGranted { epoch_max: 9 };
+    let granted = LinkMessage::FailoverGranted { epoch_max: 9, above: 7 };
     assert_eq!(take(ImportInput::Message(granted)), [Claim { epoch: 8, epoch_max: 9 }]);
     // The source has seen the claim already, and closed the link: that must not undo it.
     for input in
@@ -208,6 +207,59 @@ fn an_import_goes_its_way() {
     }
     assert_eq!(take(ImportInput::Claimed(Ok(()))), [Close, Ended(Outcome::Success, String::new())]);
     assert_eq!(import.status_word(), "success");
+}
+
+/// The target is told how great an epoch the claims may have that the source has sent last.
+#[test]
+fn a_grant_says_between_which_epochs() {
+    let (mut export, _) = export(&way_to("failover-granted"));
+    for (config_epoch, epoch_max) in [(5, 7 + EPOCHS_GRANTED), (20, 20 + EPOCHS_GRANTED)] {
+        let mut outputs = Vec::new();
+        export.handle(at(1), ExportInput::GrantMade { config_epoch }, &mut outputs);
+        let granted = LinkMessage::FailoverGranted { epoch_max, above: config_epoch };
+        assert_eq!(outputs, [ExportOutput::Send(granted)]);
+    }
+}
+
+/// The source has come to a greater epoch than the one that was agreed on: another one is.
+#[test]
+fn an_epoch_that_is_too_small_is_not_claimed_with() {
+    let granted_at = |above| {
+        let (mut import, _) = import(&[LinkMessage::Ack, LinkMessage::SnapshotEof]);
+        let granted = LinkMessage::FailoverGranted { epoch_max: 70, above };
+        let mut outputs = Vec::new();
+        for input in [
+            ImportInput::EpochAgreed(8),
+            ImportInput::Message(LinkMessage::Paused),
+            ImportInput::ReplicasInStep,
+            ImportInput::Message(granted),
+        ] {
+            outputs.clear();
+            import.handle(at(2), input, &mut outputs);
+        }
+        (import, outputs)
+    };
+    assert_eq!(granted_at(7).1, [ImportOutput::Claim { epoch: 8, epoch_max: 70 }]);
+    let (mut import, mut outputs) = granted_at(8);
+    assert_eq!(outputs, [ImportOutput::AgreeOnEpoch { above: 8 }]);
+    outputs.clear();
+    // The source serves nothing meanwhile, and asks.
+    import.handle(at(3), ImportInput::LinkLost, &mut outputs);
+    assert_eq!((outputs.as_slice(), import.status_word()), (&[][..], "in-progress"));
+    import.handle(at(3), ImportInput::EpochAgreed(11), &mut outputs);
+    assert_eq!(outputs, [ImportOutput::Claim { epoch: 11, epoch_max: 70 }]);
+    // Without a majority it gives up, and can take nothing any more.
+    let (mut import, _) = granted_at(8);
+    outputs.clear();
+    import.tick(at(2 + AGREEMENT_MAX_MS), &mut outputs);
+    assert_eq!(
+        outputs,
+        [ImportOutput::Send(LinkMessage::GaveUp), ImportOutput::Close, ImportOutput::CleanUp]
+    );
+    outputs.clear();
+    import.handle(at(20_000), ImportInput::EpochAgreed(11), &mut outputs);
+    assert_eq!((outputs.as_slice(), import.status_word()), (&[][..], "failed"));
+    assert_eq!(granted_at(70).0.status_word(), "failed");
 }
 
 #[test]
@@ -234,7 +286,7 @@ fn replicas_are_not_waited_for_without_end() {
 /// Whatever ends an import early has its keys deleted, and it cannot take the slots any more.
 #[test]
 fn an_import_that_fails_cleans_up() {
-    let granted = LinkMessage::FailoverGranted { epoch_max: 9 };
+    let granted = LinkMessage::FailoverGranted { epoch_max: 9, above: 0 };
     let way = [LinkMessage::Ack, LinkMessage::SnapshotEof, LinkMessage::Paused];
     for length in 0..=way.len() {
         for input in [

@@ -115,7 +115,7 @@ impl Pair {
     fn agree(&mut self) {
         let Fixture { node, host, .. } = &mut self.target;
         for message in std::mem::take(&mut host.cluster_messages) {
-            if let NodeMessage::AgreeOnEpoch { ticket } = message {
+            if let NodeMessage::AgreeOnEpoch { ticket, .. } = message {
                 node.cluster_message(host.clock, host, MachineMessage::EpochAgreed { ticket, epoch: 3 });
             }
         }
