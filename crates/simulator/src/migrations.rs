@@ -675,6 +675,13 @@ impl World {
         }
     }
 
+    /// The nodes of the shard, by their own account.
+    fn shard_of(&self, view: &ClusterView) -> Vec<usize> {
+        let shard = |view: &ClusterView| view.node(view.myself).map(|me| me.shard_id);
+        let is_in = |other: &usize| self.last_view_of(*other).is_some_and(|theirs| shard(theirs) == shard(view));
+        (0..self.node_count()).filter(is_in).collect()
+    }
+
     /// Whether a node of the shard is a replica of an earlier owner of a slot, as far as it knows: what it lacks, no WAIT of all
     /// replicas of the shard has confirmed.
     fn may_be_elected_unaware(&self, other: usize, view: &ClusterView, slot: u16) -> bool {
@@ -709,9 +716,13 @@ impl World {
             let keys = model.keys.clone();
             self.restrict_to_new_replica(&view, primary, &keys);
         }
+        self.checkers.on_view(node, &view);
+        if followed.is_some() && is_primary {
+            let shard = self.shard_of(&view);
+            self.checkers.on_elected(node, &shard, &view);
+        }
         let Some(model) = self.model_mut(node) else { return Ok(()) };
         let mut inputs = Vec::new();
-        let mut notes = Vec::new();
         for job in &model.migrations.exports {
             let target = view.node_by_name(job.target.as_bytes());
             let owners: BTreeSet<_> = job.slots.iter().map(|slot| view.owners.get(slot)).collect();
@@ -729,18 +740,8 @@ impl World {
                 !target.flags.has(NodeFlags::PRIMARY) || target.flags.has(NodeFlags::FAILED) && !replaced
             });
             let epoch = view.current_epoch;
-            notes.push(format!(
-                "n{node} job {:?}: view {} {slots_of:?} {:?} {is_target_gone} {is_primary}",
-                job.name,
-                view.version,
-                job.machine.state()
-            ));
             inputs.push((job.name, ExportInput::View { slots_of, epoch, is_target_gone, is_primary }));
         }
-        for text in notes {
-            self.note(|| text);
-        }
-        let Some(model) = self.model_mut(node) else { return Ok(()) };
         let mut import_inputs = Vec::new();
         for job in &model.migrations.imports {
             let source = job.source.and_then(|id| view.node_by_name(id.as_bytes())).map(|node| node.key);

@@ -117,7 +117,7 @@ pub(crate) struct World {
     pub network: Network,
     nodes: Vec<SimulatedNode>,
     pub ids: BTreeMap<NodeId, usize>,
-    checkers: Checkers,
+    pub checkers: Checkers,
     outputs: Vec<Output>,
     next_ticket: u64,
     pub faults_are_over: bool,
@@ -615,11 +615,13 @@ impl World {
         let slot = self.rng.below(16384) as u16;
         // Few slots, so that all of them have keys.
         let slot = if self.is_moving() { slot & !0xff } else { slot };
+        let mut servers = Vec::new();
         for index in 0..self.nodes.len() {
             let Some(model) = &mut self.nodes[index].model else { continue };
             if !model.accepts_write(self.now_us, slot) {
                 continue;
             }
+            servers.push(index);
             model.acknowledge();
             if self.scenario.rates.migrations > 0 {
                 let write = self.counts.acknowledged;
@@ -637,7 +639,7 @@ impl World {
                 self.checkers.on_acknowledged(index, slot, &view)?;
             }
         }
-        Ok(())
+        self.checkers.on_served(slot, &servers)
     }
 
     fn partition(&mut self, fault: &Fault, begins: bool) {

@@ -3,7 +3,8 @@
 //! A config epoch that a node takes by itself may be one that an election has at the same time. If the node dies before anybody
 //! hears of its claim, its replica is elected with that epoch or a smaller one, and when the node comes back its claim takes
 //! everything from the replica again, with all that was written meanwhile. So a node that is about to take slots raises the current
-//! epoch first, and waits until a majority of the primaries has saved it: every later election has a greater one.
+//! epoch by two first, and waits until a majority of the primaries has saved it: every later election has a greater one than the first of
+//! the two.
 
 use super::announce::Action;
 use super::{ClusterMachine, Timer};
@@ -23,7 +24,10 @@ const ASK_AGAIN_MAX_MS: u64 = 128;
 #[derive(Clone, Debug)]
 pub(super) struct Agreement {
     ticket: u64,
+    /// The one that slots are to be claimed with.
     epoch: u64,
+    /// The next one, which a majority is to know: an election may have the epoch that its voters know already.
+    known: u64,
     knows: BTreeSet<NodeKey>,
     /// How long is waited before it is asked for again.
     interval_ms: u64,
@@ -35,14 +39,16 @@ impl ClusterMachine {
         if self.me().is_replica() {
             return;
         }
-        self.current_epoch = self.current_epoch.max(above).saturating_add(1);
+        let epoch = self.current_epoch.max(above).saturating_add(1);
+        let known = epoch.saturating_add(1);
+        self.current_epoch = known;
         self.changed();
         self.views.is_dirty = true;
         if self.agreements.len() >= AGREEMENTS_MAX {
             self.agreements.remove(0);
         }
-        let (epoch, knows) = (self.current_epoch, BTreeSet::new());
-        self.agreements.push(Agreement { ticket, epoch, knows, interval_ms: ASK_AGAIN_MS });
+        let knows = BTreeSet::new();
+        self.agreements.push(Agreement { ticket, epoch, known, knows, interval_ms: ASK_AGAIN_MS });
         self.when_safe(Action::AskPrimaries);
     }
 
@@ -69,7 +75,7 @@ impl ClusterMachine {
         if self.agreements.is_empty() || !self.votes(sender) {
             return;
         }
-        for agreement in self.agreements.iter_mut().filter(|agreement| agreement.epoch <= epoch) {
+        for agreement in self.agreements.iter_mut().filter(|agreement| agreement.known <= epoch) {
             agreement.knows.insert(sender);
         }
         self.count_agreements();
@@ -83,7 +89,7 @@ impl ClusterMachine {
         let (quorum, saved_epoch) = (self.table.quorum(), self.announcements.epoch());
         let own_vote = usize::from(self.votes(self.myself));
         let is_agreed = |agreement: &Agreement| {
-            agreement.epoch <= saved_epoch && agreement.knows.len() + own_vote >= quorum
+            agreement.known <= saved_epoch && agreement.knows.len() + own_vote >= quorum
         };
         for agreement in self.agreements.extract_if(.., |agreement| is_agreed(agreement)) {
             let Agreement { ticket, epoch, .. } = agreement;

@@ -5,6 +5,7 @@ mod epochs;
 mod healed;
 mod keys;
 mod one_owner;
+mod one_server;
 mod one_vote;
 
 use deposed::Deposed;
@@ -12,9 +13,10 @@ use epochs::Epochs;
 pub(crate) use healed::check_healed;
 pub(crate) use keys::SafeWrites;
 use one_owner::OneOwner;
+use one_server::OneServer;
 use one_vote::OneVote;
-use shoal_cluster::Message;
-use shoal_cluster::view::ClusterView;
+use shoal_cluster::view::{ClusterView, ViewRole};
+use shoal_cluster::{Message, SlotSet};
 
 /// All that are checked all the time.
 #[derive(Debug)]
@@ -23,15 +25,17 @@ pub(crate) struct Checkers {
     one_owner: Option<OneOwner>,
     epochs: Epochs,
     deposed: Deposed,
+    one_server: OneServer,
 }
 
 impl Checkers {
     pub(crate) fn new(has_unvoted_epochs: bool) -> Self {
         Self {
             one_vote: OneVote::default(),
-            one_owner: (!has_unvoted_epochs).then(OneOwner::default),
+            one_owner: Some(OneOwner::default()).filter(|_| !has_unvoted_epochs || true),
             epochs: Epochs::default(),
             deposed: Deposed::default(),
+            one_server: OneServer::default(),
         }
     }
 
@@ -63,8 +67,30 @@ impl Checkers {
         self.deposed.on_acknowledged(node, slot, view)
     }
 
+    /// A node that was a replica is elected; `shard` are the nodes of its shard.
+    pub(crate) fn on_elected(&mut self, node: usize, shard: &[usize], view: &ClusterView) {
+        self.one_server.on_elected(node, shard, &own_slots(view));
+    }
+
+    /// A node's executor has put a view into force.
+    pub(crate) fn on_view(&mut self, node: usize, view: &ClusterView) {
+        self.one_server.on_view(node, &own_slots(view));
+    }
+
+    /// These nodes would acknowledge a write to a slot at the same moment.
+    pub(crate) fn on_served(&self, slot: u16, servers: &[usize]) -> Result<(), String> {
+        self.one_server.on_served(slot, servers)
+    }
+
     /// A node crashed.
     pub(crate) fn on_crash(&mut self, node: usize) {
         self.deposed.on_crash(node);
+    }
+}
+
+fn own_slots(view: &ClusterView) -> SlotSet {
+    match (&view.role, view.node(view.myself)) {
+        (ViewRole::Primary, Some(me)) => (*me.slots).clone(),
+        _ => SlotSet::empty(),
     }
 }
