@@ -8,7 +8,7 @@ use shoal_cluster::slot_migration::{
     Outcome, SlotsOf,
 };
 use shoal_cluster::view::ViewRole;
-use shoal_cluster::{ClusterCommand, ClusterView, NodeFlags, NodeId, NodeMessage, SlotRanges};
+use shoal_cluster::{ClusterCommand, ClusterView, NodeFlags, NodeId, NodeMessage, SlotRanges, SlotSet};
 use shoal_machine::Monotonic;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -642,7 +642,9 @@ impl World {
         Ok(())
     }
 
-    /// The writes that all replicas hold, at the one node that owns their slot: nobody has a newer claim to it.
+    /// Writes are promised to stay if all replicas of the shard hold them, as a WAIT of all of them says, at the one node that owns
+    /// their slot. That node must be the owner for a majority of the primaries: a node that is cut off together with its replicas just
+    /// when it has claimed slots goes on for some time, as any primary of Redis does, and meanwhile the source may take them back.
     fn note_safe_writes(&mut self, node: usize) {
         let Some(model) = self.model(node) else { return };
         let Some(view) = model.view.clone().filter(|_| model.following.is_none()) else { return };
@@ -668,7 +670,8 @@ impl World {
                 let held = self.keys_of(follower).and_then(|keys| keys.get(slot));
                 held.is_some_and(|held| Arc::ptr_eq(held, &writes))
             });
-            if is_everywhere && !self.has_newer_owner(node, &view, slot) {
+            let is_owner = self.is_known_as_owner(node, slot) && !self.has_newer_owner(node, &view, slot);
+            if is_everywhere && is_owner {
                 self.note(|| format!("n{node} slot {slot}: {all:?} have all up to {:?}", writes.last()));
                 self.safe_writes.note(slot, &writes);
             }
@@ -678,7 +681,8 @@ impl World {
     /// The nodes of the shard, by their own account.
     fn shard_of(&self, view: &ClusterView) -> Vec<usize> {
         let shard = |view: &ClusterView| view.node(view.myself).map(|me| me.shard_id);
-        let is_in = |other: &usize| self.last_view_of(*other).is_some_and(|theirs| shard(theirs) == shard(view));
+        let is_in =
+            |other: &usize| self.last_view_of(*other).is_some_and(|theirs| shard(theirs) == shard(view));
         (0..self.node_count()).filter(is_in).collect()
     }
 
@@ -690,6 +694,20 @@ impl World {
             let ViewRole::Replica(Some(primary)) = theirs.role else { return false };
             theirs.owners.get(slot) == Some(primary) && shard(theirs) == shard(view)
         })
+    }
+
+    /// Whether a majority of the primaries takes a node for the owner of a slot.
+    fn is_known_as_owner(&self, node: usize, slot: u16) -> bool {
+        let Some(me) = self.id(node) else { return false };
+        let is_voter = |view: &ClusterView| view.node(view.myself).is_some_and(|me| !me.slots.is_empty());
+        let voters = (0..self.node_count()).filter_map(|other| self.last_view_of(other));
+        let voters = voters.filter(|view| view.role == ViewRole::Primary && is_voter(view));
+        let knows = |view: &ClusterView| {
+            view.owners.get(slot).and_then(|owner| view.node(owner)).is_some_and(|owner| owner.id == me)
+        };
+        let (known, all) =
+            voters.fold((0, 0), |(known, all), view| (known + usize::from(knows(view)), all + 1));
+        known > all / 2
     }
 
     /// Whether another node owns a slot by a greater epoch, whether it is up or not.
@@ -710,6 +728,7 @@ impl World {
         let agreed = std::mem::take(&mut model.migrations.agreed);
         let is_primary = view.role == ViewRole::Primary && model.following.is_none();
         let followed = std::mem::replace(&mut model.followed, model.following);
+        let is_first = !model.has_told_slots;
         if model.following != followed
             && let Some(primary) = model.following
         {
@@ -717,6 +736,12 @@ impl World {
             self.restrict_to_new_replica(&view, primary, &keys);
         }
         self.checkers.on_view(node, &view);
+        if is_first && is_primary {
+            // It has slept, and has not heard what others have taken from it.
+            let own = (0..16384).filter(|&slot| view.owns(slot));
+            let taken: SlotSet = own.filter(|&slot| self.has_newer_owner(node, &view, slot)).collect();
+            self.checkers.on_awake(node, &taken);
+        }
         if followed.is_some() && is_primary {
             let shard = self.shard_of(&view);
             self.checkers.on_elected(node, &shard, &view);
@@ -731,6 +756,8 @@ impl World {
                 SlotsOf::Mine
             } else if target.is_some_and(|target| all(target.key)) {
                 SlotsOf::Target
+            } else if owners.contains(&Some(view.myself)) {
+                SlotsOf::Partly
             } else {
                 SlotsOf::Others
             };

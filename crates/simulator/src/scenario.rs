@@ -29,9 +29,6 @@ pub struct Scenario {
     pub heal_ms: u64,
     /// A deliberate bug, to see that it is caught.
     pub sabotage: Option<Sabotage>,
-    /// Config epochs may be made without a vote (TAKEOVER, resharding): then two owners of one slot in one epoch are
-    /// possible for a while, and not counted as an error.
-    pub has_unvoted_epochs: bool,
 }
 
 /// How the cluster comes into being.
@@ -92,7 +89,6 @@ impl Scenario {
             script: Vec::new(),
             heal_ms: 60_000,
             sabotage: None,
-            has_unvoted_epochs: false,
         }
     }
 
@@ -139,7 +135,6 @@ impl Scenario {
         let mut rng = Rng::new(seed ^ 0x6d6f_7669_6e67);
         scenario.rates.migrations = 10 + rng.below(40);
         scenario.rates.crashes_in_migration = [0, 1, 5, 20][rng.index(4)];
-        scenario.has_unvoted_epochs = true;
         scenario
     }
 

@@ -169,7 +169,7 @@ impl World {
             network: Network::new(),
             nodes,
             ids: BTreeMap::new(),
-            checkers: Checkers::new(scenario.has_unvoted_epochs),
+            checkers: Checkers::default(),
             outputs: Vec::new(),
             next_ticket: 0,
             faults_are_over: false,
@@ -485,6 +485,12 @@ impl World {
                 self.counts.promotions += u64::from(text.starts_with("Failover election won"));
                 self.counts.failures += u64::from(text.starts_with("Marking node"));
                 self.counts.suspicions += u64::from(text.starts_with("*** NODE"));
+                let parted = text
+                    .strip_prefix("WARNING: configEpoch collision")
+                    .and_then(|rest| rest.rsplit(' ').next());
+                if let Some(epoch) = parted.and_then(|epoch| epoch.parse().ok()) {
+                    self.checkers.on_collision(epoch);
+                }
                 self.note(|| format!("n{index} # {text}"));
             }
             Output::Fatal { text } => return Err(format!("n{index}: {text}")),

@@ -45,7 +45,9 @@ pub enum SlotsOf {
     Mine,
     /// The target has all of them.
     Target,
-    /// Neither.
+    /// This node has some of them: the target may have taken all, and given the others to a third node already.
+    Partly,
+    /// None is this node's, and not all are the target's.
     Others,
 }
 
@@ -401,9 +403,15 @@ impl Export {
             _ => None,
         };
         match slots_of {
-            SlotsOf::Target if granted.is_some() => self.end(Outcome::Success, String::new(), outputs),
+            SlotsOf::Target if granted.is_some() => {
+                self.end(Outcome::Success, String::new(), outputs)
+            }
             _ if !is_primary => self.fail("This node is no primary any more".to_owned(), outputs),
-            SlotsOf::Mine => {
+            // Of a part that went on to others nothing follows for the rest: that may be the target's, too.
+            SlotsOf::Partly if granted.is_none() => {
+                self.fail("Slots are no longer owned by myself".to_owned(), outputs);
+            }
+            SlotsOf::Mine | SlotsOf::Partly => {
                 if let Some(epoch_max) = granted.filter(|_| is_target_gone) {
                     outputs.push(ExportOutput::Revoke { epoch_max });
                     self.fail(

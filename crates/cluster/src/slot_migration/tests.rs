@@ -209,6 +209,22 @@ fn an_import_goes_its_way() {
     assert_eq!(import.status_word(), "success");
 }
 
+/// The target may have given a part to a third node before this one hears of the rest: that is not served here again.
+#[test]
+fn a_part_that_went_on_does_not_end_a_grant() {
+    for (state, slots_of, expected) in [
+        ("failover-granted", SlotsOf::Partly, "failover-granted"),
+        ("failover-granted", SlotsOf::Others, "failed"),
+        ("failover-granted", SlotsOf::Target, "success"),
+        ("failover-paused", SlotsOf::Partly, "failed"),
+    ] {
+        let (mut export, _) = export(&way_to(state));
+        let mut outputs = Vec::new();
+        export.handle(at(1), view(slots_of), &mut outputs);
+        assert_eq!(export.state_word(), expected, "{slots_of:?} in {state}");
+    }
+}
+
 /// The target is told how great an epoch the claims may have that the source has sent last.
 #[test]
 fn a_grant_says_between_which_epochs() {

@@ -7,6 +7,7 @@ use crate::host::{Host, LogLevel, SnapshotReport, SnapshotTarget};
 use shoal_cluster::slot_migration::{
     Export, ExportInput, ExportOutput, ExportState, JobName, LinkMessage, SlotsOf,
 };
+use shoal_cluster::view::NodeKey;
 use shoal_cluster::{ClusterCommand, ClusterView, NodeFlags, NodeId, NodeMessage, SlotRanges};
 use shoal_machine::{Monotonic, Now};
 use shoal_protocol::request::SharedBytes;
@@ -567,13 +568,16 @@ impl Node {
 
 fn owner_of(view: &ClusterView, slots: &SlotRanges, target: NodeId) -> SlotsOf {
     let target = view.node_by_name(target.as_bytes()).map(|node| node.key);
-    let mut owners = slots.iter().map(|slot| view.owners.get(slot));
-    let first = owners.next().flatten();
-    match first {
-        Some(first) if !owners.all(|owner| owner == Some(first)) => SlotsOf::Others,
-        Some(first) if first == view.myself => SlotsOf::Mine,
-        Some(first) if Some(first) == target => SlotsOf::Target,
-        _ => SlotsOf::Others,
+    let owners = || slots.iter().map(|slot| view.owners.get(slot));
+    let is_mine = |owner: Option<NodeKey>| owner == Some(view.myself);
+    if owners().all(is_mine) {
+        SlotsOf::Mine
+    } else if owners().any(is_mine) {
+        SlotsOf::Partly
+    } else if target.is_some() && owners().all(|owner| owner == target) {
+        SlotsOf::Target
+    } else {
+        SlotsOf::Others
     }
 }
 

@@ -19,26 +19,16 @@ use shoal_cluster::view::{ClusterView, ViewRole};
 use shoal_cluster::{Message, SlotSet};
 
 /// All that are checked all the time.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Checkers {
     one_vote: OneVote,
-    one_owner: Option<OneOwner>,
+    one_owner: OneOwner,
     epochs: Epochs,
     deposed: Deposed,
     one_server: OneServer,
 }
 
 impl Checkers {
-    pub(crate) fn new(has_unvoted_epochs: bool) -> Self {
-        Self {
-            one_vote: OneVote::default(),
-            one_owner: Some(OneOwner::default()).filter(|_| !has_unvoted_epochs || true),
-            epochs: Epochs::default(),
-            deposed: Deposed::default(),
-            one_server: OneServer::default(),
-        }
-    }
-
     /// A node sends a message. `receiver` is the node it goes to, `applied` the view its executor works by, and `is_held` says
     /// whether it serves a slot of its own not for now.
     pub(crate) fn on_send(
@@ -51,9 +41,7 @@ impl Checkers {
     ) -> Result<(), String> {
         self.one_vote.on_send(sender, receiver, message)?;
         self.epochs.on_send(sender, message)?;
-        if let Some(one_owner) = &mut self.one_owner {
-            one_owner.on_send(sender, message)?;
-        }
+        self.one_owner.on_send(sender, message)?;
         self.deposed.on_send(sender, message, applied, is_held)
     }
 
@@ -70,6 +58,16 @@ impl Checkers {
     /// A node that was a replica is elected; `shard` are the nodes of its shard.
     pub(crate) fn on_elected(&mut self, node: usize, shard: &[usize], view: &ClusterView) {
         self.one_server.on_elected(node, shard, &own_slots(view));
+    }
+
+    /// A node has started, and others have taken these slots from it while it slept.
+    pub(crate) fn on_awake(&mut self, node: usize, taken: &SlotSet) {
+        self.one_server.on_awake(node, taken);
+    }
+
+    /// A node has taken this epoch since another primary had the one that it had.
+    pub(crate) fn on_collision(&mut self, epoch: u64) {
+        self.one_owner.on_collision(epoch);
     }
 
     /// A node's executor has put a view into force.

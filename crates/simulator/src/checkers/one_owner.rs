@@ -1,7 +1,9 @@
-//! One owner per slot and config epoch.
+//! One owner per slot and config epoch: of those that were voted for, and those that a majority was told of before slots were taken
+//! with them. An epoch that a node takes because another primary has the same as it (Redis's rule, without asking anybody) may be
+//! one that an election has at the same time; then they part by the same rule, which is checked when the cluster has healed.
 
 use shoal_cluster::{Message, NodeId, SlotSet};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Who claimed which slots in each config epoch.
@@ -10,12 +12,22 @@ pub(crate) struct OneOwner {
     claims: BTreeMap<u64, Vec<(NodeId, Arc<SlotSet>)>>,
     /// The last claim of each node, for which nothing new is to be checked.
     last: BTreeMap<usize, (u64, Arc<SlotSet>)>,
+    /// Epochs that were taken to part from another node.
+    collisions: BTreeSet<u64>,
 }
 
 impl OneOwner {
+    pub(crate) fn on_collision(&mut self, epoch: u64) {
+        self.collisions.insert(epoch);
+    }
+
     pub(crate) fn on_send(&mut self, sender: usize, message: &Message) -> Result<(), String> {
         let header = &message.header;
-        if header.primary.is_some() || header.slots.is_empty() || header.config_epoch == 0 {
+        if header.primary.is_some()
+            || header.slots.is_empty()
+            || header.config_epoch == 0
+            || self.collisions.contains(&header.config_epoch)
+        {
             return Ok(());
         }
         let claim = (header.config_epoch, header.slots.clone());

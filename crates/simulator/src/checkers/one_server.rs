@@ -1,0 +1,51 @@
+//! At no moment do two nodes serve one slot, but for one that has not heard what it has lost: a majority has replaced it by an
+//! election, or it was down meanwhile. There is a time in which such a node may still serve, as with Redis. What moves is never
+//! served at both ends.
+
+use shoal_cluster::SlotSet;
+use std::collections::BTreeMap;
+
+/// What each node may still serve although it was replaced.
+#[derive(Debug, Default)]
+pub(crate) struct OneServer {
+    replaced: BTreeMap<usize, SlotSet>,
+}
+
+impl OneServer {
+    /// A node was elected, and owns these slots: the others of its shard were replaced, whichever of them it took for its primary.
+    pub(crate) fn on_elected(&mut self, node: usize, shard: &[usize], slots: &SlotSet) {
+        self.replaced.remove(&node);
+        for other in shard.iter().filter(|&&other| other != node) {
+            let replaced = self.replaced.entry(*other).or_default();
+            *replaced = replaced.iter().chain(slots.iter()).collect();
+        }
+    }
+
+    /// A node has started, and others have taken these slots from it while it slept.
+    pub(crate) fn on_awake(&mut self, node: usize, taken: &SlotSet) {
+        let replaced = self.replaced.entry(node).or_default();
+        *replaced = replaced.iter().chain(taken.iter()).collect();
+    }
+
+    /// A node has a new view: what it does not own any more it has heard of.
+    pub(crate) fn on_view(&mut self, node: usize, owns: &SlotSet) {
+        if let Some(replaced) = self.replaced.get_mut(&node) {
+            *replaced = replaced.iter().filter(|&slot| owns.contains(slot)).collect();
+            if replaced.is_empty() {
+                self.replaced.remove(&node);
+            }
+        }
+    }
+
+    /// These nodes serve a slot at once.
+    pub(crate) fn on_served(&self, slot: u16, servers: &[usize]) -> Result<(), String> {
+        let is_replaced = |node: &usize| self.replaced.get(node).is_some_and(|slots| slots.contains(slot));
+        let owners: Vec<usize> = servers.iter().copied().filter(|node| !is_replaced(node)).collect();
+        match owners[..] {
+            [first, second, ..] => {
+                Err(format!("one server: n{first} and n{second} serve slot {slot} at once"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
