@@ -20,6 +20,7 @@ mod migrations;
 mod network;
 mod node_model;
 mod peers;
+mod promises;
 mod queue;
 mod replication;
 mod runner;

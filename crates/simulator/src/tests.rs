@@ -24,6 +24,22 @@ fn two_hundred_seeds() {
     assert!(total.promotions > 100 && total.votes > 300 && total.crashes > 300, "the faults are too mild");
 }
 
+/// Slots move all the time, under all faults, of twelve nodes; and seeds that showed flaws.
+#[test]
+fn slots_move_under_faults() {
+    let options = Options { nodes: Some(12), is_moving: true, ..Options::default() };
+    for seeds in [0..20, 89..90, 200..201, 227..228, 285..286, 803..804] {
+        let report = simulate_range(seeds, options);
+        assert!(report.failures.is_empty(), "{}", report.failures[0]);
+        assert!(report.total.migrations.1 > 5 && report.total.safe_writes > 50, "{:?}", report.total);
+    }
+    // Of sizes that the seeds choose.
+    for seed in [0, 24, 28, 36, 113, 115, 120, 179] {
+        let scenario = Scenario::moving(seed, None);
+        passes(seed, &scenario);
+    }
+}
+
 #[test]
 fn the_same_seed_gives_the_same_run() {
     let options = Options { log: true, ..Options::default() };

@@ -404,7 +404,7 @@ impl Export {
         };
         match slots_of {
             SlotsOf::Target if granted.is_some() => {
-                self.end(Outcome::Success, String::new(), outputs)
+                self.end(Outcome::Success, String::new(), outputs);
             }
             _ if !is_primary => self.fail("This node is no primary any more".to_owned(), outputs),
             // Of a part that went on to others nothing follows for the rest: that may be the target's, too.

@@ -5,7 +5,7 @@ use crate::clients::Handle;
 use crate::host::{SnapshotReport, SnapshotTarget};
 use crate::testing::{Fixture, cluster_view};
 use shoal_cluster::view::{NodeKey, SlotOwners, ViewRole};
-use shoal_cluster::{ClusterCommand, ClusterView, MachineMessage, NodeMessage, NodeOrder};
+use shoal_cluster::{ClusterCommand, ClusterView, CommandReply, MachineMessage, NodeMessage, NodeOrder};
 use shoal_protocol::request::{Limits, RequestReader};
 use shoal_protocol::slot::key_slot;
 use shoal_session::Identity;
@@ -49,6 +49,7 @@ impl Pair {
             let directives = [("cluster-enabled", "yes"), ("cluster-node-timeout", "3600000")];
             let mut fixture = Fixture::with_configuration(&directives);
             show(&mut fixture, view(myself, SOURCE), Vec::new());
+            fixture.host.cluster_result = Ok(CommandReply::Text("0".to_owned()));
             fixture
         };
         Self { source: node(SOURCE), target: node(TARGET), ends: None, reader: RequestReader::new() }

@@ -1,0 +1,172 @@
+//! What must be there in the end, and who may serve: what the checkers of slots on the move are told.
+
+use crate::keys::{Keys, Writes};
+use crate::migrations::has;
+use crate::world::World;
+use shoal_cluster::slot_migration::JobName;
+use shoal_cluster::view::ViewRole;
+use shoal_cluster::{ClusterView, NodeId, SlotSet};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+impl World {
+    /// The executor of a node has a new view: its first one, or one by which it was elected.
+    pub(crate) fn tell_checkers(
+        &mut self,
+        node: usize,
+        view: &ClusterView,
+        is_awake: bool,
+        is_elected: bool,
+    ) {
+        self.checkers.on_view(node, view);
+        if is_awake {
+            // It has slept, and has not heard what others have taken from it.
+            let own = (0..16384).filter(|&slot| view.owns(slot));
+            let taken: SlotSet = own.filter(|&slot| self.has_newer_owner(node, view, slot)).collect();
+            self.checkers.on_awake(node, &taken);
+        }
+        if is_elected {
+            let shard = self.shard_of(view);
+            self.checkers.on_elected(node, &shard, view);
+        }
+    }
+
+    /// What the replicas of the new owner lack is not safe any more: it waits for them, but not without end.
+    pub(crate) fn restrict_safe_writes(&mut self, node: usize, name: JobName) {
+        let Some(model) = self.model_mut(node) else { return };
+        let Some(slots) = model.migrations.slots_of_import(name) else { return };
+        let followers = self.followers_of(node);
+        for slot in self.safe_writes.slots().into_iter().filter(|&slot| has(&slots, slot)) {
+            let held: Vec<Option<Writes>> =
+                followers.iter().map(|&follower| self.held_by(follower, slot)).collect();
+            self.safe_writes.restrict(slot, &held);
+        }
+    }
+
+    fn held_by(&self, node: usize, slot: u16) -> Option<Writes> {
+        self.keys_of(node).and_then(|keys| keys.get(slot).cloned())
+    }
+
+    /// A primary has one more replica: what that lacks is not safe before it has it. That is so only where an operator wants
+    /// replicas to be elected whatever they have (`cluster-replica-validity-factor 0`).
+    pub(crate) fn restrict_to_new_replica(&mut self, view: &ClusterView, primary: NodeId, keys: &Keys) {
+        if self.scenario.config.replica_validity_factor != 0 {
+            return;
+        }
+        let Some(key) = view.node_by_name(primary.as_bytes()).map(|node| node.key) else { return };
+        for slot in self.safe_writes.slots().into_iter().filter(|&slot| view.owners.get(slot) == Some(key)) {
+            self.safe_writes.restrict(slot, &[keys.get(slot).cloned()]);
+        }
+    }
+
+    /// The nodes that may be elected in the place of a node, whether they are up or not: those that are its replicas in its own
+    /// view, and those that follow it without its having heard of that.
+    pub(crate) fn followers_of(&self, node: usize) -> BTreeSet<usize> {
+        let Some(me) = self.id(node) else { return BTreeSet::new() };
+        let view = self.model(node).and_then(|model| model.view.as_ref());
+        let replicas = view.into_iter().flat_map(|view| {
+            let key = view.node_by_name(me.as_bytes()).map(|node| node.key);
+            key.into_iter()
+                .flat_map(|key| view.replicas_of(key))
+                .filter_map(|replica| self.ids.get(&replica.id).copied())
+        });
+        let follows = |other: &usize| self.followed_by(*other) == Some(me);
+        replicas.chain((0..self.node_count()).filter(follows)).filter(|&other| other != node).collect()
+    }
+
+    /// Writes are promised to stay if all replicas of the shard hold them, as a WAIT of all of them says, at the one node that owns
+    /// their slot. That node must be the owner for a majority of the primaries: a node that is cut off together with its replicas just
+    /// when it has claimed slots goes on for some time, as any primary of Redis does, and meanwhile the source may take them back.
+    pub(crate) fn note_safe_writes(&mut self, node: usize) {
+        let Some(model) = self.model(node) else { return };
+        let Some(view) = model.view.clone().filter(|_| model.following.is_none()) else { return };
+        let is_new = |slot: u16, writes: &Writes| {
+            view.owns(slot) && !model.migrations.holds(slot) && self.safe_writes.is_new(slot, writes)
+        };
+        let own: Vec<(u16, Writes)> = model
+            .keys
+            .iter()
+            .filter(|(slot, writes)| is_new(*slot, writes))
+            .map(|(slot, writes)| (slot, writes.clone()))
+            .collect();
+        if own.is_empty() {
+            return;
+        }
+        let followers = self.followers_of(node);
+        for (slot, writes) in own {
+            let siblings =
+                (0..self.node_count()).filter(|&other| self.may_be_elected_unaware(other, &view, slot));
+            let all: BTreeSet<usize> =
+                followers.iter().copied().chain(siblings).filter(|&other| other != node).collect();
+            let is_everywhere = all.iter().all(|&follower| {
+                let held = self.keys_of(follower).and_then(|keys| keys.get(slot));
+                held.is_some_and(|held| Arc::ptr_eq(held, &writes))
+            });
+            let is_owner = self.is_known_as_owner(node, slot) && !self.has_newer_owner(node, &view, slot);
+            if is_everywhere && is_owner {
+                self.note(|| format!("n{node} slot {slot}: {all:?} have all up to {:?}", writes.last()));
+                self.safe_writes.note(slot, &writes);
+            }
+        }
+    }
+
+    /// The nodes of the shard, by their own account.
+    fn shard_of(&self, view: &ClusterView) -> Vec<usize> {
+        let shard = |view: &ClusterView| view.node(view.myself).map(|me| me.shard_id);
+        let is_in =
+            |other: &usize| self.last_view_of(*other).is_some_and(|theirs| shard(theirs) == shard(view));
+        (0..self.node_count()).filter(is_in).collect()
+    }
+
+    /// Whether a node of the shard is a replica of an earlier owner of a slot, as far as it knows: what it lacks, no WAIT of all
+    /// replicas of the shard has confirmed.
+    fn may_be_elected_unaware(&self, other: usize, view: &ClusterView, slot: u16) -> bool {
+        let shard = |view: &ClusterView| view.node(view.myself).map(|me| me.shard_id);
+        self.last_view_of(other).is_some_and(|theirs| {
+            let ViewRole::Replica(Some(primary)) = theirs.role else { return false };
+            theirs.owners.get(slot) == Some(primary) && shard(theirs) == shard(view)
+        })
+    }
+
+    /// Whether a majority of the primaries takes a node for the owner of a slot.
+    fn is_known_as_owner(&self, node: usize, slot: u16) -> bool {
+        let Some(me) = self.id(node) else { return false };
+        let is_voter = |view: &ClusterView| view.node(view.myself).is_some_and(|me| !me.slots.is_empty());
+        let voters = (0..self.node_count()).filter_map(|other| self.last_view_of(other));
+        let voters = voters.filter(|view| view.role == ViewRole::Primary && is_voter(view));
+        let knows = |view: &ClusterView| {
+            view.owners.get(slot).and_then(|owner| view.node(owner)).is_some_and(|owner| owner.id == me)
+        };
+        let (known, all) =
+            voters.fold((0, 0), |(known, all), view| (known + usize::from(knows(view)), all + 1));
+        known > all / 2
+    }
+
+    /// Whether another node owns a slot by a greater epoch, whether it is up or not.
+    fn has_newer_owner(&self, node: usize, view: &ClusterView, slot: u16) -> bool {
+        let epoch = |view: &ClusterView| view.node(view.myself).map_or(0, |me| me.config_epoch);
+        let mine = epoch(view);
+        let is_newer = |other: usize| {
+            let view = self.last_view_of(other);
+            view.is_some_and(|view| view.role == ViewRole::Primary && view.owns(slot) && epoch(view) > mine)
+        };
+        (0..self.node_count()).any(|other| other != node && is_newer(other))
+    }
+
+    pub(crate) fn check_keys(&self) -> Result<(), String> {
+        let views: Vec<(usize, Arc<ClusterView>)> = (0..self.node_count())
+            .filter_map(|node| Some((node, self.model(node)?.view.clone()?)))
+            .filter(|(_, view)| view.role == ViewRole::Primary)
+            .collect();
+        let owns: Vec<Box<dyn Fn(u16) -> bool>> = views
+            .iter()
+            .map(|(_, view)| Box::new(move |slot| view.owns(slot)) as Box<dyn Fn(u16) -> bool>)
+            .collect();
+        let primaries: Vec<_> = views
+            .iter()
+            .zip(&owns)
+            .filter_map(|((node, _), owns)| Some((*node, self.keys_of(*node)?, &**owns)))
+            .collect();
+        self.safe_writes.check(&primaries)
+    }
+}
