@@ -121,7 +121,14 @@ pub struct AnnouncedPorts {
 const MIN_SILENCE_MS: u64 = 500;
 
 impl ClusterConfig {
-    /// How long, in milliseconds, one of machine and executor may say nothing before the other takes it to be stuck:
+    /// How long, in milliseconds, the executor may make no progress before the bus says nothing for it: a quarter of
+    /// node-timeout. Silence alone harms nobody; the others wait for the whole node timeout, and then take over hardly later
+    /// than from a Redis, which is silent as soon as it hangs.
+    pub fn silent_after_ms(&self) -> u64 {
+        (self.node_timeout_ms / 4).max(MIN_SILENCE_MS)
+    }
+
+    /// How long, in milliseconds, the machine may say nothing before the executor takes it to be stuck, and serves nothing:
     /// half of node-timeout.
     pub fn stuck_after_ms(&self) -> u64 {
         (self.node_timeout_ms / 2).max(MIN_SILENCE_MS)

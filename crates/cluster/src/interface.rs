@@ -10,11 +10,11 @@
 //! - It takes all waiting messages of the machine before it runs the next batch of commands, and answers every
 //!   [`MachineMessage::View`] with [`NodeMessage::Applied`] once the view and its orders are in force.
 //! - It sends [`NodeMessage::Status`] when something in it changed, at most every 100 ms, and at least every
-//!   [`STATUS_INTERVAL_MS`] (or a quarter of node-timeout if that is less). Every message counts as progress. While a
+//!   [`STATUS_INTERVAL_MS`] (or an eighth of node-timeout if that is less). Every message counts as progress. While a
 //!   long command, a script or loading runs and no message can be sent, the shell sends [`NodeMessage::Progress`]
 //!   in the executor's place (from its `Interrupt`, or from a watcher that sees the executor marked as *in a
 //!   command*). `DEBUG SLEEP` is the exception: the shell keeps silent, and the machine falls silent too after
-//!   half of node-timeout, so that a hung node is failed over.
+//!   a quarter of node-timeout, so that a hung node is failed over.
 //! - When the newest view is older than half of node-timeout ([`crate::ClusterView::is_stale`]) it answers
 //!   CLUSTERDOWN: the machine publishes one at least every quarter of node-timeout.
 

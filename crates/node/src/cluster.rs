@@ -133,7 +133,7 @@ impl Node {
             return;
         }
         let status = self.replication_status(now);
-        let interval_ms = STATUS_INTERVAL_MS.min(self.config.cluster_node_timeout_ms / 4);
+        let interval_ms = STATUS_INTERVAL_MS.min(self.config.cluster_node_timeout_ms / 8);
         let Some(side) = &mut self.cluster else { return };
         let has_reached = side.report_at_offset.is_some_and(|offset| status.replication_offset >= offset);
         let is_wanted = match side.reported {

@@ -19,6 +19,8 @@ pub(super) struct Link {
     pub is_open: bool,
     /// When it was made.
     pub created: Monotonic,
+    /// The same in milliseconds since 1970, as users are shown it: the two clocks do not tick together.
+    pub created_ms: u64,
     /// The peer's address, for an accepted one.
     pub peer: Option<Arc<str>>,
     /// Our own address, for an accepted one.
@@ -37,7 +39,7 @@ impl ClusterMachine {
     }
 
     pub(super) fn connect(&mut self, key: NodeKey) {
-        let now = self.monotonic();
+        let (now, created_ms) = (self.monotonic(), self.now.unix_ms());
         let Some(node) = self.table.get_mut(key) else { return };
         let link = LinkId::outgoing(self.next_link);
         self.next_link += 1;
@@ -45,8 +47,10 @@ impl ClusterMachine {
         // The ping leaves when the link opens; a node that cannot be reached is timed from now on.
         node.ping_sent.get_or_insert(now);
         let (host, port) = (node.host.clone(), node.bus_port);
-        self.links
-            .insert(link, Link { node: Some(key), is_open: false, created: now, peer: None, local: None });
+        self.links.insert(
+            link,
+            Link { node: Some(key), is_open: false, created: now, created_ms, peer: None, local: None },
+        );
         self.outputs.push(Output::Connect { link, host, port });
     }
 
@@ -107,8 +111,9 @@ impl ClusterMachine {
             return;
         }
         self.log(LogLevel::Verbose, format!("Accepting cluster node connection from {peer}"));
-        let created = self.monotonic();
-        let link_data = Link { node: None, is_open: true, created, peer: Some(peer), local: Some(local) };
+        let (created, created_ms) = (self.monotonic(), self.now.unix_ms());
+        let link_data =
+            Link { node: None, is_open: true, created, created_ms, peer: Some(peer), local: Some(local) };
         self.links.insert(link, link_data);
     }
 

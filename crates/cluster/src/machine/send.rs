@@ -14,7 +14,7 @@ impl ClusterMachine {
     }
 
     fn is_executor_stuck(&self) -> bool {
-        self.monotonic().ms_since(self.progress_at) > self.config.stuck_after_ms()
+        self.monotonic().ms_since(self.progress_at) > self.config.silent_after_ms()
     }
 
     /// Logs when this node falls silent, and when it speaks again.

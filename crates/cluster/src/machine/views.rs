@@ -118,7 +118,7 @@ impl ClusterMachine {
         let link = |id: Option<LinkId>| {
             let id = id?;
             let link = self.links.get(&id).filter(|link| link.is_open)?;
-            Some(LinkFacts { link: id, created_ms: self.unix_ms(Some(link.created)) })
+            Some(LinkFacts { link: id, created_ms: link.created_ms })
         };
         NodeFacts {
             key,
