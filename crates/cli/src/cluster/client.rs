@@ -244,7 +244,9 @@ impl Member {
 impl Cluster {
     /// Loads the cluster that the node at this address belongs to. Nodes that cannot be reached are left out, with a word.
     pub(super) fn load(host: &str, port: i64, options: &Options) -> Step<Self> {
-        let mut first = Member::connect(Node::at(host, port), options)?;
+        let mut first = Member::connect(Node::at(host, port), options).inspect_err(|_| {
+            err!("*** Does a server run there, and can it be reached from here? Any other node of the cluster will do as well.");
+        })?;
         first.require_cluster_mode()?;
         let others = first.load()?;
         let mut members = vec![first];
@@ -261,6 +263,7 @@ impl Cluster {
             };
             if member.load().is_err() {
                 log(Level::Error, &format!("[ERR] Unable to load info for node {}\n", member.node.address()));
+                unreachable_primaries += usize::from(counts);
                 continue;
             }
             if !unusable {

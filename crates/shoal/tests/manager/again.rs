@@ -7,6 +7,7 @@ use serde_json::{Value as Json, json};
 use tempfile::TempDir;
 
 use crate::own::{DRIVERS, json_of, plan};
+use crate::support::cluster::key_of;
 use crate::support::driver::{self, Driver};
 use crate::support::{Cluster, LATER, Server, eventually};
 
@@ -137,6 +138,22 @@ fn everything_has_a_deadline() {
         let line = [words, &["--cluster", "check", &address]].concat();
         let (refused, code) = Driver::OURS.run(&line, "");
         assert!(refused.contains(advice) && code == 1, "{refused}");
+    }
+}
+
+/// A primary that accepts connections and answers nothing is out of reach: `fix` does not give its slots away.
+#[test]
+fn a_stopped_primary_keeps_its_slots() {
+    for driver in &DRIVERS {
+        let cluster = driver.nodes(3);
+        cluster.join(3);
+        cluster.nodes[2].signal("STOP");
+        let line = ["--cluster", "fix", &cluster.nodes[0].address(), "--cluster-reply-timeout", "300"];
+        let (refused, code) = driver.run(&line, "yes\nyes\n");
+        cluster.nodes[2].signal("CONT");
+        assert!(refused.contains("with 1 unreachable masters is dangerous") && code == 1, "{refused}");
+        cluster.wait_until_settled();
+        assert_eq!(cluster.owner(&key_of(2, 3, 0)), 2);
     }
 }
 
