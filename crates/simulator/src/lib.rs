@@ -25,6 +25,7 @@ mod queue;
 mod replication;
 mod runner;
 mod scenario;
+mod steps;
 #[cfg(test)]
 mod tests;
 mod world;
@@ -33,3 +34,4 @@ pub use faults::{Fault, TimedFault};
 pub use replication::{ReplicationReport, fuzz_link, run_replication};
 pub use runner::{Failure, Options, RangeReport, Report, run, run_with_options, simulate_range};
 pub use scenario::{FaultRates, Formation, Sabotage, Scenario};
+pub use steps::{Step, StepFault, StepFaultKind, Victim};

@@ -2,10 +2,11 @@
 //! the network or a process does, and keys that are numbers of writes.
 
 use crate::peers::{Peer, PeerLink, PeerMessage};
+use crate::steps::Step;
 use crate::world::{Event, World};
 use shoal_cluster::slot_migration::{
     Export, ExportInput, ExportOutput, ExportState, Import, ImportInput, ImportOutput, ImportState, JobName,
-    Outcome, SlotsOf,
+    LinkMessage, Outcome, SlotsOf,
 };
 use shoal_cluster::view::ViewRole;
 use shoal_cluster::{ClusterCommand, ClusterView, NodeFlags, NodeId, NodeMessage, SlotRanges};
@@ -183,6 +184,9 @@ impl World {
         let first = self.rng.index(own.len());
         let most = if self.rng.chance(1, 4) { own.len() } else { 600 };
         let count = 1 + self.rng.index(most);
+        // Half of them, with keys.
+        let (first, count) =
+            if self.scenario.step_fault.is_some() { (0, own.len() / 2) } else { (first, count) };
         let slots: SlotRanges = own.iter().skip(first).take(count).copied().collect();
         let now = self.at();
         let name = JobName::random(&mut self.rng);
@@ -388,15 +392,19 @@ impl World {
             match output {
                 ExportOutput::Connect => self.connect_peer(node, name)?,
                 ExportOutput::SendEstablish => {
-                    let (slots, source) = (job.slots.clone(), self.id(node));
+                    let (slots, target) = (job.slots.clone(), Some(job.target));
+                    let source = self.id(node);
+                    self.come_to_step(name, Step::Establish, (source, target));
                     if let Some(source) = source {
                         self.send_peer(link, node, PeerMessage::Establish { name, source, slots });
                     }
                 }
                 ExportOutput::SendStatus => self.send_peer(link, node, PeerMessage::Status(name)),
                 ExportOutput::Send(message) => {
+                    let ends = (None, Some(job.target));
                     self.note(|| format!("n{node} job {name:?}: {message:?}"));
                     self.send_changes(node, name);
+                    self.note_step(node, name, message, ends);
                     self.send_peer(link, node, PeerMessage::Link(message));
                     self.maybe_crash_in_migration(node);
                 }
@@ -414,9 +422,8 @@ impl World {
                     self.export_input(node, name, input)?;
                 }
                 ExportOutput::Revoke { epoch_max } => {
-                    let (slots, above_epoch) = (job.slots.clone(), Some(epoch_max));
-                    self.hold_until_reclaimed(node, &slots);
-                    self.send_to_machine(node, vec![NodeMessage::Reclaim { slots, above_epoch }]);
+                    let (slots, target) = (job.slots.clone(), job.target);
+                    self.revoke(node, slots, target, epoch_max);
                 }
                 ExportOutput::Release => {
                     let slots = job.slots.clone();
@@ -438,6 +445,15 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    /// A majority has taken the target for failed; it may have claimed the slots, and not have heard of that.
+    fn revoke(&mut self, node: usize, slots: SlotRanges, target: NodeId, epoch_max: u64) {
+        if let Some(&target) = self.ids.get(&target) {
+            self.checkers.on_unheard(target, &slots.to_set());
+        }
+        self.hold_until_reclaimed(node, &slots);
+        self.send_to_machine(node, vec![NodeMessage::Reclaim { slots, above_epoch: Some(epoch_max) }]);
     }
 
     fn hold_until_reclaimed(&mut self, node: usize, slots: &SlotRanges) {
@@ -480,7 +496,8 @@ impl World {
         if job.machine.state() != ExportState::WaitingToSnapshot {
             return Ok(());
         }
-        let (slots, link) = (job.slots.clone(), job.link);
+        let (slots, link, target) = (job.slots.clone(), job.link, Some(job.target));
+        self.come_to_step(name, Step::Snapshot, (self.id(node), target));
         self.export_input(node, name, ExportInput::SnapshotBegan)?;
         for (slot, writes) in keys.iter().filter(|(slot, _)| has(&slots, *slot)) {
             self.send_peer(link, node, PeerMessage::Keys { slot, writes: writes.clone() });
@@ -522,6 +539,7 @@ impl World {
             match output {
                 ImportOutput::Send(message) => {
                     self.note(|| format!("n{node} import {name:?}: {message:?}"));
+                    self.note_step(node, name, message, (source, None));
                     self.send_peer(link, node, PeerMessage::Link(message));
                     self.maybe_crash_in_migration(node);
                 }
@@ -539,6 +557,7 @@ impl World {
                     let Some(from) = source else { continue };
                     let ticket =
                         self.command(node, ClusterCommand::TakeSlots { slots, from, epoch, epoch_max })?;
+                    self.come_to_step(name, Step::Claim, (Some(from), self.id(node)));
                     let incarnation = self.incarnation(node);
                     self.claims.insert((node, incarnation, ticket), name);
                 }
@@ -577,6 +596,8 @@ impl World {
             let is_good = self.reply(node, key.2) == Some(true);
             if is_good {
                 self.restrict_safe_writes(node, name);
+                let source = self.migrations(node).and_then(|migrations| migrations.import_mut(name)?.source);
+                self.come_to_step(name, Step::Claimed, (source, self.id(node)));
             }
             let result = if is_good { Ok(()) } else { Err("refused".to_owned()) };
             self.import_input(node, name, ImportInput::Claimed(result))?;
@@ -678,6 +699,20 @@ impl World {
             self.send_to_machine(node, vec![NodeMessage::Loaded { slots_with_keys }]);
         }
         Ok(())
+    }
+
+    /// A message of a migration is sent. The end that is not named is this node.
+    fn note_step(
+        &mut self,
+        node: usize,
+        name: JobName,
+        message: LinkMessage,
+        ends: (Option<NodeId>, Option<NodeId>),
+    ) {
+        if let Some(step) = Step::of_message(message) {
+            let me = self.id(node);
+            self.come_to_step(name, step, (ends.0.or(me), ends.1.or(me)));
+        }
     }
 
     /// At any step of the protocol either side may die, if the scenario wants that.

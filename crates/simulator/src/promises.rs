@@ -23,7 +23,7 @@ impl World {
             // It has slept, and has not heard what others have taken from it.
             let own = (0..16384).filter(|&slot| view.owns(slot));
             let taken: SlotSet = own.filter(|&slot| self.has_newer_owner(node, view, slot)).collect();
-            self.checkers.on_awake(node, &taken);
+            self.checkers.on_unheard(node, &taken);
         }
         if is_elected {
             let shard = self.shard_of(view);

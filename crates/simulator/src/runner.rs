@@ -163,6 +163,9 @@ fn play(world: &mut World, seed: u64, scenario: &Scenario) -> Result<u64, String
     let until_us = world.now_us + last_ms.max(scenario.faults_ms) * 1000;
     world.run_until(until_us)?;
 
+    if let Some(fault) = world.step_fault {
+        return Err(format!("no migration came to the step of {fault:?}"));
+    }
     world.end_faults()?;
     let began_us = world.now_us;
     world.run_until_healed(scenario.heal_ms)?;

@@ -1,6 +1,7 @@
 //! What a run is made of.
 
 use crate::faults::{Fault, TimedFault};
+use crate::steps::StepFault;
 use crate::world::{PORT, address};
 use shoal_cluster::config::BUS_PORT_OFFSET;
 use shoal_cluster::nodes_conf::{NodesConf, SavedNode};
@@ -27,6 +28,8 @@ pub struct Scenario {
     pub script: Vec<TimedFault>,
     /// How long healing may take after the last fault, in milliseconds.
     pub heal_ms: u64,
+    /// Slots of the first primary move, and this happens in the midst of it.
+    pub step_fault: Option<StepFault>,
     /// A deliberate bug, to see that it is caught.
     pub sabotage: Option<Sabotage>,
 }
@@ -88,6 +91,7 @@ impl Scenario {
             rates: FaultRates::default(),
             script: Vec::new(),
             heal_ms: 60_000,
+            step_fault: None,
             sabotage: None,
         }
     }
@@ -135,6 +139,15 @@ impl Scenario {
         let mut rng = Rng::new(seed ^ 0x6d6f_7669_6e67);
         scenario.rates.migrations = 10 + rng.below(40);
         scenario.rates.crashes_in_migration = [0, 1, 5, 20][rng.index(4)];
+        scenario
+    }
+
+    /// Half of the slots of a primary move while clients write, and a fault comes at a step of that.
+    pub fn fault_at_step(fault: StepFault) -> Self {
+        let mut scenario = Self::calm(3, 1);
+        scenario.faults_ms = 12_000;
+        scenario.step_fault = Some(fault);
+        scenario.script.push(TimedFault { at_ms: 3000, fault: Fault::MigrateSlots { node: 0 } });
         scenario
     }
 

@@ -40,6 +40,27 @@ fn slots_move_under_faults() {
     }
 }
 
+/// Every step of a migration, with every fault for each of the four nodes that it concerns.
+#[test]
+fn faults_at_every_step_of_a_migration() {
+    let mut failures = Vec::new();
+    for step in Step::ALL {
+        for victim in Victim::ALL {
+            for kind in StepFaultKind::ALL {
+                let scenario = Scenario::fault_at_step(StepFault { step, victim, kind });
+                match run(step as u64, &scenario) {
+                    Ok(report) => {
+                        assert_eq!(report.migrations.0, 1, "{step:?} {victim:?} {kind:?}");
+                        assert!(report.safe_writes > 20, "{step:?} {victim:?} {kind:?}: {report:?}");
+                    }
+                    Err(failure) => failures.push(format!("{step:?} {victim:?} {kind:?}: {failure}")),
+                }
+            }
+        }
+    }
+    assert!(failures.is_empty(), "{failures:#?}");
+}
+
 #[test]
 fn the_same_seed_gives_the_same_run() {
     let options = Options { log: true, ..Options::default() };

@@ -9,6 +9,7 @@ use crate::node_model::NodeModel;
 use crate::peers::{PeerLink, PeerMessage};
 use crate::queue::Queue;
 use crate::scenario::{Formation, Scenario};
+use crate::steps::StepFault;
 use shoal_cluster::messages::Body;
 use shoal_cluster::nodes_conf::NodesConf;
 use shoal_cluster::slot_migration::JobName;
@@ -127,6 +128,8 @@ pub(crate) struct World {
     /// Claims of slots that the machines have not answered, by node, life and ticket.
     pub claims: BTreeMap<(usize, u32, u64), JobName>,
     pub safe_writes: SafeWrites,
+    /// A fault that waits for its step.
+    pub step_fault: Option<StepFault>,
     /// When a write to each share of the slots was last acknowledged.
     last_write_us: Vec<u64>,
 }
@@ -178,6 +181,7 @@ impl World {
             next_epoch_ticket: 0,
             claims: BTreeMap::new(),
             safe_writes: SafeWrites::default(),
+            step_fault: scenario.step_fault,
             last_write_us: Vec::new(),
         };
         world.queue.schedule(world.now_us + WRITE_US, Event::Write);
@@ -626,6 +630,7 @@ impl World {
         // Few slots, so that all of them have keys.
         let slot = if self.is_moving() { slot & !0xff } else { slot };
         let mut servers = Vec::new();
+        let is_moving = self.is_moving();
         for index in 0..self.nodes.len() {
             let Some(model) = &mut self.nodes[index].model else { continue };
             if !model.accepts_write(self.now_us, slot) {
@@ -633,7 +638,7 @@ impl World {
             }
             servers.push(index);
             model.acknowledge();
-            if self.scenario.rates.migrations > 0 {
+            if is_moving {
                 let write = self.counts.acknowledged;
                 model.keys.write(slot, write);
                 self.note(|| format!("n{index} acknowledges write {write} to slot {slot}"));
@@ -756,7 +761,7 @@ impl World {
 
     /// Whether slots move in this run.
     pub(crate) fn is_moving(&self) -> bool {
-        self.scenario.rates.migrations > 0
+        self.scenario.rates.migrations > 0 || self.scenario.step_fault.is_some()
     }
 
     pub(crate) fn crash_in_migration_percent(&self) -> u64 {

@@ -60,9 +60,9 @@ impl Checkers {
         self.one_server.on_elected(node, shard, &own_slots(view));
     }
 
-    /// A node has started, and others have taken these slots from it while it slept.
-    pub(crate) fn on_awake(&mut self, node: usize, taken: &SlotSet) {
-        self.one_server.on_awake(node, taken);
+    /// Others have taken these slots from a node that has not heard of it.
+    pub(crate) fn on_unheard(&mut self, node: usize, taken: &SlotSet) {
+        self.one_server.on_unheard(node, taken);
     }
 
     /// A node has taken this epoch since another primary had the one that it had.

@@ -1,5 +1,5 @@
 //! At no moment do two nodes serve one slot, but for one that has not heard what it has lost: a majority has replaced it by an
-//! election, or it was down meanwhile. There is a time in which such a node may still serve, as with Redis. What moves is never
+//! election, or has taken it for failed when the source of slots took them back, or it was down meanwhile. There is a time in which such a node may still serve, as with Redis. What moves is never
 //! served at both ends.
 
 use shoal_cluster::SlotSet;
@@ -21,8 +21,8 @@ impl OneServer {
         }
     }
 
-    /// A node has started, and others have taken these slots from it while it slept.
-    pub(crate) fn on_awake(&mut self, node: usize, taken: &SlotSet) {
+    /// Others have taken these slots from a node that has not heard of it: it slept, or a majority took it for failed.
+    pub(crate) fn on_unheard(&mut self, node: usize, taken: &SlotSet) {
         let replaced = self.replaced.entry(node).or_default();
         *replaced = replaced.iter().chain(taken.iter()).collect();
     }
