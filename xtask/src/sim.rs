@@ -7,16 +7,25 @@ use crate::{Outcome, process, workspace};
 const DEFAULT_SEEDS: (u64, u64) = (0, 1000);
 const DEFAULT_REPLICATION_SEEDS: (u64, u64) = (0, 500);
 
+/// The page with the table of large clusters, and what stands around it.
+const SCALE_PAGE: &str = "docs/scale.md";
+const TABLE_BEGINS: &str = "<!-- begin of the table -->";
+const TABLE_ENDS: &str = "<!-- end of the table -->";
+
 /// Runs `--seeds A..B`, or `--seed S`, with `--log` for its events, on clusters of `--nodes N`; with `--replication`,
-/// replication between whole nodes, and with `--moving`, slots move all the time.
+/// replication between whole nodes; with `--moving`, slots move all the time; with `--scale`, large clusters.
 pub fn run(mut arguments: Arguments) -> Outcome<()> {
     let seeds = arguments.value("--seeds")?.map(|text| range(&text)).transpose()?;
     let seed: Option<u64> = arguments.parsed("--seed")?;
     let log = arguments.flag("--log");
     let is_replication = arguments.flag("--replication");
+    let is_scale = arguments.flag("--scale");
     let nodes: Option<usize> = arguments.parsed("--nodes")?;
     let is_moving = arguments.flag("--moving");
     arguments.end()?;
+    if is_scale {
+        return scale(nodes);
+    }
     let (first, end) = match (seed, seeds) {
         (Some(_), Some(_)) => return Err("--seed and --seeds exclude each other".to_owned()),
         (Some(seed), None) => (seed, seed + 1),
@@ -36,6 +45,29 @@ pub fn run(mut arguments: Arguments) -> Outcome<()> {
     })
 }
 
+/// Measures large clusters, and keeps the table in the documentation.
+fn scale(nodes: Option<usize>) -> Outcome<()> {
+    let mut cargo = workspace::cargo();
+    cargo.args(["run", "--quiet", "--release", "--package", "shoal-simulator", "--example", "scale", "--"]);
+    cargo.args(nodes.map(|nodes| nodes.to_string()));
+    let table = process::output(&mut cargo)?;
+    println!("{table}");
+    if nodes.is_some() {
+        return Ok(());
+    }
+    let path = workspace::root().join(SCALE_PAGE);
+    let page = std::fs::read_to_string(&path).map_err(|error| format!("{SCALE_PAGE}: {error}"))?;
+    let page = with_table(&page, &table).ok_or_else(|| format!("{SCALE_PAGE} has no place for the table"))?;
+    std::fs::write(&path, page).map_err(|error| format!("{SCALE_PAGE}: {error}"))
+}
+
+/// A page with this table in the place of the one that is there.
+fn with_table(page: &str, table: &str) -> Option<String> {
+    let (head, rest) = page.split_once(TABLE_BEGINS)?;
+    let (_, tail) = rest.split_once(TABLE_ENDS)?;
+    Some(format!("{head}{TABLE_BEGINS}\n{}\n{TABLE_ENDS}{tail}", table.trim()))
+}
+
 /// Reads `A..B`, B not included.
 fn range(text: &str) -> Outcome<(u64, u64)> {
     let bounds =
@@ -47,7 +79,14 @@ fn range(text: &str) -> Outcome<(u64, u64)> {
 
 #[cfg(test)]
 mod tests {
-    use super::range;
+    use super::{TABLE_BEGINS, TABLE_ENDS, range, with_table};
+
+    #[test]
+    fn the_table_is_replaced() {
+        let page = |table: &str| format!("# A\n\n{TABLE_BEGINS}\n{table}\n{TABLE_ENDS}\n\nend\n");
+        assert_eq!(with_table(&page("old"), "new\n"), Some(page("new")));
+        assert_eq!(with_table("# A", "new"), None);
+    }
 
     #[test]
     fn ranges() {

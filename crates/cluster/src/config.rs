@@ -6,6 +6,9 @@ use std::sync::Arc;
 /// The bus port without `cluster-port` is the client port plus this.
 pub const BUS_PORT_OFFSET: u16 = 10_000;
 
+/// `replica-priority` if nobody says otherwise.
+pub const DEFAULT_PRIORITY: u32 = 100;
+
 /// Which of a node's addresses clients are told (`cluster-preferred-endpoint-type`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum EndpointKind {
@@ -69,6 +72,11 @@ pub struct ClusterConfig {
     pub nodes_conf_without_auxiliary: bool,
     /// `cluster-fast-failure-detection`.
     pub fast_failure_detection: bool,
+    /// `replica-priority`: of replicas that are all Shoal the one with the least stands for election first; 0: never by itself.
+    pub replica_priority: u32,
+    /// The node shows its peers that it is Shoal, so that what only Shoal does is done; without it, it keeps to what Redis
+    /// does. For comparisons in simulations.
+    pub announces_shoal: bool,
     /// `DEBUG DROP-CLUSTER-PACKET-FILTER`: the type number of messages to ignore, -1 for none, -2 for all.
     pub drop_packet_filter: i32,
 }
@@ -100,6 +108,8 @@ impl Default for ClusterConfig {
             allow_shard_publish_when_down: true,
             nodes_conf_without_auxiliary: false,
             fast_failure_detection: true,
+            replica_priority: DEFAULT_PRIORITY,
+            announces_shoal: true,
             drop_packet_filter: -1,
         }
     }
@@ -121,6 +131,11 @@ pub struct AnnouncedPorts {
 const MIN_SILENCE_MS: u64 = 500;
 
 impl ClusterConfig {
+    /// Whether this node, as a replica, replaces a failed primary without having been told to.
+    pub fn stands_by_itself(&self) -> bool {
+        !self.replica_no_failover && self.replica_priority != 0
+    }
+
     /// How long, in milliseconds, the executor may make no progress before the bus says nothing for it: a quarter of
     /// node-timeout. Silence alone harms nobody; the others wait for the whole node timeout, and then take over hardly later
     /// than from a Redis, which is silent as soon as it hangs.

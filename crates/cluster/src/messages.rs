@@ -150,6 +150,8 @@ pub struct Extensions {
     pub shard_id: Option<NodeId>,
     /// The address that it tells clients (Valkey 8; its ports as Shoal sends them).
     pub client: Option<Arc<ClientAddress>>,
+    /// The sender's `replica-priority`, if it is not the usual one (Shoal).
+    pub replica_priority: Option<u32>,
     /// The sender, a primary that is to end, wants the receiver to take its place (Shoal).
     pub take_over: bool,
 }

@@ -48,6 +48,8 @@ pub struct Node {
     pub other_port: u16,
     /// Its bus port.
     pub bus_port: u16,
+    /// When a link to it was last tried.
+    pub connected_at: Option<Monotonic>,
     /// The link to it.
     pub link: Option<LinkId>,
     /// The link it opened to here.
@@ -62,8 +64,8 @@ pub struct Node {
     pub data_received: Option<Monotonic>,
     /// When it was flagged FAIL.
     pub failed_at: Monotonic,
-    /// When we last voted for one of its replicas.
-    pub voted_at: Option<Monotonic>,
+    /// When we last voted for one of its replicas, and for which.
+    pub voted_at: Option<(Monotonic, NodeKey)>,
     /// Since when it, a primary, has had no working replica.
     pub orphaned_since: Option<Monotonic>,
     /// Its replication offset as last heard.
@@ -74,6 +76,8 @@ pub struct Node {
     pub takes_extensions: bool,
     /// It is Shoal.
     pub is_shoal: bool,
+    /// Its `replica-priority`, if it is Shoal.
+    pub replica_priority: u32,
     /// It takes slots by an atomic migration.
     pub takes_slots: bool,
     /// What speaks for the death of its process.
@@ -98,6 +102,7 @@ impl Node {
             port: 0,
             other_port: 0,
             bus_port: 0,
+            connected_at: None,
             link: None,
             accepted_link: None,
             ping_sent: None,
@@ -111,6 +116,7 @@ impl Node {
             failure_reports: BTreeMap::new(),
             takes_extensions: false,
             is_shoal: false,
+            replica_priority: crate::config::DEFAULT_PRIORITY,
             takes_slots: false,
             death_signs: None,
         }
@@ -150,7 +156,10 @@ impl Node {
 /// The nodes, and who owns which slot.
 #[derive(Clone, Debug)]
 pub struct NodeTable {
-    nodes: BTreeMap<NodeKey, Node>,
+    /// In the order of their keys, which is that in which they were added.
+    nodes: Vec<(NodeKey, Node)>,
+    /// How many nodes were taken out again.
+    removed: usize,
     names: BTreeMap<NodeId, NodeKey>,
     owners: Arc<SlotOwners>,
     /// Slots their owner no longer claims; kept with it until somebody else does.
@@ -161,7 +170,8 @@ pub struct NodeTable {
 impl Default for NodeTable {
     fn default() -> Self {
         Self {
-            nodes: BTreeMap::new(),
+            nodes: Vec::new(),
+            removed: 0,
             names: BTreeMap::new(),
             owners: Arc::new(SlotOwners::none()),
             unclaimed: SlotSet::empty(),
@@ -176,18 +186,27 @@ impl NodeTable {
         let key = NodeKey(self.next_key);
         self.next_key += 1;
         self.names.insert(node.id, key);
-        self.nodes.insert(key, node);
+        self.nodes.push((key, node));
         key
     }
 
     /// A node by its key.
     pub fn get(&self, key: NodeKey) -> Option<&Node> {
-        self.nodes.get(&key)
+        self.nodes.get(self.position(key)?).map(|(_, node)| node)
     }
 
     /// A node by its key.
     pub fn get_mut(&mut self, key: NodeKey) -> Option<&mut Node> {
-        self.nodes.get_mut(&key)
+        let position = self.position(key)?;
+        self.nodes.get_mut(position).map(|(_, node)| node)
+    }
+
+    /// Where a node stands: as far before its key as nodes before it are gone, which are at most all that are gone.
+    fn position(&self, key: NodeKey) -> Option<usize> {
+        let last = (key.0 as usize).min(self.nodes.len().checked_sub(1)?);
+        let first = (key.0 as usize).saturating_sub(self.removed);
+        let window = self.nodes.get(first..=last)?;
+        window.binary_search_by_key(&key, |&(key, _)| key).ok().map(|index| first + index)
     }
 
     /// The key of the node of this name.
@@ -197,11 +216,10 @@ impl NodeTable {
 
     /// Gives a node another name.
     pub fn rename(&mut self, key: NodeKey, id: NodeId) {
-        if let Some(node) = self.nodes.get_mut(&key) {
-            self.names.remove(&node.id);
-            node.id = id;
-            self.names.insert(id, key);
-        }
+        let Some(node) = self.get_mut(key) else { return };
+        let old = std::mem::replace(&mut node.id, id);
+        self.names.remove(&old);
+        self.names.insert(id, key);
     }
 
     /// How many nodes there are.
@@ -216,17 +234,17 @@ impl NodeTable {
 
     /// The nodes in the order in which they were added.
     pub fn iter(&self) -> impl Iterator<Item = (NodeKey, &Node)> {
-        self.nodes.iter().map(|(&key, node)| (key, node))
+        self.nodes.iter().map(|(key, node)| (*key, node))
     }
 
     /// The nodes in the order in which they were added.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = (NodeKey, &mut Node)> {
-        self.nodes.iter_mut().map(|(&key, node)| (key, node))
+        self.nodes.iter_mut().map(|(key, node)| (*key, node))
     }
 
     /// The keys in the order in which nodes were added.
     pub fn keys(&self) -> Vec<NodeKey> {
-        self.nodes.keys().copied().collect()
+        self.nodes.iter().map(|&(key, _)| key).collect()
     }
 
     /// The replicas of a primary.
@@ -236,7 +254,8 @@ impl NodeTable {
 
     /// Takes a node out, with every reference to it; its slots become nobody's.
     pub fn remove(&mut self, key: NodeKey) -> Option<Node> {
-        let node = self.nodes.remove(&key)?;
+        let (_, node) = self.nodes.remove(self.position(key)?);
+        self.removed += 1;
         if self.names.get(&node.id) == Some(&key) {
             self.names.remove(&node.id);
         }
@@ -246,7 +265,7 @@ impl NodeTable {
                 owners.set(slot, None);
             }
         }
-        for other in self.nodes.values_mut() {
+        for (_, other) in &mut self.nodes {
             other.failure_reports.remove(&key);
             if other.primary == Some(key) {
                 other.primary = None;
@@ -273,13 +292,12 @@ impl NodeTable {
         if slot >= SLOT_COUNT || self.owners.get(slot) == owner {
             return;
         }
-        if let Some(previous) = self.owners.get(slot).and_then(|key| self.nodes.get_mut(&key)) {
+        if let Some(previous) = self.owners.get(slot).and_then(|key| self.get_mut(key)) {
             Arc::make_mut(&mut previous.slots).remove(slot);
         }
-        let gains_first =
-            owner.and_then(|key| self.nodes.get(&key)).is_some_and(|node| node.slots.is_empty());
-        let others_have_replicas = gains_first && self.nodes.values().any(|node| node.primary.is_some());
-        if let Some(node) = owner.and_then(|key| self.nodes.get_mut(&key)) {
+        let gains_first = owner.and_then(|key| self.get(key)).is_some_and(|node| node.slots.is_empty());
+        let others_have_replicas = gains_first && self.nodes.iter().any(|(_, node)| node.primary.is_some());
+        if let Some(node) = owner.and_then(|key| self.get_mut(key)) {
             Arc::make_mut(&mut node.slots).insert(slot);
             if others_have_replicas {
                 // Replicas may migrate to a primary that just got its first slot, if any primary has replicas.
@@ -291,7 +309,7 @@ impl NodeTable {
 
     /// Takes all slots from a node.
     pub fn release_slots(&mut self, key: NodeKey) {
-        let slots = self.nodes.get(&key).map(|node| node.slots.clone()).unwrap_or_default();
+        let slots = self.get(key).map(|node| node.slots.clone()).unwrap_or_default();
         for slot in slots.iter() {
             self.assign(slot, None);
         }
@@ -299,7 +317,7 @@ impl NodeTable {
 
     /// Lets the node's slots share the storage of an equal set, so that a simulation of many nodes stays small.
     pub fn share_slots(&mut self, key: NodeKey, slots: &Arc<SlotSet>) {
-        if let Some(node) = self.nodes.get_mut(&key)
+        if let Some(node) = self.get_mut(key)
             && !Arc::ptr_eq(&node.slots, slots)
             && node.slots == *slots
         {
@@ -328,7 +346,7 @@ impl NodeTable {
 
     /// The slots of a node that it still claims.
     pub fn claimed_slots(&self, key: NodeKey) -> Arc<SlotSet> {
-        let Some(node) = self.nodes.get(&key) else { return Arc::new(SlotSet::empty()) };
+        let Some(node) = self.get(key) else { return Arc::new(SlotSet::empty()) };
         if self.unclaimed.is_empty() {
             node.slots.clone()
         } else {
@@ -338,7 +356,7 @@ impl NodeTable {
 
     /// Makes `replica` a replica of `primary`, for the table only.
     pub fn set_primary(&mut self, replica: NodeKey, primary: Option<NodeKey>) {
-        let Some(node) = self.nodes.get_mut(&replica) else { return };
+        let Some(node) = self.get_mut(replica) else { return };
         let previous = std::mem::replace(&mut node.primary, primary);
         if previous == primary {
             return;
@@ -346,10 +364,10 @@ impl NodeTable {
         if let Some(previous) = previous {
             self.forget_replica_of(previous);
         }
-        let Some(node) = primary.and_then(|key| self.nodes.get_mut(&key)) else { return };
+        let Some(node) = primary.and_then(|key| self.get_mut(key)) else { return };
         node.flags.set(NodeFlags::MIGRATE_TO);
         let shard_id = node.shard_id;
-        if let Some(node) = self.nodes.get_mut(&replica) {
+        if let Some(node) = self.get_mut(replica) {
             node.shard_id = shard_id;
         }
     }
@@ -357,7 +375,7 @@ impl NodeTable {
     /// A primary that lost its last replica is no target for migration any more.
     fn forget_replica_of(&mut self, primary: NodeKey) {
         if self.replicas_of(primary).next().is_none()
-            && let Some(node) = self.nodes.get_mut(&primary)
+            && let Some(node) = self.get_mut(primary)
         {
             node.flags.clear(NodeFlags::MIGRATE_TO);
         }
@@ -375,7 +393,7 @@ impl NodeTable {
 
     /// The greatest of all config epochs.
     pub fn greatest_config_epoch(&self) -> u64 {
-        self.nodes.values().map(|node| node.config_epoch).max().unwrap_or(0)
+        self.nodes.iter().map(|(_, node)| node.config_epoch).max().unwrap_or(0)
     }
 }
 
@@ -404,6 +422,31 @@ mod tests {
         assert_eq!((table.owner(7), table.find(&id)), (None, None));
         assert_eq!(table.get(replica).unwrap().primary, None);
         assert!(table.get(replica).unwrap().failure_reports.is_empty());
+    }
+
+    /// Whatever is added and taken out, a key finds its node and no other.
+    #[test]
+    fn keys_find_their_nodes() {
+        let mut rng = Rng::new(4);
+        let mut table = NodeTable::default();
+        let mut model: BTreeMap<NodeKey, NodeId> = BTreeMap::new();
+        let mut gone = Vec::new();
+        for _ in 0..2000 {
+            if rng.chance(3, 5) || model.is_empty() {
+                let node = node(&mut rng, NodeFlags::PRIMARY);
+                let id = node.id;
+                model.insert(table.add(node), id);
+            } else {
+                let keys: Vec<NodeKey> = model.keys().copied().collect();
+                let key = *rng.choose(&keys).unwrap();
+                assert_eq!(table.remove(key).map(|node| node.id), model.remove(&key));
+                gone.push(key);
+            }
+            let found = |key| table.get(key).map(|node| node.id);
+            assert!(model.iter().all(|(&key, &id)| found(key) == Some(id)));
+            assert!(gone.iter().all(|&key| found(key).is_none()) && found(NodeKey(u32::MAX)).is_none());
+            assert_eq!(table.keys(), model.keys().copied().collect::<Vec<_>>());
+        }
     }
 
     #[test]

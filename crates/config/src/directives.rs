@@ -284,7 +284,7 @@ directives! {
     replica_ignore_maxmemory: bool = true, "replica-ignore-maxmemory" / "slave-ignore-maxmemory", Kind::Bool, [];
     /// Whether a replica frees its old data in the background before a full synchronisation.
     replica_lazy_flush: bool = false, "replica-lazy-flush" / "slave-lazy-flush", Kind::Bool, [];
-    /// The rank for promotion by Sentinel, lower first; 0 for never.
+    /// The rank for promotion, lower first; 0 for never by itself. Sentinel heeds it, and replicas in a cluster that are all Shoal.
     replica_priority: u32 = 100, "replica-priority" / "slave-priority", integer(0, INT), [];
     /// Whether a replica refuses writes.
     replica_read_only: bool = true, "replica-read-only" / "slave-read-only", Kind::Bool, [];

@@ -216,6 +216,8 @@ impl Node {
             allow_reads_when_down: config.cluster_allow_reads_when_down,
             allow_shard_publish_when_down: config.cluster_allow_pubsubshard_when_down,
             nodes_conf_without_auxiliary: config.rdb_version_compat < 11,
+            replica_priority: config.replica_priority,
+            announces_shoal: true,
             drop_packet_filter: self.cluster.as_ref().map_or(-1, |side| side.drop_packet_filter),
         }
     }

@@ -24,6 +24,7 @@ mod promises;
 mod queue;
 mod replication;
 mod runner;
+mod scale;
 mod scenario;
 mod steps;
 #[cfg(test)]
@@ -33,5 +34,6 @@ mod world;
 pub use faults::{Fault, TimedFault};
 pub use replication::{ReplicationReport, fuzz_link, run_replication};
 pub use runner::{Failure, Options, RangeReport, Report, run, run_with_options, simulate_range};
+pub use scale::{KillReport, ScaleOptions, ScaleReport, run_scale};
 pub use scenario::{FaultRates, Formation, Sabotage, Scenario};
 pub use steps::{Step, StepFault, StepFaultKind, Victim};

@@ -52,13 +52,13 @@ pub(crate) struct Network {
     pub quality: Quality,
     /// Directions in which everything is lost, with how many partitions want it so.
     blocked: BTreeMap<(usize, usize), u32>,
-    /// The other end of each end, and when the last message in that direction arrives.
-    peers: BTreeMap<(usize, LinkId), (End, u64)>,
+    /// By node, the other end of each of its ends, and when the last message in that direction arrives.
+    peers: Vec<BTreeMap<LinkId, (End, u64)>>,
 }
 
 impl Network {
     pub(crate) fn new() -> Self {
-        Self { quality: Quality::good(), blocked: BTreeMap::new(), peers: BTreeMap::new() }
+        Self { quality: Quality::good(), blocked: BTreeMap::new(), peers: Vec::new() }
     }
 
     pub(crate) fn delay_us(&self, rng: &mut Rng) -> u64 {
@@ -102,15 +102,24 @@ impl Network {
     }
 
     pub(crate) fn join(&mut self, first: End, second: End) {
-        self.peers.insert((first.node, first.link), (second, 0));
-        self.peers.insert((second.node, second.link), (first, 0));
+        self.peers_of(first.node).insert(first.link, (second, 0));
+        self.peers_of(second.node).insert(second.link, (first, 0));
+    }
+
+    fn peers_of(&mut self, node: usize) -> &mut BTreeMap<LinkId, (End, u64)> {
+        if self.peers.len() <= node {
+            self.peers.resize_with(node + 1, BTreeMap::new);
+        }
+        &mut self.peers[node]
     }
 
     /// Where a message sent over `link` arrives, and when; nowhere if it is lost, twice if it is doubled.
     pub(crate) fn carry(&mut self, now_us: u64, from: usize, link: LinkId, rng: &mut Rng) -> Vec<(u64, End)> {
         let quality = self.quality;
         let delays = [self.delay_us(rng), self.delay_us(rng)];
-        let Some((peer, last_us)) = self.peers.get_mut(&(from, link)) else { return Vec::new() };
+        let Some((peer, last_us)) = self.peers.get_mut(from).and_then(|peers| peers.get_mut(&link)) else {
+            return Vec::new();
+        };
         let peer_end = *peer;
         if self.blocked.contains_key(&(from, peer_end.node)) || rng.chance(quality.loss_ppm, 1_000_000) {
             return Vec::new();
@@ -130,22 +139,17 @@ impl Network {
 
     /// The other end of a connection.
     pub(crate) fn peer(&self, node: usize, link: LinkId) -> Option<End> {
-        self.peers.get(&(node, link)).map(|&(peer, _)| peer)
+        self.peers.get(node)?.get(&link).map(|&(peer, _)| peer)
     }
 
     /// Forgets a connection at one end; the other end, to be told, if it still is there.
     pub(crate) fn close(&mut self, node: usize, link: LinkId) -> Option<(u64, End)> {
-        let (peer, last_us) = self.peers.remove(&(node, link))?;
+        let (peer, last_us) = self.peers.get_mut(node)?.remove(&link)?;
         Some((last_us, peer))
     }
 
     /// Forgets all connections of a node that crashed, and returns their other ends.
     pub(crate) fn close_all(&mut self, node: usize) -> Vec<End> {
-        let links: Vec<LinkId> = self
-            .peers
-            .range((node, LinkId::outgoing(0))..(node + 1, LinkId::outgoing(0)))
-            .map(|(&(_, link), _)| link)
-            .collect();
-        links.into_iter().filter_map(|link| self.close(node, link)).map(|(_, peer)| peer).collect()
+        std::mem::take(self.peers_of(node)).into_values().map(|(peer, _)| peer).collect()
     }
 }

@@ -1,7 +1,8 @@
 //! Seeds that must pass, scenarios that must show something, and a bug that must be caught.
 
+use crate::world::World;
 use crate::*;
-use shoal_cluster::FailoverKind;
+use shoal_cluster::{ClusterCommand, FailoverKind};
 
 fn script(scenario: &mut Scenario, faults: impl IntoIterator<Item = (u64, Fault)>) {
     scenario.script.extend(faults.into_iter().map(|(at_ms, fault)| TimedFault { at_ms, fault }));
@@ -196,4 +197,30 @@ fn a_hundred_nodes() {
     let report = passes(1, &scenario);
     println!("{report:?}");
     assert_eq!(report.promotions, 5);
+}
+
+/// One node is told to forget another: all do, and none takes it up again, although it lives and knows them.
+#[test]
+fn a_node_that_one_forgets_is_forgotten_by_all() {
+    for seed in 0..5 {
+        let scenario = Scenario::calm(3, 2);
+        let (gone, others) = (8, 0..8);
+        let mut world = World::new(seed, &scenario, false);
+        (0..scenario.nodes()).for_each(|node| world.start(node).unwrap());
+        world.run_until_healed(20_000).unwrap();
+        let id = world.id(gone).unwrap();
+        let node = id.as_bytes()[..].into();
+        world.command(3, ClusterCommand::Forget { node }).unwrap();
+        let knows = |world: &World, node| {
+            let view = world.model(node).and_then(|model| model.view.clone()).unwrap();
+            view.nodes.iter().any(|node| node.id == id)
+        };
+        assert!(others.clone().any(|node| knows(&world, node)), "others know it still");
+        world.run_until(world.now_us + 1_000_000).unwrap();
+        for _ in 0..90 {
+            let who = others.clone().find(|&node| knows(&world, node));
+            assert_eq!(who, None, "seed {seed}, {} s", world.now_us / 1_000_000);
+            world.run_until(world.now_us + 1_000_000).unwrap();
+        }
+    }
 }

@@ -10,9 +10,10 @@ use crate::peers::{PeerLink, PeerMessage};
 use crate::queue::Queue;
 use crate::scenario::{Formation, Scenario};
 use crate::steps::StepFault;
-use shoal_cluster::messages::Body;
+use shoal_cluster::messages::{Body, Message};
 use shoal_cluster::nodes_conf::NodesConf;
 use shoal_cluster::slot_migration::JobName;
+use shoal_cluster::wire::{self, LIGHT_VERSION};
 use shoal_cluster::{
     ClusterCommand, ClusterConfig, ClusterMachine, ClusterView, CommandResult, Input, LinkId, MachineMessage,
     NodeId, NodeMessage, Output,
@@ -96,6 +97,7 @@ struct SimulatedNode {
 pub(crate) struct Counts {
     pub events: u64,
     pub messages: u64,
+    pub bytes: u64,
     pub votes: u64,
     pub promotions: u64,
     pub failures: u64,
@@ -112,6 +114,8 @@ pub(crate) struct World {
     pub now_us: u64,
     pub counts: Counts,
     pub log: Option<String>,
+    /// The bytes of messages are counted, as if nothing had changed on their links since the last one.
+    pub counts_bytes: bool,
     pub scenario: Scenario,
     pub rng: Rng,
     pub queue: Queue<Event>,
@@ -166,6 +170,7 @@ impl World {
             now_us: 1_000_000,
             counts: Counts::default(),
             log: keeps_log.then(String::new),
+            counts_bytes: false,
             scenario: scenario.clone(),
             rng,
             queue: Queue::new(),
@@ -370,7 +375,7 @@ impl World {
         self.step(index, None)
     }
 
-    fn crash(&mut self, index: usize, noticed: bool) {
+    pub(crate) fn crash(&mut self, index: usize, noticed: bool) {
         let node = &mut self.nodes[index];
         if node.machine.take().is_none() {
             return;
@@ -438,35 +443,7 @@ impl World {
                 self.connect(from, &host);
             }
             Output::Close { link } => self.close_link(index, link),
-            Output::Send { link, message } => {
-                self.counts.messages += 1;
-                let arrivals = self.network.carry(self.now_us, index, link, &mut self.rng);
-                let receiver = self.network.peer(index, link).map(|peer| peer.node);
-                let applied = self.nodes[index].model.as_ref().and_then(|model| model.view.clone());
-                let kind =
-                    shoal_cluster::messages::MESSAGE_TYPE_NAMES[usize::from(message.body.type_number())];
-                self.note(|| {
-                    let header = &message.header;
-                    let lost = if arrivals.is_empty() { " (lost)" } else { "" };
-                    let (epoch, config_epoch) = (header.current_epoch, header.config_epoch);
-                    format!("n{index} -> {receiver:?} {kind} epoch {epoch} config {config_epoch}{lost}")
-                });
-                let model = self.nodes[index].model.as_ref();
-                let is_held = |slot| model.is_some_and(|model| model.migrations.holds(slot));
-                self.checkers.on_send(index, receiver, &message, applied.as_deref(), &is_held)?;
-                for (at_us, end) in arrivals {
-                    let input = Input::Message { link: end.link, message: message.clone() };
-                    let event = Event::Input { node: end.node, incarnation: end.incarnation, input };
-                    self.queue.schedule(at_us, event);
-                }
-                if message.body == Body::AuthAck {
-                    self.counts.votes += 1;
-                    if let Some(down_ms) = self.nodes[index].dies_after_vote_ms.take() {
-                        self.crash(index, true);
-                        self.queue.schedule(self.now_us + down_ms * 1000, Event::Restart { node: index });
-                    }
-                }
-            }
+            Output::Send { link, message } => self.send(index, link, &message)?,
             Output::Persist { ticket, contents, .. } => {
                 self.nodes[index].disk.write(ticket, contents);
                 let slow = self.rng.chance(1, 50);
@@ -504,6 +481,40 @@ impl World {
             self.checkers.on_collision(epoch);
         }
         self.note(|| format!("n{index} # {text}"));
+    }
+
+    fn send(&mut self, index: usize, link: LinkId, message: &Arc<Message>) -> Result<(), String> {
+        self.counts.messages += 1;
+        if self.counts_bytes {
+            let is_light = message.header.shoal_version >= LIGHT_VERSION;
+            self.counts.bytes += wire::length(message, is_light) as u64;
+        }
+        let arrivals = self.network.carry(self.now_us, index, link, &mut self.rng);
+        let receiver = self.network.peer(index, link).map(|peer| peer.node);
+        let applied = self.nodes[index].model.as_ref().and_then(|model| model.view.clone());
+        let kind = shoal_cluster::messages::MESSAGE_TYPE_NAMES[usize::from(message.body.type_number())];
+        self.note(|| {
+            let header = &message.header;
+            let lost = if arrivals.is_empty() { " (lost)" } else { "" };
+            let (epoch, config_epoch) = (header.current_epoch, header.config_epoch);
+            format!("n{index} -> {receiver:?} {kind} epoch {epoch} config {config_epoch}{lost}")
+        });
+        let model = self.nodes[index].model.as_ref();
+        let is_held = |slot| model.is_some_and(|model| model.migrations.holds(slot));
+        self.checkers.on_send(index, receiver, message, applied.as_deref(), &is_held)?;
+        for (at_us, end) in arrivals {
+            let input = Input::Message { link: end.link, message: message.clone() };
+            let event = Event::Input { node: end.node, incarnation: end.incarnation, input };
+            self.queue.schedule(at_us, event);
+        }
+        if message.body == Body::AuthAck {
+            self.counts.votes += 1;
+            if let Some(down_ms) = self.nodes[index].dies_after_vote_ms.take() {
+                self.crash(index, true);
+                self.queue.schedule(self.now_us + down_ms * 1000, Event::Restart { node: index });
+            }
+        }
+        Ok(())
     }
 
     fn close_link(&mut self, index: usize, link: LinkId) {

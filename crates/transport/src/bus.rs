@@ -18,8 +18,9 @@ use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token, Waker};
 use shoal_cluster::interface::LinkId;
 use shoal_cluster::machine::ClusterMachine;
+use shoal_cluster::messages::Message;
 use shoal_cluster::nodes_conf::NodesConf;
-use shoal_cluster::wire::{self, Decoder};
+use shoal_cluster::wire::{Decoder, Encoder};
 use shoal_cluster::{
     ClusterCommand, ClusterConfig, CommandResult, Input, MachineMessage, NodeMessage, Output,
 };
@@ -279,6 +280,7 @@ struct Link {
     stream: TcpStream,
     id: LinkId,
     decoder: Decoder,
+    encoder: Encoder,
     output: Vec<u8>,
     sent: usize,
     is_connecting: bool,
@@ -451,7 +453,7 @@ impl Bus {
             }
             Output::Send { link, message } => {
                 if let Some(token) = self.tokens.get(&link).copied() {
-                    self.send(token, &wire::encode(&message));
+                    self.send(token, &message);
                 }
             }
             Output::Persist { ticket, is_durable, contents } => {
@@ -503,7 +505,15 @@ impl Bus {
         self.poll.registry().register(&mut stream, Token(token), Interest::READABLE | Interest::WRITABLE)?;
         let _ = stream.set_nodelay(true);
         self.tokens.insert(id, token);
-        let link = Link { stream, id, decoder: Decoder::new(), output: Vec::new(), sent: 0, is_connecting };
+        let link = Link {
+            stream,
+            id,
+            decoder: Decoder::new(),
+            encoder: Encoder::default(),
+            output: Vec::new(),
+            sent: 0,
+            is_connecting,
+        };
         self.links.insert(token, link);
         Ok(())
     }
@@ -557,13 +567,14 @@ impl Bus {
         self.flush(token);
     }
 
-    fn send(&mut self, token: usize, bytes: &[u8]) {
+    fn send(&mut self, token: usize, message: &Message) {
         let Some(link) = self.links.get_mut(&token) else { return };
+        let bytes = link.encoder.encode(message, link.decoder.peer_takes_light());
         if link.output.len() - link.sent + bytes.len() > self.shared.link_max_bytes.load(Ordering::Relaxed) {
             self.close_broken(token, true);
             return;
         }
-        link.output.extend_from_slice(bytes);
+        link.output.extend_from_slice(&bytes);
         self.shared.link_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         if !link.is_connecting {
             self.flush(token);

@@ -13,6 +13,7 @@ use crate::messages::Message;
 use crate::nodes_conf::{NodesConf, SavedNode};
 use crate::view::NodeKey;
 use crate::{CommandResult, NodeFlags, NodeId, SlotSet};
+use shoal_machine::Monotonic;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -80,6 +81,10 @@ impl Action {
 /// announcements are dropped then (commands still get their reply).
 const MAX_WAITING: usize = 1024;
 
+/// Saves that nobody waits for, and that promise nothing, keep a distance of one millisecond for so many nodes: in a large
+/// cluster news of many nodes come at once.
+const SAVED_NODES_PER_MS: u64 = 20;
+
 /// More answers than this are not kept while a new node is not on disk yet.
 const MAX_EARLY: usize = 256;
 
@@ -128,6 +133,8 @@ pub(super) struct Announcements {
     in_flight: Option<InFlight>,
     /// Of the last finished save.
     promise: Option<Promise>,
+    /// When the last save was begun.
+    saved_at: Option<Monotonic>,
     /// nodes.conf has been written at least once; before that this node says nothing.
     is_on_disk: bool,
     /// The current epoch on disk.
@@ -156,6 +163,11 @@ impl Announcements {
     /// The messages that were kept.
     pub(super) fn take_early(&mut self) -> Vec<(LinkId, Arc<Message>)> {
         std::mem::take(&mut self.early)
+    }
+
+    /// Whether something was decided with this input that waits to be said.
+    pub(super) fn has_fresh(&self) -> bool {
+        !self.fresh.is_empty()
     }
 
     /// Whether this node may speak at all.
@@ -251,10 +263,20 @@ impl ClusterMachine {
             return;
         }
         let ticket = announcements.change;
+        let is_fresh = announcements
+            .saved_at
+            .is_some_and(|at| self.monotonic().ms_since(at) < self.table.len() as u64 / SAVED_NODES_PER_MS);
         let promise = self.promise();
         let is_asked = announcements.fresh.iter().any(|(action, _)| action.reports_failure());
         let is_durable =
             is_asked || !announcements.promise.as_ref().is_some_and(|kept| promise.follows(kept));
+        let is_awaited = !announcements.fresh.is_empty()
+            || !announcements.waiting.is_empty()
+            || announcements.next_image.is_some();
+        if is_fresh && !is_durable && !is_awaited {
+            return;
+        }
+        self.announcements.saved_at = Some(self.monotonic());
         self.announcements.in_flight = Some(InFlight { ticket, current_epoch: self.current_epoch, promise });
         let contents = Arc::new(self.nodes_conf());
         self.outputs.push(Output::Persist { ticket, is_durable, contents });

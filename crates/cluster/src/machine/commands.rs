@@ -363,6 +363,8 @@ impl ClusterMachine {
             self.forgotten.insert(id, self.monotonic().plus_ms(FORGET_MS));
         }
         self.remove_node(node);
+        // The others shall forget it, too.
+        self.announce();
         Ok(())
     }
 
@@ -454,7 +456,7 @@ impl ClusterMachine {
     pub(super) fn on_hand_over(&mut self, sender: NodeKey) {
         if self.my_primary() != Some(sender)
             || self.is_manual_failover_of_replica()
-            || self.config.replica_no_failover
+            || !self.config.stands_by_itself()
         {
             return;
         }

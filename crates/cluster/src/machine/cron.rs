@@ -10,6 +10,8 @@ use crate::view::NodeKey;
 const MIN_HANDSHAKE_TIMEOUT_MS: u64 = 5000;
 /// A link over which pings are not answered is renewed after this many node-timeouts, whatever else comes in.
 const DEAD_LINK_TIMEOUTS: u64 = 2;
+/// A link to a failed node is not tried more often than this. Of many that fail together each would cost ten attempts a second.
+const FAILED_RECONNECT_MS: u64 = 1000;
 /// Of so many random nodes the one with the oldest pong is pinged.
 const PING_SAMPLE: usize = 5;
 
@@ -53,7 +55,11 @@ impl ClusterMachine {
             self.remove_node(key);
             return;
         }
-        if node.link.is_none() && !node.host.is_empty() && !self.is_silent() {
+        // One that has failed is tried less often, unless it has spoken since.
+        let is_tried = node.is_failed()
+            && node.connected_at.is_some_and(|at| self.monotonic().ms_since(at) < FAILED_RECONNECT_MS)
+            && node.data_received < node.connected_at;
+        if node.link.is_none() && !is_tried && !node.host.is_empty() && !self.is_silent() {
             self.connect(key);
         }
     }
@@ -94,6 +100,7 @@ impl ClusterMachine {
         let data_age_ms = self.ms_since(node.data_received);
         let pong_age_ms = self.ms_since(node.pong_received);
         let last_ping = node.last_ping;
+        let is_shoal = node.is_shoal && self.config.announces_shoal;
         let mut link = node.link;
         if let Some(id) = link
             && let Some(link_age_ms) = self.links.get(&id).map(|link| self.ms_since(Some(link.created)))
@@ -104,7 +111,9 @@ impl ClusterMachine {
             link = None;
         }
         let Some(ping_age_ms) = ping_age_ms else {
-            if self.is_open(link) && pong_age_ms > timeout_ms / 2 {
+            // Shoal pings in its turn: what came from it is as good as a pong, as long as our own link is tried now and then.
+            let is_proof_enough = is_shoal && pong_age_ms <= timeout_ms && data_age_ms <= timeout_ms / 2;
+            if self.is_open(link) && pong_age_ms > timeout_ms / 2 && !is_proof_enough {
                 self.send_ping(key);
             }
             return;

@@ -2,10 +2,8 @@
 
 use super::announce::Action;
 use super::{ClusterMachine, Timer};
-use crate::NodeFlags;
 use crate::interface::{LogLevel, PrimaryLink};
 use crate::messages::Header;
-use crate::node_table::Node;
 use crate::view::NodeKey;
 use shoal_machine::Monotonic;
 use std::collections::BTreeSet;
@@ -14,11 +12,20 @@ use std::collections::BTreeSet;
 const ELECTION_DELAY_MS: u64 = 500;
 /// and a random time up to this, so that replicas do not ask at once,
 const ELECTION_JITTER_MS: u64 = 500;
-/// and this for every replica of its primary that has more data.
+/// and this for every replica of its primary that comes before it.
 const ELECTION_RANK_DELAY_MS: u64 = 1000;
 /// The first among replicas that are all Shoal waits so long instead: they agree on who is first. It is time enough
 /// for the news of the failure to reach the voters, and for the other replicas to tell how much data they have.
 const FIRST_ELECTION_DELAY_MS: u64 = 100;
+/// Of replicas of several failed primaries each waits so much longer than the one before it, in the order of the
+/// primaries' names: an epoch has one winner, so that two that stand in the same epoch hold each other up. It is time
+/// enough to save an epoch and to tell it.
+const SHARD_DELAY_MS: u64 = 20;
+/// An election that has not been won after this is held again, in an epoch of its own, at a random time up to the second
+/// figure later; so often at most. After that the next attempt comes when Redis would make it.
+const QUICK_ELECTION_MS: u64 = 300;
+const QUICK_RETRY_JITTER_MS: u64 = 400;
+const QUICK_RETRIES: u32 = 5;
 /// An election is given up after two node-timeouts, and not before this.
 const MIN_ELECTION_TIMEOUT_MS: u64 = 2000;
 /// The reason why there is no failover is repeated in the log after this.
@@ -33,10 +40,12 @@ pub(super) enum Election {
     Scheduled {
         /// The time.
         at: Monotonic,
-        /// How many other replicas have more data.
+        /// How many other replicas come first.
         rank: u64,
         /// All replicas agree that this one is to stand first, and that it is spared most of the delay.
         is_first: bool,
+        /// How many failed primaries were before ours.
+        shards_before: u64,
     },
     /// The epoch of the election is being saved.
     Saving {
@@ -49,6 +58,8 @@ pub(super) enum Election {
     Voting {
         /// When it was to begin.
         at: Monotonic,
+        /// When they were.
+        asked_at: Monotonic,
         /// Its epoch.
         epoch: u64,
         /// Who voted for us.
@@ -78,6 +89,7 @@ impl ClusterMachine {
         let is_manual = self.may_start_manual_failover();
         if !self.has_reason_for_election(is_manual) {
             self.election = Election::Idle;
+            self.quick_retries = 0;
             self.timers.clear(Timer::Election);
             self.cannot_failover.reason = None;
             return;
@@ -93,6 +105,7 @@ impl ClusterMachine {
         let timeout_ms = (self.config.node_timeout_ms * 2).max(MIN_ELECTION_TIMEOUT_MS);
         let age_ms = self.election.begins().map(|at| now.ms_since(at));
         if age_ms.is_none_or(|age_ms| age_ms > timeout_ms * 2) {
+            self.quick_retries = 0;
             self.schedule_election(is_manual);
             if !is_manual {
                 return;
@@ -102,14 +115,18 @@ impl ClusterMachine {
         match &self.election {
             Election::Idle => {}
             _ if is_expired => self.log_cannot_failover("Failover attempt expired."),
-            Election::Scheduled { at, rank, is_first } => {
-                self.wait_or_start((*at, *rank, *is_first), is_manual);
-            }
+            Election::Scheduled { .. } => self.wait_or_start(is_manual),
             Election::Saving { .. } => {}
-            Election::Voting { epoch, votes, .. } => {
+            Election::Voting { asked_at, epoch, votes, .. } => {
                 if votes.len() >= self.table.quorum() {
                     let epoch = *epoch;
                     self.win_election(epoch);
+                } else if !is_manual
+                    && now.ms_since(*asked_at) > QUICK_ELECTION_MS
+                    && self.quick_retries < QUICK_RETRIES
+                    && self.is_among_shoal()
+                {
+                    self.retry_election();
                 } else {
                     self.log_cannot_failover("Waiting for votes, but majority still not reached.");
                 }
@@ -122,7 +139,7 @@ impl ClusterMachine {
             return false;
         }
         let Some(primary) = self.my_primary().and_then(|key| self.table.get(key)) else { return false };
-        !primary.slots.is_empty() && (is_manual || primary.is_failed() && !self.config.replica_no_failover)
+        !primary.slots.is_empty() && (is_manual || primary.is_failed() && self.config.stands_by_itself())
     }
 
     /// How old this replica's data may be, and is.
@@ -150,17 +167,18 @@ impl ClusterMachine {
     fn schedule_election(&mut self, is_manual: bool) {
         let now = self.monotonic();
         let is_first = !is_manual && self.is_first_in_line();
+        let shards_before = self.failed_shards_before();
         let (rank, delay_ms) = if is_manual {
             (0, 0)
         } else if is_first {
-            (0, FIRST_ELECTION_DELAY_MS)
+            (0, FIRST_ELECTION_DELAY_MS + shards_before * SHARD_DELAY_MS)
         } else {
             let rank = self.rank();
             let jitter_ms = self.rng.below(ELECTION_JITTER_MS);
             (rank, ELECTION_DELAY_MS + jitter_ms + rank * ELECTION_RANK_DELAY_MS)
         };
         let at = now.plus_ms(delay_ms);
-        self.election = Election::Scheduled { at, rank, is_first };
+        self.election = Election::Scheduled { at, rank, is_first, shards_before };
         self.timers.set(Timer::Election, at);
         let offset = self.status.replication_offset;
         let text =
@@ -170,50 +188,45 @@ impl ClusterMachine {
         self.broadcast_pong(true);
     }
 
-    /// How many replicas of our primary that may stand for election have more data.
-    fn rank(&self) -> u64 {
-        let Some(primary) = self.my_primary() else { return 0 };
-        let mine = self.status.replication_offset;
-        let is_ahead =
-            |node: &Node| !node.flags.has(NodeFlags::NO_FAILOVER) && node.replication_offset > mine;
-        let ahead =
-            self.table.replicas_of(primary).filter(|&(key, node)| key != self.myself && is_ahead(node));
-        ahead.count() as u64
+    /// Stands again soon: votes of this epoch went to replicas of other primaries that failed at the same time.
+    fn retry_election(&mut self) {
+        self.quick_retries += 1;
+        let (rank, shards_before) = (self.rank(), u64::MAX);
+        let delay_ms = self.rng.below(QUICK_RETRY_JITTER_MS) + rank * ELECTION_RANK_DELAY_MS;
+        let at = self.monotonic().plus_ms(delay_ms);
+        self.election = Election::Scheduled { at, rank, is_first: false, shards_before };
+        self.timers.set(Timer::Election, at);
+        self.log(LogLevel::Verbose, "No majority has voted for me; asking again.".to_owned());
     }
 
-    /// Whether all replicas of our primary agree that this one is to stand for election first: none has more data, and
-    /// among those with as much it has the least name. Redis does not know this rule, so it must not be among them.
-    fn is_first_in_line(&self) -> bool {
-        let Some(primary) = self.my_primary() else { return false };
-        let mine = (std::cmp::Reverse(self.status.replication_offset), self.me().id);
-        let is_behind = |node: &Node| {
-            !node.may_take_over()
-                || node.is_shoal && mine < (std::cmp::Reverse(node.replication_offset), node.id)
+    /// Waits for the time of the election, which moves when more is known, or begins it.
+    fn wait_or_start(&mut self, is_manual: bool) {
+        let Election::Scheduled { mut at, mut rank, mut is_first, mut shards_before } = self.election else {
+            return;
         };
-        self.table.replicas_of(primary).all(|(key, node)| key == self.myself || is_behind(node))
-    }
-
-    /// `scheduled` is time, rank and whether this replica was the first in line.
-    fn wait_or_start(&mut self, scheduled: (Monotonic, u64, bool), is_manual: bool) {
         let now = self.monotonic();
-        let (mut at, rank, mut is_first) = scheduled;
         if !is_manual {
             if is_first && !self.is_first_in_line() {
                 // Another one has told that it has as much data, or more: what was spared is waited for now.
                 is_first = false;
                 let jitter_ms = self.rng.below(ELECTION_JITTER_MS);
                 at = at.plus_ms(ELECTION_DELAY_MS - FIRST_ELECTION_DELAY_MS + jitter_ms);
-                self.election = Election::Scheduled { at, rank, is_first };
+            }
+            let before_now = self.failed_shards_before();
+            if is_first && before_now > shards_before {
+                at = at.plus_ms((before_now - shards_before) * SHARD_DELAY_MS);
+                shards_before = before_now;
             }
             let new_rank = self.rank();
             if new_rank > rank {
                 let added_ms = (new_rank - rank) * ELECTION_RANK_DELAY_MS;
                 at = at.plus_ms(added_ms);
-                self.election = Election::Scheduled { at, rank: new_rank, is_first };
+                rank = new_rank;
                 let text =
                     format!("Replica rank updated to #{new_rank}, added {added_ms} milliseconds of delay.");
                 self.log(LogLevel::Warning, text);
             }
+            self.election = Election::Scheduled { at, rank, is_first, shards_before };
         }
         if now < at {
             self.timers.set(Timer::Election, at);
@@ -234,7 +247,8 @@ impl ClusterMachine {
         if current != epoch {
             return;
         }
-        self.election = Election::Voting { at, epoch, votes: BTreeSet::new() };
+        let asked_at = self.monotonic();
+        self.election = Election::Voting { at, asked_at, epoch, votes: BTreeSet::new() };
         let force_ack = self.is_manual_failover_of_replica();
         self.broadcast_vote_request(epoch, force_ack);
     }

@@ -6,36 +6,46 @@ use crate::NodeId;
 use crate::interface::LogLevel;
 use crate::node_table::Node;
 use crate::view::NodeKey;
+use std::collections::BTreeSet;
 
 /// A report counts for this many node-timeouts.
 const REPORT_VALIDITY: u64 = 2;
 /// A failed primary that came back, and that nobody replaced, is taken back after this many node-timeouts.
 const UNDO_AFTER: u64 = 2;
-/// A fresh suspicion is told at once to at most this many primaries; gossip carries it to the rest.
+/// Fresh suspicions are told at once to at most this many nodes; gossip carries it to the rest.
 const TOLD_AT_ONCE: usize = 32;
+/// So many of them are the same for all who tell, so that in a large cluster somebody soon has heard of it from a majority.
+const TOLD_BY_ALL: usize = 16;
 
 impl ClusterMachine {
     /// A primary tells whether it reaches a node.
     pub(super) fn learn_failure_report(&mut self, reporter: NodeKey, about: NodeKey, is_failing: bool) {
-        let now = self.monotonic();
+        let (now, validity_ms) = (self.monotonic(), self.report_validity_ms());
         let reporter_id = self.table.get(reporter).map(|node| node.id);
         let (Some(reporter_id), Some(node)) = (reporter_id, self.table.get_mut(about)) else { return };
         let id = node.id;
         if is_failing {
-            if node.failure_reports.insert(reporter, now).is_none() {
+            let previous = node.failure_reports.insert(reporter, now);
+            if previous.is_none() {
                 let text = format!("Node {reporter_id} reported node {id} as not reachable.");
                 self.log(LogLevel::Verbose, text);
             }
-            self.mark_failed_if_agreed(about);
+            // A report that is only renewed makes no majority.
+            if previous.is_none_or(|at| now.ms_since(at) > validity_ms) {
+                self.mark_failed_if_agreed(about);
+            }
         } else if node.failure_reports.remove(&reporter).is_some() {
             self.log(LogLevel::Verbose, format!("Node {reporter_id} reported node {id} is back online."));
         }
     }
 
+    fn report_validity_ms(&self) -> u64 {
+        self.config.node_timeout_ms * REPORT_VALIDITY
+    }
+
     /// How many primaries report a node, stale reports left out.
     pub(super) fn failure_reports(&mut self, about: NodeKey) -> usize {
-        let now = self.monotonic();
-        let validity_ms = self.config.node_timeout_ms * REPORT_VALIDITY;
+        let (now, validity_ms) = (self.monotonic(), self.report_validity_ms());
         let Some(node) = self.table.get_mut(about) else { return 0 };
         node.failure_reports.retain(|_, &mut at| now.ms_since(at) <= validity_ms);
         node.failure_reports.len()
@@ -44,8 +54,12 @@ impl ClusterMachine {
     /// Flags a node we cannot reach as failed once a majority of the primaries cannot either, and tells everybody.
     pub(super) fn mark_failed_if_agreed(&mut self, about: NodeKey) {
         let now = self.monotonic();
+        let Some(node) = self.table.get(about).filter(|node| node.is_suspected() && !node.is_failed()) else {
+            return;
+        };
+        let reports = node.failure_reports.len();
         let quorum = self.table.quorum();
-        if !self.table.get(about).is_some_and(|node| node.is_suspected() && !node.is_failed()) {
+        if reports + 1 < quorum {
             return;
         }
         // A stuck executor is as good as a dead node; it has no say in whether others are alive.
@@ -87,8 +101,7 @@ impl ClusterMachine {
         self.changed();
     }
 
-    /// A node that does not answer within node-timeout is suspected, and the other primaries are told at once:
-    /// agreement then takes one trip instead of the next pings.
+    /// A node that does not answer within node-timeout is suspected.
     pub(super) fn suspect(&mut self, key: NodeKey) {
         let Some(node) = self.table.get_mut(key) else { return };
         node.flags.set(NodeFlags::SUSPECTED);
@@ -97,18 +110,34 @@ impl ClusterMachine {
         self.todo.state = true;
         self.changed();
         self.mark_failed_if_agreed(key);
-        if self.me().is_primary() && !self.me().slots.is_empty() {
-            let mut others: Vec<NodeKey> = self
-                .table
-                .iter()
-                .filter(|&(other, node)| other != self.myself && other != key && is_worth_telling(node, key))
-                .map(|(other, _)| other)
-                .collect();
-            self.rng.shuffle(&mut others);
-            for other in others.into_iter().take(TOLD_AT_ONCE) {
-                if let Some(link) = self.open_link(other) {
-                    self.send_pong(link);
-                }
+        if self.config.announces_shoal && self.me().is_primary() && !self.me().slots.is_empty() {
+            self.suspicions.push(key);
+        }
+    }
+
+    /// The other primaries are told of fresh suspicions at once, of all with one message: agreement then takes one trip
+    /// instead of the next pings.
+    pub(super) fn tell_suspicions(&mut self) {
+        let suspected: BTreeSet<NodeKey> = std::mem::take(&mut self.suspicions).into_iter().collect();
+        if suspected.is_empty() {
+            return;
+        }
+        let is_meant = |&(other, node): &(NodeKey, &Node)| {
+            other != self.myself && !suspected.contains(&other) && is_worth_telling(node, &suspected)
+        };
+        let mut others: Vec<(bool, NodeId, NodeKey)> = self
+            .table
+            .iter()
+            .filter(is_meant)
+            .map(|(other, node)| (node.is_suspected() || !node.is_primary(), node.id, other))
+            .collect();
+        others.sort_unstable();
+        if let Some(rest) = others.get_mut(TOLD_BY_ALL..) {
+            self.rng.shuffle(rest);
+        }
+        for (_, _, other) in others.into_iter().take(TOLD_AT_ONCE) {
+            if let Some(link) = self.open_link(other) {
+                self.send_pong(link);
             }
         }
     }
@@ -151,7 +180,8 @@ impl ClusterMachine {
     }
 }
 
-/// Other voters count reports, and so do the replicas of the node, which want to replace it.
-fn is_worth_telling(node: &Node, suspected: NodeKey) -> bool {
-    node.is_primary() && !node.slots.is_empty() || node.primary == Some(suspected)
+/// Other voters count reports, and so do the replicas of the nodes, which want to replace them.
+fn is_worth_telling(node: &Node, suspected: &BTreeSet<NodeKey>) -> bool {
+    node.is_primary() && !node.slots.is_empty()
+        || node.primary.is_some_and(|primary| suspected.contains(&primary))
 }

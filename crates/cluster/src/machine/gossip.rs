@@ -3,6 +3,7 @@
 use super::ClusterMachine;
 use crate::NodeFlags;
 use crate::NodeId;
+use crate::config::DEFAULT_PRIORITY;
 use crate::interface::LogLevel;
 use crate::messages::{Extensions, Gossip, GossipEntry, Header};
 use crate::node_table::Node;
@@ -11,6 +12,11 @@ use shoal_machine::Monotonic;
 
 /// A message tells of a tenth of the nodes, and of at least so many.
 const MIN_ENTRIES: usize = 3;
+/// A message to a peer that is Shoal tells of no more than that, beside those that are suspected, once no new node has been
+/// heard of for this long: an entry costs more than the ping that it may spare.
+const GROWTH_MS: u64 = 10_000;
+/// Of so many nodes for each that is told of, those are passed over that cannot be told of.
+const TRIES_PER_ENTRY: usize = 3;
 /// Gossip about pongs may lie this far in the future: clocks differ.
 const CLOCK_TOLERANCE_MS: u64 = 500;
 /// A node forgotten by order is not taken up again by gossip for this long.
@@ -22,6 +28,15 @@ const MAX_FORGET_S: u64 = 24 * 3600;
 /// More nodes than this are not taken up.
 pub(super) const MAX_NODES: usize = crate::nodes_conf::MAX_NODES;
 
+/// The nodes that gossip may tell of.
+#[derive(Debug, Default)]
+pub(super) struct GossipPool {
+    /// Those that are not suspected.
+    all: Vec<NodeKey>,
+    /// Those that are.
+    suspected: Vec<NodeKey>,
+}
+
 const FAILING: NodeFlags = NodeFlags(NodeFlags::SUSPECTED.0 | NodeFlags::FAILED.0);
 
 impl ClusterMachine {
@@ -30,32 +45,55 @@ impl ClusterMachine {
         at.map_or(0, |at| self.now.unix_ms().saturating_sub(self.monotonic().ms_since(at)))
     }
 
-    /// What to tell `target`: a random tenth of the nodes, and all that are suspected.
+    /// What to tell `target`: a random tenth of the nodes, within bounds, and all that are suspected.
     pub(super) fn gossip_for(&mut self, target: Option<NodeKey>) -> Gossip {
-        let wanted = (self.table.len() / 10).max(MIN_ENTRIES);
-        let mut candidates = Vec::with_capacity(self.table.len());
-        let mut suspected = Vec::new();
+        self.refresh_gossip_pool();
+        // What a peer is that has said nothing yet is not known; its next message makes up for it.
+        let may_be_shoal = |node: &Node| node.is_shoal || node.data_received.is_none();
+        let is_shoal = target.and_then(|key| self.table.get(key)).is_some_and(may_be_shoal);
+        let is_growing = self.grown_at.is_some_and(|at| self.ms_since(Some(at)) <= GROWTH_MS);
+        let is_brief = is_shoal && self.config.announces_shoal && !is_growing;
+        let wanted = if is_brief { MIN_ENTRIES } else { (self.table.len() / 10).max(MIN_ENTRIES) };
+        let mut pool = std::mem::take(&mut self.gossip_pool);
+        let mut entries = Vec::with_capacity(wanted + pool.suspected.len());
+        let count = pool.all.len();
+        for index in 0..count.min(wanted * TRIES_PER_ENTRY) {
+            if entries.len() == wanted {
+                break;
+            }
+            // Each is drawn at most once: those that were drawn stand in front.
+            let drawn = index + self.rng.index(count - index);
+            pool.all.swap(index, drawn);
+            let key = pool.all[index];
+            if Some(key) != target && self.table.get(key).is_some_and(|node| self.can_be_told(node)) {
+                entries.extend(self.gossip_entry(key));
+            }
+        }
+        let suspected = pool.suspected.iter().filter(|&&key| Some(key) != target);
+        entries.extend(suspected.filter_map(|&key| self.gossip_entry(key)));
+        self.gossip_pool = pool;
+        Gossip { entries, extensions: self.extensions_for(target) }
+    }
+
+    /// Whether there is something to tell of a node that nobody suspects.
+    fn can_be_told(&self, node: &Node) -> bool {
+        self.is_open(node.link) || !node.slots.is_empty()
+    }
+
+    /// Takes the nodes anew if they have changed since.
+    fn refresh_gossip_pool(&mut self) {
+        if !std::mem::take(&mut self.gossip_pool_is_old) {
+            return;
+        }
+        let GossipPool { all, suspected } = &mut self.gossip_pool;
+        all.clear();
+        suspected.clear();
         for (key, node) in self.table.iter() {
-            if key == self.myself
-                || Some(key) == target
-                || node.flags.has(NodeFlags::HANDSHAKE | NodeFlags::NO_ADDRESS)
-            {
+            if key == self.myself || node.flags.has(NodeFlags::HANDSHAKE | NodeFlags::NO_ADDRESS) {
                 continue;
             }
-            if node.is_suspected() {
-                suspected.push(key);
-            } else if self.is_open(node.link) || !node.slots.is_empty() {
-                candidates.push(key);
-            }
+            if node.is_suspected() { suspected.push(key) } else { all.push(key) }
         }
-        let mut chosen = Vec::with_capacity(wanted + suspected.len());
-        while chosen.len() < wanted && !candidates.is_empty() {
-            let index = self.rng.index(candidates.len());
-            chosen.push(candidates.swap_remove(index));
-        }
-        chosen.extend(suspected);
-        let entries = chosen.iter().filter_map(|&key| self.gossip_entry(key)).collect();
-        Gossip { entries, extensions: self.extensions_for(target) }
     }
 
     fn gossip_entry(&self, key: NodeKey) -> Option<GossipEntry> {
@@ -73,7 +111,7 @@ impl ClusterMachine {
         })
     }
 
-    fn extensions_for(&self, target: Option<NodeKey>) -> Extensions {
+    fn extensions_for(&mut self, target: Option<NodeKey>) -> Extensions {
         let mut extensions =
             Extensions { hostname: self.config.announce_hostname.clone(), ..Extensions::default() };
         let takes_more = target.and_then(|key| self.table.get(key)).is_some_and(|node| node.takes_extensions);
@@ -81,13 +119,20 @@ impl ClusterMachine {
             extensions.human_name = self.config.announce_human_name.clone();
             extensions.shard_id = Some(self.me().shard_id);
             let now = self.monotonic();
+            // All have their turn, with this message or another.
+            let surplus = self.forgotten.len().saturating_sub(MAX_FORGOTTEN_TOLD);
+            let skipped = self.rng.index(surplus + 1);
             extensions.forgotten = self
                 .forgotten
                 .iter()
                 .filter(|&(_, &until)| until > now)
                 .map(|(&node, &until)| (node, until.ms_since(now).div_ceil(1000)))
+                .skip(skipped)
                 .take(MAX_FORGOTTEN_TOLD)
                 .collect();
+            let is_shoal = target.and_then(|key| self.table.get(key)).is_some_and(|node| node.is_shoal);
+            let priority = Some(self.config.replica_priority);
+            extensions.replica_priority = priority.filter(|&own| is_shoal && own != DEFAULT_PRIORITY);
             extensions.take_over = self.asks_to_take_over(target);
         }
         if target.and_then(|key| self.table.get(key)).is_some_and(|node| node.is_shoal) {
@@ -159,6 +204,7 @@ impl ClusterMachine {
         node.host = entry.host.clone();
         (node.port, node.other_port, node.bus_port) = (entry.port, entry.other_port, entry.bus_port);
         self.table.add(node);
+        self.grown_at = Some(now);
         self.changed();
     }
 
@@ -176,6 +222,7 @@ impl ClusterMachine {
         let Some(node) = self.table.get_mut(sender) else { return };
         node.takes_extensions = takes_extensions;
         node.is_shoal = header.shoal_version > 0;
+        node.replica_priority = extensions.replica_priority.unwrap_or(DEFAULT_PRIORITY);
         let takes_slots = header.shoal_version >= crate::wire::TAKES_SLOTS_VERSION;
         let mut has_changed = node.hostname != extensions.hostname || node.takes_slots != takes_slots;
         node.takes_slots = takes_slots;

@@ -44,6 +44,7 @@ impl ClusterMachine {
         let link = LinkId::outgoing(self.next_link);
         self.next_link += 1;
         node.link = Some(link);
+        node.connected_at = Some(now);
         // The ping leaves when the link opens; a node that cannot be reached is timed from now on.
         node.ping_sent.get_or_insert(now);
         let (host, port) = (node.host.clone(), node.bus_port);

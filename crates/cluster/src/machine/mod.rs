@@ -27,6 +27,7 @@ mod links;
 mod manual_failover;
 mod migration;
 mod node_messages;
+mod ranking;
 mod receive;
 mod send;
 mod slots;
@@ -45,6 +46,7 @@ use crate::{ClusterConfig, NodeFlags, NodeId, NodeOrder};
 use agreement::Agreement;
 use announce::Announcements;
 use election::{CannotFailover, Election};
+use gossip::GossipPool;
 use links::Link;
 use manual_failover::ManualFailover;
 use shoal_machine::{Machine, Monotonic, Now, Rng, Timers};
@@ -61,6 +63,8 @@ const CRON_INTERVAL_MS: u64 = 100;
 enum Timer {
     /// The next step of an election is due.
     Election,
+    /// News for the executor have waited long enough for others.
+    View,
     /// The primaries are asked again which epoch they know.
     Agreement,
     /// The regular work.
@@ -107,6 +111,8 @@ pub struct ClusterMachine {
     forgotten: BTreeMap<NodeId, Monotonic>,
     health: Health,
     election: Election,
+    /// How often an election was held again at once.
+    quick_retries: u32,
     cannot_failover: CannotFailover,
     manual_failover: ManualFailover,
     /// The replica that is asked to take over, and until when.
@@ -123,6 +129,12 @@ pub struct ClusterMachine {
     last_cron: Option<Monotonic>,
     sub_replica_since: Option<Monotonic>,
     todo: Todo,
+    /// Nodes that are suspected since the last input.
+    suspicions: Vec<NodeKey>,
+    gossip_pool: GossipPool,
+    gossip_pool_is_old: bool,
+    /// When a node was last heard of for the first time.
+    grown_at: Option<Monotonic>,
     next_ticket: u64,
     messages_sent: [u64; MESSAGE_TYPES],
     messages_received: [u64; MESSAGE_TYPES],
@@ -166,6 +178,7 @@ impl ClusterMachine {
             forgotten: BTreeMap::new(),
             health: Health::default(),
             election: Election::Idle,
+            quick_retries: 0,
             cannot_failover: CannotFailover::default(),
             manual_failover: ManualFailover::None,
             hand_over: None,
@@ -177,6 +190,10 @@ impl ClusterMachine {
             views: Views::default(),
             orders: Vec::new(),
             timers: Timers::default(),
+            suspicions: Vec::new(),
+            gossip_pool: GossipPool::default(),
+            gossip_pool_is_old: true,
+            grown_at: None,
             cron_count: 0,
             last_cron: None,
             sub_replica_since: None,
@@ -239,10 +256,12 @@ impl ClusterMachine {
     fn changed(&mut self) {
         self.announcements.changed();
         self.views.is_dirty = true;
+        self.gossip_pool_is_old = true;
     }
 
     /// What has to be done after any input, in an order that keeps the invariants; see the module's comment.
     fn settle(&mut self) {
+        self.tell_suspicions();
         let todo = std::mem::take(&mut self.todo);
         if todo.manual_failover {
             self.run_manual_failover();
@@ -298,6 +317,8 @@ impl Machine for ClusterMachine {
                 }
                 Timer::Agreement => self.ask_primaries(),
                 Timer::Election => self.todo.election = true,
+                // Whatever comes, a view follows when it is due.
+                Timer::View => {}
             }
         }
         self.settle();

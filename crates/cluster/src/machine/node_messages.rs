@@ -103,7 +103,7 @@ impl ClusterMachine {
         let me = self.me_mut();
         let mut flags = me.flags;
         flags.clear(NodeFlags::NO_FAILOVER);
-        if config.replica_no_failover {
+        if !config.stands_by_itself() {
             flags.set(NodeFlags::NO_FAILOVER);
         }
         let host = config.announce_host.clone().unwrap_or_else(|| me.host.clone());
@@ -123,6 +123,7 @@ impl ClusterMachine {
         self.views.is_dirty = true;
         if !is_same {
             self.changed();
+            self.announce();
         }
     }
 }

@@ -83,13 +83,14 @@ impl ClusterMachine {
         }
     }
 
-    /// The node a message is from: the one its link belongs to, else the one of the name in it.
+    /// The node a message is from: the one its link belongs to, else the one of the name in it. Nobody, if both are known and
+    /// differ: somebody else lives at that address now, perhaps in another cluster, and nothing that it says concerns this one.
     fn identify(&mut self, id: LinkId, header: &Header) -> Option<NodeKey> {
         let bound = self.links.get(&id)?.node;
         if let Some(key) = bound
-            && self.table.get(key).is_some_and(|node| !node.is_in_handshake())
+            && let Some(node) = self.table.get(key).filter(|node| !node.is_in_handshake())
         {
-            return Some(key);
+            return (node.id == header.sender).then_some(key);
         }
         let sender = self.table.find(&header.sender)?;
         if self.table.get(sender)?.is_in_handshake() {
@@ -110,7 +111,7 @@ impl ClusterMachine {
         kind: PingKind,
     ) {
         if kind != PingKind::Pong {
-            self.note_own_address(link, kind);
+            self.note_own_address(link, sender, kind);
             if sender.is_none() && kind == PingKind::Meet {
                 self.add_met_node(link, header);
             }
@@ -129,7 +130,7 @@ impl ClusterMachine {
             node.flags.clear(NodeFlags::NO_FAILOVER);
             node.flags.set(header.flags & NodeFlags::NO_FAILOVER);
         }
-        if kind == PingKind::Ping {
+        if kind != PingKind::Meet {
             self.update_address_if_needed(sender, link, header);
         }
         if kind == PingKind::Pong && !link.is_accepted() {
@@ -143,17 +144,25 @@ impl ClusterMachine {
         self.learn_extensions(sender, header, &gossip.extensions);
     }
 
-    /// Others know this node by the address they used; MEET comes from an operator, and so corrects it.
-    fn note_own_address(&mut self, link: LinkId, kind: PingKind) {
-        if self.config.announce_host.is_some() || (kind != PingKind::Meet && !self.me().host.is_empty()) {
+    /// Others know this node by the address they used; MEET comes from an operator, and so corrects it. Otherwise an address
+    /// holds until nobody uses it any more, and a node of this cluster uses another.
+    fn note_own_address(&mut self, link: LinkId, sender: Option<NodeKey>, kind: PingKind) {
+        if self.config.announce_host.is_some() {
             return;
         }
         let Some(local) = self.links.get(&link).and_then(|link| link.local.clone()) else { return };
-        if self.me().host != local {
-            self.log(LogLevel::Warning, format!("IP address for this node updated to {local}"));
-            self.me_mut().host = local;
-            self.changed();
+        let shown = &self.me().host;
+        if *shown == local || local.is_empty() {
+            return;
         }
+        let is_used = || self.links.values().any(|link| link.is_open && link.local.as_ref() == Some(shown));
+        if kind != PingKind::Meet && !shown.is_empty() && (sender.is_none() || is_used()) {
+            return;
+        }
+        self.log(LogLevel::Warning, format!("IP address for this node updated to {local}"));
+        self.me_mut().host = local;
+        self.changed();
+        self.announce();
     }
 
     /// A stranger that met us: shake hands with it over a link of our own.
@@ -170,6 +179,7 @@ impl ClusterMachine {
         node.other_port = header.other_port;
         node.bus_port = header.bus_port;
         self.table.add(node);
+        self.grown_at = Some(self.monotonic());
         self.changed();
     }
 

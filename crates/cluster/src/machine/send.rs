@@ -104,7 +104,7 @@ impl ClusterMachine {
             paused: self.is_paused_for_failover(),
             force_ack: false,
             extensions_understood: false,
-            shoal_version: wire::SHOAL_VERSION,
+            shoal_version: if self.config.announces_shoal { wire::SHOAL_VERSION } else { 0 },
         }
     }
 

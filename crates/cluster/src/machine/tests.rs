@@ -1,6 +1,8 @@
 //! Given this input, exactly these outputs.
 
+mod addresses;
 mod commands;
+mod elections;
 mod moving;
 
 use super::*;
@@ -292,6 +294,18 @@ fn a_vote_is_saved_before_it_is_sent() {
 }
 
 #[test]
+fn the_same_replica_may_be_voted_for_again_in_another_epoch() {
+    let mut bench = Bench::new(0);
+    bench.fail(2);
+    let (key, replica, now) = (bench.key(2), bench.key(5), bench.now().monotonic);
+    bench.machine.table.get_mut(key).unwrap().voted_at = Some((now, replica));
+    let header = vote_request(&bench, 5, 7);
+    let outputs = bench.receive(5, header, Body::AuthRequest);
+    assert!(outputs.iter().any(|output| matches!(output, Output::Persist { .. })), "the vote is saved");
+    assert_eq!(bench.machine.last_vote_epoch, 7);
+}
+
+#[test]
 fn votes_are_refused() {
     type Change = fn(&mut Bench, &mut Header);
     let cases: [(&str, Change); 7] = [
@@ -304,7 +318,7 @@ fn votes_are_refused() {
         ("old slots", |_, header| header.config_epoch = 2),
         ("just voted about this primary", |bench, _| {
             let (key, now) = (bench.key(2), bench.now().monotonic);
-            bench.machine.table.get_mut(key).unwrap().voted_at = Some(now);
+            bench.machine.table.get_mut(key).unwrap().voted_at = Some((now, key));
         }),
         ("we serve no slots", |bench, _| {
             let me = bench.machine.myself;
@@ -322,7 +336,7 @@ fn votes_are_refused() {
     let mut bench = Bench::new(0);
     bench.fail(2);
     let (key, now) = (bench.key(2), bench.now().monotonic);
-    bench.machine.table.get_mut(key).unwrap().voted_at = Some(now);
+    bench.machine.table.get_mut(key).unwrap().voted_at = Some((now, key));
     bench.machine.table.set_primary(key, Some(bench.machine.myself));
     bench.machine.table.get_mut(key).unwrap().flags.clear(NodeFlags::PRIMARY);
     bench.machine.set_as_primary(key);

@@ -1,7 +1,7 @@
 //! Views for the executor, and the orders that come with them.
 
-use super::ClusterMachine;
 use super::manual_failover::ManualFailover;
+use super::{ClusterMachine, Timer};
 use crate::interface::{LinkId, MachineMessage, Output};
 use crate::node_table::Node;
 use crate::view::{ClusterView, LinkFacts, NodeFacts, NodeKey, ViewRole};
@@ -11,6 +11,8 @@ use std::sync::Arc;
 
 /// A view is published at least this often, and at least four times per node-timeout.
 const MAX_VIEW_INTERVAL_MS: u64 = 1000;
+/// Views that are not urgent keep a distance of one millisecond for so many nodes.
+const NODES_PER_MS: u64 = 20;
 
 /// What the executor was last told.
 #[derive(Debug, Default)]
@@ -25,6 +27,8 @@ pub(super) struct Views {
     /// The next view differs from the last.
     pub is_dirty: bool,
     published_at: Option<Monotonic>,
+    /// Whether the last view said that the cluster serves.
+    was_ok: bool,
     /// The role and the slots in the last view.
     standing: Option<Standing>,
     /// The primary the executor was told to follow; `None` while it is a primary.
@@ -51,10 +55,14 @@ impl ClusterMachine {
         if !self.views.is_dirty && self.orders.is_empty() && !is_old {
             return;
         }
+        let standing = Standing { role: self.view_role(), slots: self.me().slots.clone() };
+        if !is_old && self.may_view_wait(&standing) {
+            return;
+        }
         self.views.version += 1;
         self.views.is_dirty = false;
         self.views.published_at = Some(self.monotonic());
-        let standing = Standing { role: self.view_role(), slots: self.me().slots.clone() };
+        self.views.was_ok = self.health.is_ok;
         if self.views.standing.as_ref() != Some(&standing) {
             self.views.fence = self.views.version;
             self.views.standing = Some(standing);
@@ -63,6 +71,23 @@ impl ClusterMachine {
         orders.append(&mut self.orders);
         let view = Arc::new(self.view());
         self.outputs.push(Output::ToNode(MachineMessage::View { view, orders }));
+    }
+
+    /// Whether the next view says nothing urgent, and the last one is so fresh that further news may join it. In a large cluster
+    /// news of many nodes come at once, and a view of all nodes for each of them would be most of the work.
+    fn may_view_wait(&mut self, standing: &Standing) -> bool {
+        let interval_ms = self.table.len() as u64 / NODES_PER_MS;
+        let is_urgent = !self.orders.is_empty()
+            || self.views.was_ok != self.health.is_ok
+            || self.views.standing.as_ref() != Some(standing)
+            || self.announcements.has_fresh();
+        let Some(at) = self.views.published_at.filter(|_| !is_urgent) else { return false };
+        let next = at.plus_ms(interval_ms);
+        let may_wait = self.monotonic() < next;
+        if may_wait {
+            self.timers.set(Timer::View, next);
+        }
+        may_wait
     }
 
     /// The executor has put a view into force.

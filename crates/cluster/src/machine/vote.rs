@@ -26,7 +26,7 @@ impl ClusterMachine {
         let now = self.monotonic();
         let primary = self.table.get(replica).and_then(|node| node.primary);
         if let Some(primary) = primary.and_then(|key| self.table.get_mut(key)) {
-            primary.voted_at = Some(now);
+            primary.voted_at = Some((now, replica));
         }
         self.changed();
         self.when_safe(Action::Vote { replica, epoch });
@@ -52,9 +52,10 @@ impl ClusterMachine {
             return Err("its master is up".to_owned());
         }
         let rest_ms = self.config.node_timeout_ms * VOTE_REST;
-        if let Some(voted_at) = primary.voted_at {
+        if let Some((voted_at, voted_for)) = primary.voted_at {
             let age_ms = self.monotonic().ms_since(voted_at);
-            if age_ms < rest_ms {
+            // The same replica asks again in another epoch: it has given the first election up.
+            if age_ms < rest_ms && voted_for != replica {
                 let left = rest_ms - age_ms;
                 return Err(format!("can't vote about this master before {left} milliseconds"));
             }

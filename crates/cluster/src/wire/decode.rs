@@ -2,8 +2,9 @@
 
 use super::{
     EXTENSION_CLIENT_IPV4, EXTENSION_CLIENT_IPV6, EXTENSION_CLIENT_PORTS, EXTENSION_FORGOTTEN,
-    EXTENSION_HOSTNAME, EXTENSION_HUMAN_NAME, EXTENSION_SHARD_ID, EXTENSION_TAKE_OVER, FLAG_EXTENSIONS,
-    FLAG_FORCE_ACK, FLAG_PAUSED, GOSSIP_LENGTH, HEADER_LENGTH, HOST_LENGTH, SIGNATURE, WireError,
+    EXTENSION_HOSTNAME, EXTENSION_HUMAN_NAME, EXTENSION_PRIORITY, EXTENSION_SHARD_ID, EXTENSION_TAKE_OVER,
+    FLAG_EXTENSIONS, FLAG_FORCE_ACK, FLAG_PAUSED, GOSSIP_LENGTH, HEADER_LENGTH, HOST_LENGTH, SIGNATURE,
+    WireError,
 };
 use crate::messages::{Body, Extensions, Gossip, GossipEntry, Header, Message, Publication};
 use crate::{ClientAddress, NodeFlags, NodeId, SlotSet};
@@ -39,8 +40,8 @@ pub fn decode(bytes: &[u8]) -> Result<Option<Message>, WireError> {
     let bus_port = reader.u16()?;
     let flags = NodeFlags(reader.u16()?);
     let [state, message_flags, _, _] = reader.array()?;
-    let has = |flag| message_flags & flag != 0;
-    let extension_count = if has(FLAG_EXTENSIONS) { extension_count } else { 0 };
+    let marks = Marks { state, message_flags };
+    let extension_count = if marks.has_extensions() { extension_count } else { 0 };
     let Some(body) = body(&mut reader, kind, count, extension_count)? else { return Ok(None) };
     if !reader.bytes.is_empty() {
         return Err(WireError::Contents);
@@ -57,16 +58,38 @@ pub fn decode(bytes: &[u8]) -> Result<Option<Message>, WireError> {
         other_port,
         bus_port,
         flags,
-        cluster_failed: state != 0,
-        paused: has(FLAG_PAUSED),
-        force_ack: has(FLAG_FORCE_ACK),
-        extensions_understood: has(FLAG_EXTENSIONS),
+        cluster_failed: false,
+        paused: false,
+        force_ack: false,
+        extensions_understood: false,
         shoal_version,
     };
-    Ok(Some(Message { header, body }))
+    Ok(Some(Message { header: marks.put_into(header), body }))
 }
 
-fn body(
+/// The bytes at the end of a header.
+pub(super) struct Marks {
+    pub state: u8,
+    pub message_flags: u8,
+}
+
+impl Marks {
+    pub fn has_extensions(&self) -> bool {
+        self.message_flags & FLAG_EXTENSIONS != 0
+    }
+
+    pub fn put_into(&self, header: Header) -> Header {
+        Header {
+            cluster_failed: self.state != 0,
+            paused: self.message_flags & FLAG_PAUSED != 0,
+            force_ack: self.message_flags & FLAG_FORCE_ACK != 0,
+            extensions_understood: self.has_extensions(),
+            ..header
+        }
+    }
+}
+
+pub(super) fn body(
     reader: &mut Reader<'_>,
     kind: u16,
     count: u16,
@@ -152,6 +175,7 @@ fn extension(
         EXTENSION_CLIENT_IPV4 => client.ipv4 = text(data.bytes)?,
         EXTENSION_CLIENT_IPV6 => client.ipv6 = text(data.bytes)?,
         EXTENSION_CLIENT_PORTS => (client.port, client.tls_port) = (data.u16()?, data.u16()?),
+        EXTENSION_PRIORITY => extensions.replica_priority = Some(data.u32()?),
         EXTENSION_TAKE_OVER => extensions.take_over = true,
         _ => {}
     }
@@ -182,32 +206,32 @@ fn module(reader: &mut Reader<'_>) -> Result<(), WireError> {
     Ok(())
 }
 
-struct Reader<'a> {
-    bytes: &'a [u8],
+pub(super) struct Reader<'a> {
+    pub bytes: &'a [u8],
 }
 
 impl<'a> Reader<'a> {
-    fn take(&mut self, length: usize) -> Result<&'a [u8], WireError> {
+    pub fn take(&mut self, length: usize) -> Result<&'a [u8], WireError> {
         let (taken, rest) = self.bytes.split_at_checked(length).ok_or(WireError::Contents)?;
         self.bytes = rest;
         Ok(taken)
     }
 
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], WireError> {
+    pub fn array<const N: usize>(&mut self) -> Result<[u8; N], WireError> {
         let (taken, rest) = self.bytes.split_first_chunk::<N>().ok_or(WireError::Contents)?;
         self.bytes = rest;
         Ok(*taken)
     }
 
-    fn u16(&mut self) -> Result<u16, WireError> {
+    pub fn u16(&mut self) -> Result<u16, WireError> {
         self.array().map(u16::from_be_bytes)
     }
 
-    fn u32(&mut self) -> Result<u32, WireError> {
+    pub fn u32(&mut self) -> Result<u32, WireError> {
         self.array().map(u32::from_be_bytes)
     }
 
-    fn u64(&mut self) -> Result<u64, WireError> {
+    pub fn u64(&mut self) -> Result<u64, WireError> {
         self.array().map(u64::from_be_bytes)
     }
 

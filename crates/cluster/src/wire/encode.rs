@@ -2,27 +2,61 @@
 
 use super::{
     EXTENSION_CLIENT_IPV4, EXTENSION_CLIENT_IPV6, EXTENSION_CLIENT_PORTS, EXTENSION_FORGOTTEN,
-    EXTENSION_HOSTNAME, EXTENSION_HUMAN_NAME, EXTENSION_SHARD_ID, EXTENSION_TAKE_OVER, FLAG_EXTENSIONS,
-    FLAG_FORCE_ACK, FLAG_PAUSED, GOSSIP_LENGTH, HEADER_LENGTH, HOST_LENGTH, SIGNATURE,
+    EXTENSION_HOSTNAME, EXTENSION_HUMAN_NAME, EXTENSION_PRIORITY, EXTENSION_SHARD_ID, EXTENSION_TAKE_OVER,
+    FLAG_EXTENSIONS, FLAG_FORCE_ACK, FLAG_PAUSED, GOSSIP_LENGTH, HEADER_LENGTH, HOST_LENGTH,
+    LIGHT_HEADER_LENGTH, LIGHT_KIND, SIGNATURE,
 };
 use crate::messages::{Body, Extensions, Gossip, GossipEntry, Message, Publication};
+
+/// Where the number of extensions stands in a whole header,
+const EXTENSIONS_COUNT: usize = 2214;
+/// and in a light one.
+const LIGHT_EXTENSIONS_COUNT: usize = 44;
 
 /// The bytes of a message.
 pub fn encode(message: &Message) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(HEADER_LENGTH + body_capacity(&message.body));
-    let gossip_count = message.body.gossip().map_or(0, |gossip| gossip.entries.len());
-    header(&mut bytes, message, gossip_count);
+    header(&mut bytes, message);
     debug_assert_eq!(bytes.len(), HEADER_LENGTH);
+    finish(bytes, message, EXTENSIONS_COUNT)
+}
+
+/// The bytes of a message with a light header.
+pub(super) fn encode_light(message: &Message) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(LIGHT_HEADER_LENGTH + body_capacity(&message.body));
+    light_header(&mut bytes, message);
+    debug_assert_eq!(bytes.len(), LIGHT_HEADER_LENGTH);
+    finish(bytes, message, LIGHT_EXTENSIONS_COUNT)
+}
+
+/// The length of the bytes of a message.
+pub(super) fn length(message: &Message, is_light: bool) -> usize {
+    let header_length = if is_light { LIGHT_HEADER_LENGTH } else { HEADER_LENGTH };
+    header_length + body(&mut Vec::with_capacity(body_capacity(&message.body)), message).0
+}
+
+/// Appends the data of the type, and fills in the length and, at this offset, the number of extensions.
+fn finish(mut bytes: Vec<u8>, message: &Message, extensions_at: usize) -> Vec<u8> {
+    let (_, extensions_count) = body(&mut bytes, message);
+    let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+    bytes[4..8].copy_from_slice(&length.to_be_bytes());
+    bytes[extensions_at..extensions_at + 2].copy_from_slice(&u16::to_be_bytes(extensions_count));
+    bytes
+}
+
+/// Appends the data of the type; returns their length, and how many extensions are among them.
+fn body(bytes: &mut Vec<u8>, message: &Message) -> (usize, u16) {
+    let begins = bytes.len();
     let mut extensions_count = 0;
     match &message.body {
         Body::Ping(gossip) | Body::Pong(gossip) | Body::Meet(gossip) => {
             for entry in gossip.entries.iter().take(usize::from(u16::MAX)) {
-                gossip_entry(&mut bytes, entry);
+                gossip_entry(bytes, entry);
             }
-            extensions_count = extensions(&mut bytes, &gossip.extensions);
+            extensions_count = extensions(bytes, &gossip.extensions);
         }
         Body::Fail { node } => bytes.extend_from_slice(node.as_bytes()),
-        Body::Publish(publication) | Body::PublishShard(publication) => publish(&mut bytes, publication),
+        Body::Publish(publication) | Body::PublishShard(publication) => publish(bytes, publication),
         Body::Update { node, config_epoch, slots } => {
             bytes.extend_from_slice(&config_epoch.to_be_bytes());
             bytes.extend_from_slice(node.as_bytes());
@@ -32,10 +66,7 @@ pub fn encode(message: &Message) -> Vec<u8> {
         Body::Module => bytes.extend_from_slice(&[0; 13]),
         Body::AuthRequest | Body::AuthAck | Body::ManualFailoverStart => {}
     }
-    let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-    bytes[4..8].copy_from_slice(&length.to_be_bytes());
-    bytes[2214..2216].copy_from_slice(&u16::to_be_bytes(extensions_count));
-    bytes
+    (bytes.len() - begins, extensions_count)
 }
 
 fn body_capacity(body: &Body) -> usize {
@@ -53,17 +84,9 @@ fn gossip_capacity(gossip: &Gossip) -> usize {
     gossip.entries.len() * GOSSIP_LENGTH + 128
 }
 
-fn header(bytes: &mut Vec<u8>, message: &Message, gossip_count: usize) {
+fn header(bytes: &mut Vec<u8>, message: &Message) {
     let header = &message.header;
-    bytes.extend_from_slice(&SIGNATURE);
-    bytes.extend_from_slice(&[0; 4]);
-    bytes.extend_from_slice(&1u16.to_be_bytes());
-    bytes.extend_from_slice(&header.port.to_be_bytes());
-    bytes.extend_from_slice(&message.body.type_number().to_be_bytes());
-    bytes.extend_from_slice(&u16::try_from(gossip_count).unwrap_or(u16::MAX).to_be_bytes());
-    bytes.extend_from_slice(&header.current_epoch.to_be_bytes());
-    bytes.extend_from_slice(&header.config_epoch.to_be_bytes());
-    bytes.extend_from_slice(&header.replication_offset.to_be_bytes());
+    front(bytes, message, header.port, message.body.type_number());
     bytes.extend_from_slice(header.sender.as_bytes());
     bytes.extend_from_slice(&header.slots.to_bitmap());
     bytes.extend_from_slice(header.primary.as_ref().map_or(&[0; 40][..], |primary| primary.as_bytes()));
@@ -73,6 +96,35 @@ fn header(bytes: &mut Vec<u8>, message: &Message, gossip_count: usize) {
     bytes.push(header.shoal_version);
     bytes.extend_from_slice(&header.other_port.to_be_bytes());
     bytes.extend_from_slice(&header.bus_port.to_be_bytes());
+    standing(bytes, message);
+    bytes.extend_from_slice(&[0; 2]);
+}
+
+/// See [`super::light`].
+fn light_header(bytes: &mut Vec<u8>, message: &Message) {
+    front(bytes, message, 0, LIGHT_KIND | message.body.type_number());
+    standing(bytes, message);
+    // The number of extensions, and two bytes that nobody uses.
+    bytes.extend_from_slice(&[0; 4]);
+}
+
+/// What both headers begin with.
+fn front(bytes: &mut Vec<u8>, message: &Message, port: u16, kind: u16) {
+    let (header, entries) = (&message.header, message.body.gossip().map_or(0, |gossip| gossip.entries.len()));
+    bytes.extend_from_slice(&SIGNATURE);
+    bytes.extend_from_slice(&[0; 4]);
+    bytes.extend_from_slice(&1u16.to_be_bytes());
+    bytes.extend_from_slice(&port.to_be_bytes());
+    bytes.extend_from_slice(&kind.to_be_bytes());
+    bytes.extend_from_slice(&u16::try_from(entries).unwrap_or(u16::MAX).to_be_bytes());
+    bytes.extend_from_slice(&header.current_epoch.to_be_bytes());
+    bytes.extend_from_slice(&header.config_epoch.to_be_bytes());
+    bytes.extend_from_slice(&header.replication_offset.to_be_bytes());
+}
+
+/// Node flags, cluster state and the first message flags.
+fn standing(bytes: &mut Vec<u8>, message: &Message) {
+    let header = &message.header;
     bytes.extend_from_slice(&header.flags.0.to_be_bytes());
     bytes.push(u8::from(header.cluster_failed));
     let mut flags = 0;
@@ -83,7 +135,7 @@ fn header(bytes: &mut Vec<u8>, message: &Message, gossip_count: usize) {
     ] {
         flags |= if set { flag } else { 0 };
     }
-    bytes.extend_from_slice(&[flags, 0, 0]);
+    bytes.push(flags);
 }
 
 fn has_extensions(body: &Body) -> bool {
@@ -154,6 +206,9 @@ fn extensions(bytes: &mut Vec<u8>, extensions: &Extensions) -> u16 {
         if (client.port, client.tls_port) != (0, 0) {
             append(EXTENSION_CLIENT_PORTS, &[&client.port.to_be_bytes(), &client.tls_port.to_be_bytes()]);
         }
+    }
+    if let Some(priority) = extensions.replica_priority {
+        append(EXTENSION_PRIORITY, &[&priority.to_be_bytes()]);
     }
     if extensions.take_over {
         append(EXTENSION_TAKE_OVER, &[]);

@@ -6,14 +6,16 @@
 
 mod decode;
 mod encode;
+mod light;
 #[cfg(test)]
 mod tests;
 
-use crate::messages::Message;
+use crate::messages::{Header, Message};
 use std::fmt;
 
 pub use decode::decode;
 pub use encode::encode;
+pub use light::{Encoder, length};
 
 /// The length of the header.
 pub const HEADER_LENGTH: usize = 2256;
@@ -25,10 +27,17 @@ pub const HOST_LENGTH: usize = 46;
 pub const MAX_MESSAGE_LENGTH: usize = 1 << 30;
 /// The position of the byte in which Shoal announces itself, within 30 bytes Redis leaves unused.
 pub const SHOAL_BYTE: usize = 2245;
-/// What Shoal writes there: the version of its own additions to the bus. From 2 on a node takes slots by an atomic migration.
-pub const SHOAL_VERSION: u8 = 2;
+/// What Shoal writes there: the version of its own additions to the bus. From 2 on a node takes slots by an atomic migration,
+/// from 3 on light messages.
+pub const SHOAL_VERSION: u8 = 3;
 /// The first version whose nodes take slots by an atomic migration.
 pub const TAKES_SLOTS_VERSION: u8 = 2;
+/// Peers of this version and later take light messages.
+pub const LIGHT_VERSION: u8 = 3;
+/// The length of the header of a light message.
+pub const LIGHT_HEADER_LENGTH: usize = 48;
+/// The type of a light message is this with that of the message.
+const LIGHT_KIND: u16 = 0x5300;
 /// The first bytes of every message.
 pub const SIGNATURE: [u8; 4] = *b"RCmb";
 
@@ -49,6 +58,7 @@ const EXTENSION_CLIENT_IPV6: u16 = 5;
 /// Shoal's own begin far above those of Redis, and go to Shoal nodes only.
 const EXTENSION_TAKE_OVER: u16 = 0x5301;
 const EXTENSION_CLIENT_PORTS: u16 = 0x5302;
+const EXTENSION_PRIORITY: u16 = 0x5303;
 
 /// Why bytes are no message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +67,8 @@ pub enum WireError {
     Signature,
     /// The length is below that of a header, or above [`MAX_MESSAGE_LENGTH`].
     Length,
+    /// A light message came before any whole one.
+    Light,
     /// The length is not what the contents add up to.
     Contents,
     /// A sender's or node's name is no name.
@@ -69,6 +81,7 @@ impl fmt::Display for WireError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             Self::Signature | Self::Length => "Bad message length or signature received from Cluster bus.",
+            Self::Light => "Received a light message before a whole one from Cluster bus.",
             Self::Contents => "Received a message whose length does not fit its contents from Cluster bus.",
             Self::Name => "Received a message with an invalid node name from Cluster bus.",
             Self::Text => "Received a message with an invalid text from Cluster bus.",
@@ -83,6 +96,8 @@ impl std::error::Error for WireError {}
 pub struct Decoder {
     buffer: Vec<u8>,
     start: usize,
+    /// The header of the last whole PING, PONG or MEET.
+    last: Option<Header>,
 }
 
 impl Decoder {
@@ -119,11 +134,25 @@ impl Decoder {
                 return Err(WireError::Signature);
             }
             let length = u32::from_be_bytes([head[4], head[5], head[6], head[7]]) as usize;
-            if !(HEADER_LENGTH..=MAX_MESSAGE_LENGTH).contains(&length) {
+            if !(LIGHT_HEADER_LENGTH..=MAX_MESSAGE_LENGTH).contains(&length) {
+                return Err(WireError::Length);
+            }
+            let is_light = match bytes.get(..light::KIND_END) {
+                Some(head) => light::is_light(head),
+                None => return Ok(None),
+            };
+            if !is_light && length < HEADER_LENGTH {
                 return Err(WireError::Length);
             }
             let Some(whole) = bytes.get(..length) else { return Ok(None) };
-            let message = decode(whole)?;
+            let message = match (&self.last, is_light) {
+                (Some(last), true) => light::decode(whole, last)?,
+                (None, true) => return Err(WireError::Light),
+                (_, false) => decode(whole)?,
+            };
+            if let Some(message) = message.as_ref().filter(|message| !is_light && light::is_base(message)) {
+                self.last = Some(message.header.clone());
+            }
             self.start += length;
             if self.start == self.buffer.len() {
                 self.buffer.clear();
@@ -133,6 +162,11 @@ impl Decoder {
                 return Ok(Some(message));
             }
         }
+    }
+
+    /// Whether the peer has shown that it takes light messages.
+    pub fn peer_takes_light(&self) -> bool {
+        self.last.as_ref().is_some_and(|header| header.shoal_version >= LIGHT_VERSION)
     }
 
     /// Bytes that wait for the rest of their message.

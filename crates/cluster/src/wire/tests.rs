@@ -56,13 +56,17 @@ fn bodies() -> Vec<Body> {
             tls_port: 6507,
         }
         .if_any(),
+        replica_priority: None,
         take_over: false,
         shard_id: Some(name(b'e')),
     };
     let publication = Publication { channel: b"news"[..].into(), message: b"\0\xff"[..].into() };
     vec![
         Body::Ping(Gossip { entries: vec![entry(b'c'), entry(b'd')], extensions }),
-        Body::Pong(Gossip { entries: vec![entry(b'c')], extensions: Extensions::default() }),
+        Body::Pong(Gossip {
+            entries: vec![entry(b'c')],
+            extensions: Extensions { replica_priority: Some(7), ..Extensions::default() },
+        }),
         Body::Meet(Gossip::default()),
         Body::Fail { node: name(b'c') },
         Body::Publish(publication.clone()),
@@ -215,5 +219,124 @@ fn garbage_never_panics() {
             bytes[4..8].copy_from_slice(&(length as u32).to_be_bytes());
         }
         fuzz_bus(&bytes);
+    }
+}
+
+/// What a decoder makes of bytes that come in pieces of this size.
+fn decoded(bytes: &[u8], piece: usize) -> Result<Vec<Message>, WireError> {
+    let mut decoder = Decoder::new();
+    let mut messages = Vec::new();
+    for piece in bytes.chunks(piece) {
+        decoder.push(piece);
+        while let Some(message) = decoder.next_message()? {
+            messages.push(message);
+        }
+    }
+    Ok(messages)
+}
+
+#[test]
+fn light_messages_say_the_same() {
+    let first = message(Body::Ping(Gossip::default()));
+    let mut later = first.clone();
+    later.header.current_epoch += 1;
+    later.header.replication_offset += 100;
+    later.header.cluster_failed = !later.header.cluster_failed;
+    later.header.paused = !later.header.paused;
+    later.body = Body::Fail { node: first.header.sender };
+    let mut other_slots = later.clone();
+    other_slots.body = first.body.clone();
+    other_slots.header.slots = Arc::new([5u16, 6].into_iter().collect());
+    let sent = [first.clone(), later.clone(), first.clone(), other_slots.clone(), other_slots, later];
+    for peer_takes_light in [true, false] {
+        let mut encoder = Encoder::default();
+        let parts: Vec<Vec<u8>> =
+            sent.iter().map(|message| encoder.encode(message, peer_takes_light)).collect();
+        let is_light = |bytes: &Vec<u8>| bytes.len() < HEADER_LENGTH;
+        let light: Vec<bool> = parts.iter().map(is_light).collect();
+        // A header that differs in what lasts is sent whole.
+        let expected = [false, true, true, false, true, false].map(|is_light| is_light && peer_takes_light);
+        assert_eq!(light, expected);
+        for piece in [1, 13, 14, 100, 100_000] {
+            assert_eq!(decoded(&parts.concat(), piece).as_deref(), Ok(&sent[..]), "{piece}");
+        }
+        if peer_takes_light {
+            assert_eq!(decoded(&parts[1], 1000), Err(WireError::Light));
+        }
+    }
+}
+
+/// A program of a later version may send types that this one passes over; what they say is no base.
+#[test]
+fn only_gossip_is_a_base_of_light_messages() {
+    let ping = message(Body::Ping(Gossip::default()));
+    let mut request = message(Body::AuthRequest);
+    request.header.slots = Arc::new([9u16].into_iter().collect());
+    let mut again = request.clone();
+    again.body = Body::AuthAck;
+    let mut encoder = Encoder::default();
+    let sent = [ping.clone(), request, again, ping];
+    let parts: Vec<Vec<u8>> = sent.iter().map(|message| encoder.encode(message, true)).collect();
+    let light: Vec<bool> = parts.iter().map(|bytes| bytes.len() < HEADER_LENGTH).collect();
+    assert_eq!(light, [false, false, false, true]);
+    assert_eq!(decoded(&parts.concat(), 1000).as_deref(), Ok(&sent[..]));
+}
+
+/// Any sequence of headers on one link, light or whole, arrives as it was sent.
+#[test]
+fn links_keep_what_headers_say() {
+    let mut rng = Rng::new(5);
+    for _ in 0..200 {
+        let mut encoder = Encoder::default();
+        let (mut sent, mut bytes) = (Vec::new(), Vec::new());
+        let mut message = message(Body::Ping(Gossip::default()));
+        for _ in 0..20 {
+            vary(&mut rng, &mut message);
+            bytes.extend(encoder.encode(&message, rng.chance(3, 4)));
+            sent.push(message.clone());
+        }
+        assert_eq!(decoded(&bytes, 1 + rng.index(5000)).as_deref(), Ok(&sent[..]));
+    }
+}
+
+/// Changes one thing in a message.
+fn vary(rng: &mut Rng, message: &mut Message) {
+    let header = &mut message.header;
+    match rng.index(14) {
+        0 => header.current_epoch += 1,
+        1 => header.config_epoch += 1,
+        2 => header.replication_offset += 1,
+        3 => header.slots = Arc::new([rng.below(16384) as u16].into_iter().collect()),
+        4 => header.primary = header.primary.is_none().then_some(header.sender),
+        5 => header.announced_host = rng.chance(1, 2).then(|| "10.1.2.3".into()),
+        6 => header.port ^= 1,
+        7 => header.other_port ^= 1,
+        8 => header.bus_port ^= 1,
+        9 => header.flags = NodeFlags(rng.below(256) as u16),
+        10 => header.cluster_failed = !header.cluster_failed,
+        11 => header.paused = !header.paused,
+        12 => header.force_ack = !header.force_ack,
+        _ => {
+            let node = header.sender;
+            message.body = match rng.index(4) {
+                0 => Body::Ping(Gossip::default()),
+                1 => Body::Fail { node },
+                2 => Body::Update { node, config_epoch: 3, slots: header.slots.clone() },
+                _ => Body::AuthAck,
+            };
+        }
+    }
+}
+
+#[test]
+fn only_who_announces_it_takes_light_messages() {
+    for (version, expected) in [(0, false), (1, false), (LIGHT_VERSION, true), (255, true)] {
+        let mut message = message(Body::Ping(Gossip::default()));
+        message.header.shoal_version = version;
+        let mut decoder = Decoder::new();
+        assert!(!decoder.peer_takes_light());
+        decoder.push(&encode(&message));
+        decoder.next_message().unwrap();
+        assert_eq!(decoder.peer_takes_light(), expected, "{version}");
     }
 }
