@@ -239,6 +239,8 @@ pub struct NodeStatus {
     pub replication_offset: u64,
     /// The link to the primary, for a replica.
     pub primary_link: PrimaryLink,
+    /// For a replica: the link has been up since it was told to follow this primary, so that its data are the primary's.
+    pub has_been_in_step: bool,
 }
 
 /// A replica's link to its primary.

@@ -33,6 +33,8 @@ pub(crate) struct NodeModel {
     paused_until_us: u64,
     report_at: Option<u64>,
     link_up: bool,
+    /// The link has been up since this primary is followed.
+    has_been_in_step: bool,
     link_changed_us: u64,
     last_status: Option<(NodeStatus, u64)>,
 }
@@ -57,6 +59,7 @@ impl NodeModel {
             paused_until_us: 0,
             report_at: None,
             link_up: false,
+            has_been_in_step: false,
             link_changed_us: now_us,
             last_status: None,
         }
@@ -114,6 +117,7 @@ impl NodeModel {
     fn obey(&mut self, now_us: u64, order: NodeOrder) {
         match order {
             NodeOrder::Follow { primary, .. } => {
+                self.has_been_in_step &= self.following == Some(primary);
                 self.following = Some(primary);
                 self.set_link(now_us, false);
             }
@@ -133,6 +137,7 @@ impl NodeModel {
         }
         self.set_link(now_us, primary.is_some());
         if let Some((offset, keys)) = primary {
+            self.has_been_in_step = true;
             self.offset = offset;
             self.keys = keys;
             let marks = self.keys.marks.iter().map(|(&name, slots)| (name, slots.clone()));
@@ -156,6 +161,7 @@ impl NodeModel {
             } else {
                 PrimaryLink::Down { since_ms: (now_us - self.link_changed_us) / 1000 }
             },
+            has_been_in_step: self.has_been_in_step,
         };
         let is_reached = self.report_at.is_some_and(|reach| self.offset >= reach);
         let is_due = self.last_status.is_none_or(|(last, at_us)| {

@@ -1,6 +1,6 @@
 //! The connections of the manager: one per node.
 
-use super::log::{Level, log};
+use super::log::{Level, hint, log};
 use super::node::{Node, parse_nodes};
 use super::patience::{milliseconds, reply_limit, shown};
 use crate::connection::{Address, Connection, ConnectionError};
@@ -54,9 +54,9 @@ impl std::fmt::Display for CallError {
     }
 }
 
-/// What can be done about an error, for errors of which that is known: a line, or nothing.
-fn advice_on(error: &str) -> String {
-    let advice = [
+/// Says what can be done about an error, for errors of which that is known.
+fn give_hint_on(error: &str) {
+    let hints = [
         (
             "is not configured as a cluster node",
             "Set cluster-enabled yes in its configuration and restart it.",
@@ -83,8 +83,9 @@ fn advice_on(error: &str) -> String {
         ("DENIED", "The node is in protected mode: set a password or protected-mode no."),
         ("OOM ", "The node has no memory left: raise its maxmemory."),
     ];
-    let found = advice.iter().find(|(beginning, _)| error.contains(beginning));
-    found.map_or_else(String::new, |(_, advice)| format!("*** {advice}\n"))
+    if let Some((_, text)) = hints.iter().find(|(beginning, _)| error.contains(beginning)) {
+        hint(text);
+    }
 }
 
 impl Member {
@@ -162,8 +163,8 @@ impl Member {
     pub(super) fn call_or_complain(&mut self, words: &[impl AsRef<[u8]>]) -> Step<Value> {
         self.call(words).map_err(|error| {
             let text = error.to_string();
-            let advice = advice_on(&text);
-            log(Level::Error, &format!("Node {} replied with error:\n{text}\n{advice}", self.node.address()));
+            log(Level::Error, &format!("Node {} replied with error:\n{text}\n", self.node.address()));
+            give_hint_on(&text);
             Exit(1)
         })
     }
@@ -192,8 +193,8 @@ impl Member {
             Ok(_) => "is not configured as a cluster node.".to_owned(),
             Err(error) => error.to_string(),
         };
-        let advice = advice_on(&complaint);
-        log(Level::Error, &format!("[ERR] Node {} {complaint}\n{advice}", self.node.address()));
+        log(Level::Error, &format!("[ERR] Node {} {complaint}\n", self.node.address()));
+        give_hint_on(&complaint);
         Err(Exit(1))
     }
 
@@ -224,7 +225,7 @@ impl Member {
                  contains some key in database 0.\n"
             ),
         );
-        log(Level::Warning, &format!("*** FLUSHALL and CLUSTER RESET at {address} empty it. {remark}\n"));
+        hint(&format!("FLUSHALL and CLUSTER RESET at {address} empty it. {remark}"));
         Err(Exit(1))
     }
 
@@ -245,7 +246,7 @@ impl Cluster {
     /// Loads the cluster that the node at this address belongs to. Nodes that cannot be reached are left out, with a word.
     pub(super) fn load(host: &str, port: i64, options: &Options) -> Step<Self> {
         let mut first = Member::connect(Node::at(host, port), options).inspect_err(|_| {
-            err!("*** Does a server run there, and can it be reached from here? Any other node of the cluster will do as well.");
+            hint("Does a server run there, and can it be reached from here? Any other node of the cluster will do as well.");
         })?;
         first.require_cluster_mode()?;
         let others = first.load()?;

@@ -1,6 +1,6 @@
 //! The manager's messages, coloured where the terminal shows colours.
 
-use crate::console::{has_colors, out};
+use crate::console::{err, has_colors, out};
 
 /// What a message is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,4 +25,10 @@ pub(super) fn log(level: Level, message: &str) {
         Level::Success => "32;1m",
     };
     out!("\x1b[{color}{message}\x1b[0m");
+}
+
+/// Prints what can be done about the message before. Redis's manager says nothing of it, so that it goes to standard error: standard
+/// output is as scripts expect it.
+pub(super) fn hint(text: &str) {
+    err!("Hint: {text}");
 }

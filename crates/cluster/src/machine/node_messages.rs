@@ -30,8 +30,7 @@ impl ClusterMachine {
     /// Once the data of the primary are here this replica may take its place. A status may have been on its way when the primary
     /// changed: it counts when the executor has confirmed the view that says so.
     fn note_in_step(&mut self, status: &crate::NodeStatus) {
-        let is_up = matches!(status.primary_link, crate::PrimaryLink::Up { .. });
-        if self.never_in_step && is_up && self.views.applied >= self.views.fence {
+        if self.never_in_step && status.has_been_in_step && self.views.applied >= self.views.fence {
             self.never_in_step = false;
             self.changed();
         }

@@ -467,7 +467,11 @@ fn a_silent_executor_silences_the_bus() {
 /// A replica whose primary has failed, at the moment it asks for votes (which is not saved yet).
 fn candidate() -> (Bench, u64) {
     let mut bench = Bench::new(3);
-    let status = NodeStatus { replication_offset: 100, primary_link: PrimaryLink::Down { since_ms: 0 } };
+    let status = NodeStatus {
+        replication_offset: 100,
+        primary_link: PrimaryLink::Down { since_ms: 0 },
+        ..NodeStatus::default()
+    };
     bench.give(Input::FromNode(NodeMessage::Status(status)));
     bench.fail(0);
     bench.persists = false;
@@ -523,7 +527,11 @@ fn an_election_is_won_by_a_majority_of_distinct_voters() {
 
 #[test]
 fn old_data_and_configuration_keep_from_election() {
-    let stale = NodeStatus { replication_offset: 1, primary_link: PrimaryLink::Down { since_ms: 60_000 } };
+    let stale = NodeStatus {
+        replication_offset: 1,
+        primary_link: PrimaryLink::Down { since_ms: 60_000 },
+        ..NodeStatus::default()
+    };
     let fresh = NodeStatus { primary_link: PrimaryLink::Down { since_ms: 0 }, ..stale };
     for (status, no_failover, stands) in [(fresh, false, true), (stale, false, false), (fresh, true, false)] {
         let mut bench = Bench::new(3);

@@ -47,7 +47,9 @@ impl Node {
         let is_filling =
             upstream.is_some_and(|upstream| matches!(upstream.link, Link::Transfer(_) | Link::Dual(_)));
         let replication_offset = if is_filling { 0 } else { self.replication_offset() };
-        NodeStatus { replication_offset, primary_link }
+        let has_been_in_step = upstream
+            .is_some_and(|upstream| matches!(upstream.link, Link::Up(_)) || upstream.down_since.is_some());
+        NodeStatus { replication_offset, primary_link, has_been_in_step }
     }
 
     /// Whether this node follows that primary.

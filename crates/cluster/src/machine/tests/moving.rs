@@ -125,16 +125,18 @@ fn slots_are_taken_from_a_source_that_does_not_claim_them() {
 /// A replica that never had the data of its primary is not elected in its place, not even after a restart.
 #[test]
 fn data_of_somebody_else_keep_from_election() {
-    let up = Input::FromNode(NodeMessage::Status(NodeStatus {
+    // The link may have broken before anybody told that it was up.
+    let in_step = Input::FromNode(NodeMessage::Status(NodeStatus {
         replication_offset: 50,
-        primary_link: PrimaryLink::Up { last_interaction_ms: 0 },
+        primary_link: PrimaryLink::Down { since_ms: 10 },
+        has_been_in_step: true,
     }));
     for (is_in_step, restarts) in [(false, false), (false, true), (true, false), (true, true)] {
         let mut bench = Bench::new(3);
         let node = bench.ids[1].as_bytes()[..].into();
         bench.command(ClusterCommand::Replicate { node, database_is_empty: true });
         if is_in_step {
-            bench.give(up.clone());
+            bench.give(in_step.clone());
         }
         if restarts {
             let saved = bench.outputs.iter().rev().find_map(|output| match output {
