@@ -9,7 +9,10 @@ use crate::exit::{Exit, Step};
 use crate::modes::statistics::info_number;
 use crate::options::{ManagerStyle, Options};
 use shoal_protocol::value::Value;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+/// How often a node that loads its data is asked again.
+const LOADING_INTERVAL: Duration = Duration::from_millis(50);
 
 /// A node and the connection to it.
 pub(super) struct Member {
@@ -159,14 +162,27 @@ impl Member {
         }
     }
 
-    /// Sends a command, printing what went wrong.
+    /// Sends a command, printing what went wrong. A node that loads its data, perhaps because its primary has just changed, is asked
+    /// again as long as an answer may take.
     pub(super) fn call_or_complain(&mut self, words: &[impl AsRef<[u8]>]) -> Step<Value> {
-        self.call(words).map_err(|error| {
-            let text = error.to_string();
-            log(Level::Error, &format!("Node {} replied with error:\n{text}\n", self.node.address()));
-            give_hint_on(&text);
-            Exit(1)
-        })
+        let began = Instant::now();
+        loop {
+            match self.call(words) {
+                Err(CallError::Refused(text))
+                    if text.starts_with("LOADING ") && began.elapsed() < self.limits.0 =>
+                {
+                    std::thread::sleep(LOADING_INTERVAL);
+                }
+                outcome => return outcome.map_err(|error| self.complain(&error)),
+            }
+        }
+    }
+
+    fn complain(&self, error: &CallError) -> Exit {
+        let text = error.to_string();
+        log(Level::Error, &format!("Node {} replied with error:\n{text}\n", self.node.address()));
+        give_hint_on(&text);
+        Exit(1)
     }
 
     /// A reply as text, printing what went wrong.
