@@ -45,10 +45,8 @@ fn wait_until_settled(servers: &[Server]) {
 fn run_both(line: &[&str], input: &[u8]) -> [(String, String, Option<i32>); 2] {
     [real_client(), our_client()].map(|client| {
         let output = run(client, line, input, &[]);
-        let error = String::from_utf8_lossy(&output.stderr);
-        // What can be done about an error is said only by ours, beside what the real one says.
-        let error = error.split_inclusive('\n').filter(|line| !line.starts_with("Hint: ")).collect();
-        (String::from_utf8_lossy(&output.stdout).into_owned(), error, output.status.code())
+        let out = String::from_utf8_lossy(&output.stdout).into_owned();
+        (out, support::error_without_hints(&output), output.status.code())
     })
 }
 

@@ -3,7 +3,7 @@
 use super::check;
 use super::client::{CallError, Cluster, Member};
 use super::joining::{meet_words, wait_for_join};
-use super::log::{Level, log};
+use super::log::{Level, hint, log};
 use super::node::{Node, parse_address};
 use super::patience::Deadline;
 use super::report;
@@ -257,7 +257,7 @@ pub(super) fn del_node(arguments: &[Vec<u8>], options: &Options) -> Step<i32> {
             return Ok(0);
         }
         log(Level::Error, &format!("[ERR] No such node ID {id}\n"));
-        log(Level::Warning, &format!("*** {}\n", why_unknown(&mut cluster, &id)?));
+        hint(&why_unknown(&mut cluster, &id)?);
         return Ok(1);
     };
     let node = &cluster.members[removed].node;

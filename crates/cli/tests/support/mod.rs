@@ -195,3 +195,9 @@ pub fn converse(mut command: Command, arguments: &[&str], answers: &[(&str, &str
     assert_eq!(next, None, "in {output}");
     (output, child.wait().unwrap().code())
 }
+
+/// Standard error, but for what can be done about an error: that is said only by ours, beside what the real client says.
+pub fn error_without_hints(output: &Output) -> String {
+    let error = String::from_utf8_lossy(&output.stderr);
+    error.split_inclusive('\n').filter(|line| !line.starts_with("Hint: ")).collect()
+}
