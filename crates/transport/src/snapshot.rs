@@ -26,6 +26,9 @@ use std::os::fd::RawFd;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+/// A child that writes a file gives way to who serves clients, if there are not processors enough for both. (Nobody waits for the
+/// file, as a replica or another node waits for a stream.)
+const FILE_CHILD_NICENESS: libc::c_int = 5;
 /// The buffer between snapshot and file.
 const WRITE_BUFFER_BYTES: usize = 256 * 1024;
 /// The file is synced every so many bytes, so that the system's cache does not fill with dirty pages.
@@ -121,6 +124,10 @@ impl SnapshotWriter {
             -1 => Err(io::Error::last_os_error().to_string()),
             0 => {
                 drop(receiver);
+                if !is_piped(target) {
+                    // SAFETY: this is about nothing but the priority of the child itself.
+                    let _ = unsafe { libc::nice(FILE_CHILD_NICENESS) };
+                }
                 for &listener in listeners {
                     // SAFETY: the child has a copy of its own of each descriptor, and does not accept connections.
                     unsafe { libc::close(listener) };
