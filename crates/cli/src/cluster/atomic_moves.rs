@@ -330,14 +330,13 @@ fn wait_for_agreement(cluster: &mut Cluster, batches: &[Transfer], options: &Opt
             if batches.iter().all(agrees) {
                 break;
             }
-            if deadline.has_passed() {
+            if !deadline.allows_another_look() {
                 let address = cluster.members[index].node.address();
                 let missing = format!("node {address} has not heard of the new owners of all slots.");
                 let advice =
                     "The slots are moved. `--cluster check` shows whether that node reaches the others.";
                 return Err(deadline.complain(&missing, advice));
             }
-            std::thread::sleep(POLL_INTERVAL);
         }
     }
     Ok(())

@@ -2,17 +2,14 @@
 
 use super::log::{Level, hint, log};
 use super::node::{Node, parse_nodes};
-use super::patience::{milliseconds, reply_limit, shown};
+use super::patience::{Deadline, milliseconds, reply_limit, shown};
 use crate::connection::{Address, Connection, ConnectionError};
 use crate::console::{self, err};
 use crate::exit::{Exit, Step};
 use crate::modes::statistics::info_number;
 use crate::options::{ManagerStyle, Options};
 use shoal_protocol::value::Value;
-use std::time::{Duration, Instant};
-
-/// How often a node that loads its data is asked again.
-const LOADING_INTERVAL: Duration = Duration::from_millis(50);
+use std::time::Duration;
 
 /// A node and the connection to it.
 pub(super) struct Member {
@@ -165,14 +162,11 @@ impl Member {
     /// Sends a command, printing what went wrong. A node that loads its data, perhaps because its primary has just changed, is asked
     /// again as long as an answer may take.
     pub(super) fn call_or_complain(&mut self, words: &[impl AsRef<[u8]>]) -> Step<Value> {
-        let began = Instant::now();
+        let deadline = Deadline::of_answer(self.limits.0);
         loop {
             match self.call(words) {
                 Err(CallError::Refused(text))
-                    if text.starts_with("LOADING ") && began.elapsed() < self.limits.0 =>
-                {
-                    std::thread::sleep(LOADING_INTERVAL);
-                }
+                    if text.starts_with("LOADING ") && deadline.allows_another_look() => {}
                 outcome => return outcome.map_err(|error| self.complain(&error)),
             }
         }

@@ -8,10 +8,6 @@ use super::planned_fix::{SlotState, look_at};
 use crate::console::out;
 use crate::exit::{Step, fail};
 use crate::options::Options;
-use std::time::Duration;
-
-/// How often a node is asked whether it serves keys.
-const STATE_CHECK_INTERVAL: Duration = Duration::from_millis(50);
 
 /// How the owner of such a slot is chosen.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -115,12 +111,11 @@ pub(super) fn wait_until_served(cluster: &mut Cluster, members: &[usize], option
     for &index in members {
         let member = &mut cluster.members[index];
         while !member.text(&["CLUSTER", "INFO"])?.contains("cluster_state:ok") {
-            if deadline.has_passed() {
+            if !deadline.allows_another_look() {
                 let missing = format!("node {} still says that the cluster is down.", member.node.address());
                 let advice = "Keys can move when no slot is uncovered: `--cluster fix` again, and say yes to all that it asks.";
                 return Err(deadline.complain(&missing, advice));
             }
-            std::thread::sleep(STATE_CHECK_INTERVAL);
         }
     }
     Ok(())

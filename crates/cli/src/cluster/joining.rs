@@ -12,8 +12,6 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
-/// How often the nodes are asked whether they have joined.
-const JOIN_CHECK_INTERVAL: Duration = Duration::from_millis(100);
 /// Time between two dots.
 const DOT_INTERVAL: Duration = Duration::from_secs(1);
 /// Seconds until nodes that may be out of reach are named, and again.
@@ -72,7 +70,7 @@ pub(super) fn wait_for_join(members: &mut [Member], options: &Options) -> Step {
             console::flush();
             last_dot = Instant::now();
         }
-        let is_over = deadline.has_passed();
+        let is_over = !deadline.allows_another_look();
         if is_over || last_complaint.elapsed() > patience {
             let addresses: Vec<_> = members.iter().map(|member| member.node.address()).collect();
             complain_of_links(&addresses, &views);
@@ -82,7 +80,6 @@ pub(super) fn wait_for_join(members: &mut [Member], options: &Options) -> Step {
                 return Err(deadline.complain(&missing(&addresses, &views), ADVICE));
             }
         }
-        std::thread::sleep(JOIN_CHECK_INTERVAL);
     }
     out!("\n");
     Ok(())

@@ -13,12 +13,9 @@ use crate::options::{ManagerStyle, Options};
 use crate::text::{leading_integer, lossy};
 use serde_json::json;
 use shoal_protocol::value::Value;
-use std::time::Duration;
 
 /// A shorter node timeout is refused.
 const TIMEOUT_MIN_MS: i64 = 100;
-/// How often it is asked whether it has.
-const INTRODUCTION_CHECK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Adds the node at the first address to the cluster of the second.
 pub(super) fn add_node(arguments: &[Vec<u8>], options: &Options) -> Step<i32> {
@@ -184,13 +181,12 @@ fn copy_functions(existing: &mut Member, new: &mut Member) -> Step {
 fn wait_until_known(member: &mut Member, primary: &Node, options: &Options) -> Step {
     let deadline = Deadline::of_wait(options);
     while !member.known_nodes()?.iter().any(|node| node.id == primary.id && !node.has_flag("handshake")) {
-        if deadline.has_passed() {
+        if !deadline.allows_another_look() {
             let (address, primary) = (member.node.address(), primary.address());
             let missing = format!("node {address} has not heard of its master {primary}.");
             let advice = "Let it reach the bus ports of all nodes, and give the command again with --cluster-if-needed.";
             return Err(deadline.complain(&missing, advice));
         }
-        std::thread::sleep(INTRODUCTION_CHECK_INTERVAL);
     }
     Ok(())
 }
@@ -213,14 +209,13 @@ pub(super) fn replicate(arguments: &[Vec<u8>], options: &Options) -> Step<i32> {
     let deadline = Deadline::of_wait(options);
     let follows = |known: &Node| known.id == id && known.primary_id.as_ref() == Some(&node.id);
     while !cluster.members[0].known_nodes()?.iter().any(follows) {
-        if deadline.has_passed() {
+        if !deadline.allows_another_look() {
             let asked = cluster.members[0].node.address();
             let missing = format!("node {asked} does not see that {address} follows {}.", node.address());
             return Err(
                 deadline.complain(&missing, "`--cluster check` shows whether the nodes reach each other.")
             );
         }
-        std::thread::sleep(INTRODUCTION_CHECK_INTERVAL);
     }
     log(Level::Success, "[OK] The node is a replica now.\n");
     Ok(0)

@@ -15,6 +15,9 @@ use std::time::{Duration, Instant};
 /// A MIGRATE may take this many times its timeout: the server counts anew for every piece of a large value.
 const MIGRATE_TIMEOUTS_MAX: u64 = 10;
 
+/// How often nodes are asked whether what is waited for is there.
+const LOOK_INTERVAL: Duration = Duration::from_millis(20);
+
 /// Milliseconds of an option.
 pub(super) fn milliseconds(amount: i64) -> Duration {
     Duration::from_millis(u64::try_from(amount).unwrap_or(0))
@@ -37,6 +40,11 @@ pub(super) struct Deadline {
 }
 
 impl Deadline {
+    /// One wait for the answer of a node, which begins now.
+    pub(super) fn of_answer(limit: Duration) -> Self {
+        Self { began: Instant::now(), limit }
+    }
+
     /// One wait, which begins now.
     pub(super) fn of_wait(options: &Options) -> Self {
         Self { began: Instant::now(), limit: milliseconds(options.cluster.wait_timeout_ms) }
@@ -45,6 +53,15 @@ impl Deadline {
     /// Whether the time is over.
     pub(super) fn has_passed(&self) -> bool {
         self.began.elapsed() >= self.limit
+    }
+
+    /// Lets a moment pass before the next look, if there is time for one.
+    pub(super) fn allows_another_look(&self) -> bool {
+        if self.has_passed() {
+            return false;
+        }
+        std::thread::sleep(LOOK_INTERVAL);
+        true
     }
 
     /// Says what has not come, and what can be done about it.

@@ -464,14 +464,16 @@ fn a_silent_executor_silences_the_bus() {
     assert_eq!(sent(&bench, &outputs), [("pong", 1)]);
 }
 
+/// The status of a replica with this much data whose link to the primary has just broken.
+fn just_cut_off(replication_offset: u64) -> NodeStatus {
+    let primary_link = PrimaryLink::Down { since_ms: 0 };
+    NodeStatus { replication_offset, primary_link, ..NodeStatus::default() }
+}
+
 /// A replica whose primary has failed, at the moment it asks for votes (which is not saved yet).
 fn candidate() -> (Bench, u64) {
     let mut bench = Bench::new(3);
-    let status = NodeStatus {
-        replication_offset: 100,
-        primary_link: PrimaryLink::Down { since_ms: 0 },
-        ..NodeStatus::default()
-    };
+    let status = just_cut_off(100);
     bench.give(Input::FromNode(NodeMessage::Status(status)));
     bench.fail(0);
     bench.persists = false;

@@ -8,11 +8,7 @@ fn siblings(priorities: [u32; 2], offsets: [u64; 2], is_shoal: bool) -> Bench {
     let mut config = (*bench.machine.config).clone();
     config.replica_priority = priorities[0];
     bench.give(Input::FromNode(NodeMessage::ConfigChanged(Arc::new(config))));
-    let status = NodeStatus {
-        replication_offset: offsets[0],
-        primary_link: PrimaryLink::Down { since_ms: 0 },
-        ..NodeStatus::default()
-    };
+    let status = just_cut_off(offsets[0]);
     bench.give(Input::FromNode(NodeMessage::Status(status)));
     let primary = Some(bench.ids[0]);
     let shoal_version = u8::from(is_shoal);
@@ -96,11 +92,7 @@ fn requests(voter_is_shoal: bool) -> usize {
         let header = Header { shoal_version: u8::from(voter_is_shoal), ..bench.header(node) };
         bench.receive(node, header, Body::Pong(Gossip::default()));
     }
-    let status = NodeStatus {
-        replication_offset: 100,
-        primary_link: PrimaryLink::Down { since_ms: 0 },
-        ..NodeStatus::default()
-    };
+    let status = just_cut_off(100);
     bench.give(Input::FromNode(NodeMessage::Status(status)));
     bench.fail(0);
     elections(&bench.after(1800))
@@ -117,11 +109,7 @@ fn an_election_is_held_again_soon_only_where_voters_vote_again() {
 fn shards_of_one_failure_stand_one_after_the_other() {
     let delay_ms = |other_fails: bool, replica_fails: bool, ago_ms: u64| {
         let mut bench = Bench::new(4);
-        let status = NodeStatus {
-            replication_offset: 100,
-            primary_link: PrimaryLink::Down { since_ms: 0 },
-            ..NodeStatus::default()
-        };
+        let status = just_cut_off(100);
         bench.give(Input::FromNode(NodeMessage::Status(status)));
         let (header, ids) = (bench.header(2), bench.ids.clone());
         if replica_fails {
