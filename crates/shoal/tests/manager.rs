@@ -11,6 +11,8 @@ mod again;
 mod clients;
 #[path = "manager/create.rs"]
 mod create;
+#[path = "manager/interrupted.rs"]
+mod interrupted;
 #[path = "manager/membership.rs"]
 mod membership;
 #[path = "manager/own.rs"]

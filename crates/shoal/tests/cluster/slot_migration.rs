@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use shoal_protocol::slot::key_slot;
 use shoal_protocol::value::Value;
 
+use crate::support::cluster::share;
 use crate::support::{Cluster, Connection, Kind, LATER, eventually};
 
 /// Keys that are there before anything moves.
@@ -17,6 +18,8 @@ const KEYS: usize = 3000;
 const LAST_SLOT: u16 = 2999;
 /// A rate at which they take seconds, in bytes per second.
 const SLOW: &str = "30000";
+/// Keys that are written in the middle of a migration, at the source and at the target.
+const CONFIRMED_KEYS: usize = 200;
 /// Writes per second of the load.
 const WRITES_PER_SECOND: u32 = 2000;
 /// No write takes longer, on a machine that does much else. `cargo xtask bench` measures it on a quiet one.
@@ -247,16 +250,33 @@ impl Fault {
     }
 }
 
-/// In the middle of the keys something happens: there is one owner afterwards, and every key is there once, at replicas, too.
-/// Then the slots can be moved after all.
+/// Writes keys to the first nodes, the source and the target, and has their replicas confirm them by WAIT.
+fn write_confirmed(cluster: &Cluster, prefix: &str) -> Vec<String> {
+    let mut written = Vec::new();
+    for index in 0..2 {
+        let mut node = cluster.nodes[index].connect();
+        let keys = (0..).map(|number| format!("{prefix}:{index}:{number}"));
+        let (first, last) = share(index, 3);
+        let slots = first.parse().unwrap()..=last.parse().unwrap();
+        for key in keys.filter(|key| slots.contains(&key_slot(key.as_bytes()))).take(CONFIRMED_KEYS) {
+            assert_eq!(node.text(&["SET", &key, "x"]), "OK");
+            written.push(key);
+        }
+        assert_eq!(node.text(&["WAIT", "1", "20000"]), "1", "node {index}");
+    }
+    written
+}
+
+/// In the middle of the keys something happens: there is one owner afterwards, and every key is there once, at replicas, too,
+/// those included that were written meanwhile and confirmed. Then the slots can be moved after all.
 fn survives(faults: &[Fault], lines: &str) {
     let setups =
         (0..6).map(|_| setup(lines).conf(&format!("cluster-slot-migration-max-rate {SLOW}"))).collect();
     let mut cluster = Cluster::start(setups);
     cluster.join(3);
     fill(&cluster);
-    let expected = contents(&cluster);
-    for &fault in faults {
+    let mut expected = contents(&cluster);
+    for (number, &fault) in faults.iter().enumerate() {
         let find = |cluster: &Cluster, shard: usize| {
             [shard, shard + 3]
                 .into_iter()
@@ -278,6 +298,10 @@ fn survives(faults: &[Fault], lines: &str) {
         eventually(LATER, "keys arrive", || {
             newest(&cluster, 1, "bytes").parse::<u64>().is_ok_and(|bytes| bytes > 0)
         });
+        let written = write_confirmed(&cluster, &format!("confirmed:{number}"));
+        let digest = cluster.nodes[0].connect().text(&["DEBUG", "DIGEST-VALUE", &written[0]]);
+        expected.extend(written.into_iter().map(|key| (key, (digest.clone(), false))));
+        assert_eq!(newest(&cluster, 1, "state"), "receiving-snapshot", "{fault:?}: in the middle");
         fault.happen(&mut cluster);
         cluster.wait_until_settled();
         let source = find(&cluster, 0);

@@ -1,5 +1,6 @@
 //! A cluster manager and the kind of nodes it works on; dialogues with programs.
 
+use std::fs::File;
 use std::io::{Read, Write};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
@@ -68,6 +69,14 @@ impl Driver {
         let (text, code) = self.run(words, "");
         assert_eq!(code, 0, "{words:?}: {text}");
         text
+    }
+
+    /// Starts `PROGRAM WORDS…` without an input; what it prints goes into a file.
+    pub fn spawn(&self, words: &[&str], printed: &Path) -> Child {
+        let printed = File::create(printed).unwrap();
+        let mut command = Command::new(self.program[0]);
+        command.args(&self.program[1..]).args(words);
+        command.stdin(Stdio::null()).stdout(printed.try_clone().unwrap()).stderr(printed).spawn().unwrap()
     }
 
     /// Runs `PROGRAM --cluster WORDS…` and gives each answer when its question has been asked. What was printed, and the
