@@ -155,6 +155,7 @@ impl ClusterMachine {
 
     fn forget_link(&mut self, id: LinkId) -> Option<Link> {
         let link = self.links.remove(&id)?;
+        self.owed_pongs.remove(&id);
         if let Some(node) = link.node.and_then(|key| self.table.get_mut(key)) {
             if node.link == Some(id) {
                 node.link = None;

@@ -51,7 +51,7 @@ use links::Link;
 use manual_failover::ManualFailover;
 use shoal_machine::{Machine, Monotonic, Now, Rng, Timers};
 use state::Health;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use views::Views;
 
@@ -121,6 +121,8 @@ pub struct ClusterMachine {
     status_at: Monotonic,
     progress_at: Monotonic,
     was_silent: bool,
+    /// Links over which pings came while the executor was stuck; open ones alone.
+    owed_pongs: BTreeSet<LinkId>,
     announcements: Announcements,
     views: Views,
     orders: Vec<NodeOrder>,
@@ -186,6 +188,7 @@ impl ClusterMachine {
             status_at: now.monotonic,
             progress_at: now.monotonic,
             was_silent: false,
+            owed_pongs: BTreeSet::new(),
             announcements: Announcements::default(),
             views: Views::default(),
             orders: Vec::new(),

@@ -9,6 +9,7 @@ impl ClusterMachine {
     pub(super) fn on_node_message(&mut self, message: NodeMessage) {
         self.progress_at = self.monotonic();
         self.watch_executor();
+        self.send_owed_pongs();
         match message {
             NodeMessage::Status(status) => {
                 self.note_in_step(&status);

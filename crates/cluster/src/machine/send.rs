@@ -53,6 +53,13 @@ impl ClusterMachine {
         }
     }
 
+    /// Pings that came while the executor was stuck are answered.
+    pub(super) fn send_owed_pongs(&mut self) {
+        for link in std::mem::take(&mut self.owed_pongs) {
+            self.send_pong(link);
+        }
+    }
+
     fn send(&mut self, link: LinkId, message: Arc<Message>) {
         if !self.announcements.is_on_disk() {
             self.announcements.keep_early(link, message);
@@ -133,8 +140,13 @@ impl ClusterMachine {
         self.send_gossip(link, if is_meet { Body::Meet(gossip) } else { Body::Ping(gossip) });
     }
 
-    /// PONG over any link.
+    /// PONG over any link. While the executor is stuck it is owed: the peer waits for it half a node-timeout before it asks
+    /// again, and would declare a node failed that has long gone on.
     pub(super) fn send_pong(&mut self, link: LinkId) {
+        if self.is_executor_stuck() {
+            self.owed_pongs.insert(link);
+            return;
+        }
         let target = self.links.get(&link).and_then(|link| link.node);
         let gossip = self.gossip_for(target);
         self.send_gossip(link, Body::Pong(gossip));

@@ -454,14 +454,17 @@ fn reports_do_not_count_for_ever_nor_without_own_suspicion() {
 #[test]
 fn a_silent_executor_silences_the_bus() {
     let mut bench = Bench::new(0);
+    bench.applies = false;
     bench.now_us += (TIMEOUT_MS / 2 + 1) * 1000;
     let header = bench.header(1);
     let outputs = bench.receive(1, header, Body::Ping(Gossip::default()));
     assert!(names(&bench, &outputs).is_empty());
-    bench.give(Input::FromNode(NodeMessage::Progress));
+    let outputs = bench.give(Input::FromNode(NodeMessage::Progress));
+    assert_eq!(sent(&bench, &outputs), [("pong", 1)], "the answer is late, but it comes");
     let header = bench.header(1);
     let outputs = bench.receive(1, header, Body::Ping(Gossip::default()));
     assert_eq!(sent(&bench, &outputs), [("pong", 1)]);
+    assert!(bench.give(Input::FromNode(NodeMessage::Progress)).is_empty());
 }
 
 /// The status of a replica with this much data whose link to the primary has just broken.
