@@ -167,18 +167,6 @@ pub fn temporary_beside(path: &Path) -> PathBuf {
 /// # Errors
 /// The old file is still there, unless only syncing the directory failed.
 pub fn replace(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> io::Result<()> {
-    replace_with(disk, path, bytes, true)
-}
-
-/// As [`replace`], but a power cut may undo it, or leave the file empty, until it is replaced for good.
-///
-/// # Errors
-/// The system's; the old file is as it was.
-pub fn replace_for_now(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> io::Result<()> {
-    replace_with(disk, path, bytes, false)
-}
-
-fn replace_with(disk: &dyn Disk, path: &Path, bytes: &[u8], is_durable: bool) -> io::Result<()> {
     let temporary = temporary_beside(path);
     let attempt = || -> io::Result<()> {
         let file = disk.create(&temporary)?;
@@ -187,11 +175,9 @@ fn replace_with(disk: &dyn Disk, path: &Path, bytes: &[u8], is_durable: bool) ->
             file.set_permissions(metadata.permissions())?;
         }
         DiskWriter(&*file).write_all(bytes)?;
-        if is_durable {
-            file.sync()?;
-        }
+        file.sync()?;
         disk.rename(&temporary, path)?;
-        if is_durable { disk.sync_directory(directory_of(path)) } else { Ok(()) }
+        disk.sync_directory(directory_of(path))
     };
     attempt().inspect_err(|_| {
         let _ = disk.remove(&temporary);

@@ -22,6 +22,7 @@ mod facts;
 mod freeing;
 mod host;
 mod listener;
+pub mod nodes_file;
 mod saver;
 mod server;
 mod snapshot;

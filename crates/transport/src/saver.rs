@@ -1,19 +1,15 @@
 //! Saving nodes.conf on a thread of its own: a slow disk must not keep the bus from answering.
 //!
 //! The machine waits with what must not be said before it is saved, so "saved, then answered" holds here, too. What need not
-//! survive a power cut is written without waiting for the disk, and for good when nothing else comes for a moment: moving
-//! thousands of slots one by one does not wait for the disk thousands of times.
+//! survive a power cut is written without waiting for the disk, and for good when nothing else comes for a moment.
 
-use crate::disk::{self, SharedDisk};
+use crate::disk::SharedDisk;
+use crate::nodes_file::NodesFile;
 use shoal_cluster::Input;
 use std::io;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
-
-/// What was written without waiting for the disk is written for good this much later, at most.
-const SYNC_DELAY: Duration = Duration::from_millis(200);
 
 /// One save.
 struct Job {
@@ -42,7 +38,7 @@ impl Saver {
         let (jobs, waiting) = channel();
         let thread = std::thread::Builder::new()
             .name("nodes-conf".to_owned())
-            .spawn(move || save_all(&disk, &path, &waiting, report))?;
+            .spawn(move || save_all(&mut NodesFile::new(disk, path), &waiting, report))?;
         Ok(Self { jobs: Some(jobs), thread: Some(thread) })
     }
 
@@ -65,36 +61,24 @@ impl Drop for Saver {
     }
 }
 
-fn save_all(disk: &SharedDisk, path: &std::path::Path, waiting: &Receiver<Job>, report: impl Fn(Input)) {
-    // The last text if it is not durable yet, and since when there is one.
-    let mut unsynced: Option<(String, Instant)> = None;
+fn save_all(file: &mut NodesFile, waiting: &Receiver<Job>, report: impl Fn(Input)) {
     loop {
-        let next = match &unsynced {
+        let next = match file.settles_in() {
             None => waiting.recv().map_err(|_| RecvTimeoutError::Disconnected),
-            Some((_, since)) => waiting.recv_timeout(SYNC_DELAY.saturating_sub(since.elapsed())),
+            Some(wait) => waiting.recv_timeout(wait),
         };
-        let Job { ticket, is_durable, text } = match next {
-            Ok(job) => job,
-            Err(error) => {
-                if let Some((text, _)) = unsynced.take() {
-                    // If it fails the text is in the file all the same, and the next save says what is wrong.
-                    let _ = disk::replace(&**disk, path, text.as_bytes());
-                }
-                match error {
-                    RecvTimeoutError::Timeout => continue,
-                    RecvTimeoutError::Disconnected => return,
-                }
+        match next {
+            Ok(Job { ticket, is_durable, text }) => report(match file.save(&text, is_durable) {
+                Ok(()) => Input::Persisted { ticket },
+                Err(error) => Input::PersistFailed { ticket, reason: error.to_string() },
+            }),
+            // If it fails the text is in the journal all the same, and the next save says what is wrong.
+            Err(RecvTimeoutError::Timeout) => drop(file.settle()),
+            Err(RecvTimeoutError::Disconnected) => {
+                let _ = file.settle();
+                return;
             }
-        };
-        let replace = if is_durable { disk::replace } else { disk::replace_for_now };
-        report(match replace(&**disk, path, text.as_bytes()) {
-            Ok(()) => {
-                let since = unsynced.take().map_or_else(Instant::now, |(_, since)| since);
-                unsynced = (!is_durable).then_some((text, since));
-                Input::Persisted { ticket }
-            }
-            Err(error) => Input::PersistFailed { ticket, reason: error.to_string() },
-        });
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use shoal_cluster::nodes_conf::NodesConf;
 use shoal_config::{Change, Config, LogLevel, Mode, SetError, ShutdownOptions};
 use shoal_machine::Rng;
 use shoal_node::{Node, NodeIdentity, NodeSettings, ShutdownRequest};
+use shoal_transport::nodes_file;
 use shoal_transport::{
     BusSettings, Clock, Listeners, LoadFailure, Log, Server, ServerSettings, SharedDisk, SignalRequests,
     StopReason, TakeSignals,
@@ -154,23 +155,6 @@ fn listen(config: &Config) -> Result<Listeners, String> {
 
 /// The bus's sockets and nodes.conf. The configuration comes later, from the node.
 fn prepare_bus(config: &Config, disk: &SharedDisk, seed: u64) -> Result<BusSettings, String> {
-    let nodes_conf = PathBuf::from(&config.cluster_config_file);
-    let saved = match disk.read(&nodes_conf) {
-        Ok(text) => NodesConf::parse(&String::from_utf8_lossy(&text)).map_err(|error| {
-            format!(
-                "Unrecoverable error: corrupted cluster config file \"{}\": {error}",
-                nodes_conf.display()
-            )
-        })?,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-        Err(error) => {
-            return Err(format!(
-                "Loading the cluster node config from {}: {}",
-                nodes_conf.display(),
-                plain(&error)
-            ));
-        }
-    };
     let port = if config.cluster_port != 0 {
         config.cluster_port
     } else {
@@ -183,6 +167,24 @@ fn prepare_bus(config: &Config, disk: &SharedDisk, seed: u64) -> Result<BusSetti
     listeners
         .bind_tcp(&config.bind.0, port, config.tcp_backlog)
         .map_err(|error| format!("Failed listening on port {port} (cluster), aborting: {error}"))?;
+    // Now nobody else uses the file, or the bind would have failed.
+    let nodes_conf = PathBuf::from(&config.cluster_config_file);
+    let saved = match nodes_file::load(disk, &nodes_conf) {
+        Ok(Some(text)) => NodesConf::parse(&String::from_utf8_lossy(&text)).map_err(|error| {
+            format!(
+                "Unrecoverable error: corrupted cluster config file \"{}\": {error}",
+                nodes_conf.display()
+            )
+        })?,
+        Ok(None) => None,
+        Err(error) => {
+            return Err(format!(
+                "Loading the cluster node config from {}: {}",
+                nodes_conf.display(),
+                plain(&error)
+            ));
+        }
+    };
     Ok(BusSettings {
         config: shoal_cluster::ClusterConfig::default(),
         listeners,
