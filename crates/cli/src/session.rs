@@ -22,6 +22,12 @@ use std::time::Duration;
 /// How often a wait for messages looks whether it was interrupted.
 const INTERRUPT_CHECK_INTERVAL: Duration = Duration::from_millis(100);
 
+/// A command is sent on from node to node this often; then the nodes send it in a circle.
+const REDIRECTIONS_MAX: u32 = 16;
+/// More redirections than these are followed with a pause: the nodes may come to agree, after a failover.
+const REDIRECTIONS_AT_ONCE: u32 = 5;
+const REDIRECTION_DELAY: Duration = Duration::from_millis(100);
+
 /// A command could not be carried out to its end; the reason has been printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Failed;
@@ -198,6 +204,7 @@ impl Session {
             crate::repl::help::print(&words[1..], self.connection.as_mut());
             return Ok(Ok(()));
         }
+        let mut redirections = 0;
         loop {
             if (self.redirected || self.connection.is_none()) && self.connect(Complaints::Print).is_err() {
                 self.redirected = false;
@@ -218,7 +225,27 @@ impl Session {
             if !self.redirected {
                 return Ok(Ok(()));
             }
+            redirections += 1;
+            if redirections >= REDIRECTIONS_MAX {
+                self.give_up_redirections();
+                return Ok(Err(Failed));
+            }
+            if redirections > REDIRECTIONS_AT_ONCE {
+                std::thread::sleep(REDIRECTION_DELAY);
+            }
         }
+    }
+
+    /// The nodes send the command to and fro.
+    fn give_up_redirections(&mut self) {
+        (self.redirected, self.send_asking) = (false, false);
+        let (host, port) = (&self.options.host, self.options.port);
+        err!(
+            "Error: redirected {REDIRECTIONS_MAX} times, now to {host}:{port}. The nodes do not agree on who has the slot:"
+        );
+        err!("shoal cli --cluster check {host}:{port} shows what each of them says.");
+        // The next command begins at the node that was named last.
+        self.connection = None;
     }
 
     fn send(&mut self, words: &[Vec<u8>], repeat: i64) -> Step<Result<(), Failed>> {

@@ -5,6 +5,7 @@ use super::client::{Cluster, Member};
 use super::log::{Level, log};
 use super::moving::authentication;
 use super::node::{Node, parse_address};
+use super::planned::{self, PlannedStep};
 use super::progress::Progress;
 use crate::console::{self, out};
 use crate::exit::{Exit, Step, fail};
@@ -20,13 +21,7 @@ const SCAN_COUNT: &str = "1000";
 
 /// Imports database 0 of the server that `--cluster-from` names.
 pub(super) fn run(arguments: &[Vec<u8>], options: &Options) -> Step<i32> {
-    let Some(from) = &options.cluster.from else {
-        fail!("[ERR] Option '--cluster-from' is required for subcommand 'import'.");
-    };
-    let Some((host, port, _)) = parse_address(from).filter(|(host, port, _)| !host.is_empty() && *port > 0)
-    else {
-        fail!("[ERR] Invalid --cluster-from host. You need to pass a valid address (ie. 120.0.0.1:7000).");
-    };
+    let (host, port) = source_address(options)?;
     let address = arguments.first().map(|address| lossy(address).into_owned()).unwrap_or_default();
     log(Level::Information, &format!(">>> Importing data from {host}:{port} to cluster {address}\n"));
     let mut cluster = super::load(arguments, options)?;
@@ -43,27 +38,94 @@ pub(super) fn run(arguments: &[Vec<u8>], options: &Options) -> Step<i32> {
     log(Level::Warning, &format!("*** Importing {size} keys from DB 0\n"));
     let owners = owners(&cluster)?;
     let progress = Progress::of_keys("Importing", u64::try_from(size).unwrap_or(0), options);
-    let mut cursor = b"0".to_vec();
-    loop {
-        let reply =
-            source.call_or_complain(&[b"SCAN".as_slice(), &cursor, b"COUNT", SCAN_COUNT.as_bytes()])?;
-        let Some([next, Value::Array(keys)]) = reply.as_elements() else {
-            fail!("Invalid reply to SCAN from {host}:{port}");
-        };
-        for key in keys.iter().filter_map(Value::as_bytes) {
+    scan(&mut source, |source, keys| {
+        for key in keys {
             let owner = &cluster.members[owners[usize::from(key_slot(key))]].node;
             progress.aside(|| {
                 out!("Migrating {} to {}: ", lossy(key), owner.address());
                 console::flush();
-                migrate(&mut source, owner, key, options)?;
+                migrate(source, owner, key, options)?;
                 log(Level::Success, "OK\n");
                 Ok(())
             })?;
             progress.advance(1);
         }
+        Ok(())
+    })?;
+    Ok(0)
+}
+
+/// What an import would do: a step for each primary. All keys of the source are listed, and the primaries are asked which of them they
+/// have.
+pub(super) fn planned(cluster: &mut Cluster, options: &Options) -> Step<Vec<PlannedStep>> {
+    let (host, port) = source_address(options)?;
+    let mut source = connect(&host, port, options)?;
+    let info = source.text(&["INFO"])?;
+    if info_number(&info, "cluster_enabled") != 0 {
+        fail!("[ERR] The source node should not be a cluster node.");
+    }
+    let size = source.call_or_complain(&["DBSIZE"])?.as_integer().unwrap_or(0);
+    let bytes_per_key = info_number(&info, "used_memory_dataset") / size.max(1);
+    let bytes_per_key = u64::try_from(bytes_per_key).unwrap_or(0);
+    let owners = owners(cluster)?;
+    let mut seen = vec![(0, 0); cluster.members.len()];
+    scan(&mut source, |_, keys| {
+        let mut asked = vec![0; cluster.members.len()];
+        for key in keys {
+            let at = owners[usize::from(key_slot(key))];
+            cluster.members[at].connection.queue(&[b"EXISTS".as_slice(), key]);
+            asked[at] += 1;
+        }
+        for (at, count) in asked.into_iter().enumerate() {
+            for _ in 0..count {
+                match cluster.members[at].receive() {
+                    Ok(found) => {
+                        let (keys, present) = &mut seen[at];
+                        *keys += 1;
+                        *present += u64::from(found.as_integer() == Some(1));
+                    }
+                    Err(error) => fail!("Node {}: {error}", cluster.members[at].node.address()),
+                }
+            }
+        }
+        Ok(())
+    })?;
+    let of_member = |(at, (keys, present)): (usize, (u64, u64))| {
+        let node = &cluster.members[at].node;
+        let text = format!("import keys of {host}:{port} to {}", node.address());
+        let figures = (keys, keys * bytes_per_key, present);
+        (keys > 0).then(|| planned::arrival(planned::IMPORT_KEYS, text, node, figures, &options.cluster))
+    };
+    Ok(seen.into_iter().enumerate().filter_map(of_member).collect())
+}
+
+/// The server that `--cluster-from` names.
+fn source_address(options: &Options) -> Step<(String, i64)> {
+    let Some(from) = &options.cluster.from else {
+        fail!("[ERR] Option '--cluster-from' is required for subcommand 'import'.");
+    };
+    match parse_address(from).filter(|(host, port, _)| !host.is_empty() && *port > 0) {
+        Some((host, port, _)) => Ok((host, port)),
+        None => {
+            fail!("[ERR] Invalid --cluster-from host. You need to pass a valid address (ie. 120.0.0.1:7000).")
+        }
+    }
+}
+
+/// Lists all keys of the source, some at a time.
+fn scan(source: &mut Member, mut take: impl FnMut(&mut Member, &[&[u8]]) -> Step) -> Step {
+    let mut cursor = b"0".to_vec();
+    loop {
+        let reply =
+            source.call_or_complain(&[b"SCAN".as_slice(), &cursor, b"COUNT", SCAN_COUNT.as_bytes()])?;
+        let Some([next, Value::Array(keys)]) = reply.as_elements() else {
+            fail!("Invalid reply to SCAN from {}", source.node.address());
+        };
+        let keys: Vec<&[u8]> = keys.iter().filter_map(Value::as_bytes).collect();
+        take(source, &keys)?;
         cursor = next.as_bytes().unwrap_or_default().to_vec();
         if cursor == b"0" || cursor.is_empty() {
-            return Ok(0);
+            return Ok(());
         }
     }
 }

@@ -155,7 +155,7 @@ const COMMANDS: &[Row] = &[
     Row {
         name: "plan",
         arity: Arity::AtLeast(2),
-        arguments: "create|reshard|rebalance|drain|add-node|del-node|replicate|fix and its arguments",
+        arguments: "create|reshard|rebalance|drain|add-node|del-node|replicate|fix|restore|import and its arguments",
         options: &[],
         body: planned::run,
     },

@@ -7,16 +7,20 @@ use super::log::{Level, log};
 use super::membership::Place;
 use super::node::{Node, parse_address, ranges};
 use super::slot_plan::Transfer;
-use super::{create, drain, membership, planned_fix, rebalance, reshard};
+use super::{create, drain, import, membership, planned_fix, rebalance, reshard, restore};
 use crate::console::{self, out};
 use crate::exit::{Step, fail};
-use crate::options::Options;
+use crate::options::{ClusterOptions, Options};
 use crate::text::lossy;
 use serde_json::{Value as Json, json};
 use std::fmt::Write;
 
 /// More bytes than this in one step take long.
 const LARGE_BYTES: u64 = 1 << 30;
+
+/// What the steps of `plan restore` and `plan import` are called.
+pub(super) const RESTORE_KEYS: &str = "restore-keys";
+pub(super) const IMPORT_KEYS: &str = "import-keys";
 
 /// How dangerous a step is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -69,6 +73,8 @@ pub(super) struct PlannedStep {
     pub to: Option<String>,
     pub slots: Vec<u16>,
     pub cost: Cost,
+    /// Keys of the step that the target has already, where that is of interest.
+    pub present: Option<u64>,
     pub risk: Risk,
     pub why: &'static str,
     /// What is known of the slot, for `fix`.
@@ -85,6 +91,7 @@ impl PlannedStep {
             to: None,
             slots: Vec::new(),
             cost: Cost::default(),
+            present: None,
             risk,
             why,
             evidence: Json::Null,
@@ -99,6 +106,7 @@ impl PlannedStep {
             "to": self.to,
             "slots": ranges(&self.slots),
             "cost": self.cost.to_json(),
+            "present": self.present,
             "risk": self.risk.name(),
             "why": self.why,
             "evidence": self.evidence,
@@ -161,6 +169,13 @@ pub(super) fn run(arguments: &[Vec<u8>], options: &Options) -> Step<i32> {
             let (replica, primary) = membership::pair(&cluster, &replica, &primary)?;
             replication(&mut cluster, replica, primary)?
         }
+        "restore" => {
+            let Some(directory) = rest.get(1) else {
+                fail!("[ERR] Wrong number of arguments for plan restore")
+            };
+            restore::planned(&mut cluster, directory, options)?
+        }
+        "import" => import::planned(&mut cluster, options)?,
         "fix" => planned_fix::repairs(&mut cluster, &findings.uncovered)?,
         _ => fail!("[ERR] There is no plan for '{kind}'."),
     };
@@ -186,6 +201,9 @@ fn show(kind: &str, steps: &[PlannedStep], options: &Options) {
         if step.cost.slots > 0 || step.cost.keys > 0 {
             let Cost { slots, keys, bytes } = step.cost;
             let _ = write!(line, ": {slots} slots, {keys} keys, about {}", shown_bytes(bytes));
+        }
+        if let Some(present) = step.present.filter(|present| *present > 0) {
+            let _ = write!(line, "; {present} of the keys are there already");
         }
         out!("{line}\n     risk: {} ({})\n", step.risk.name(), step.why);
     }
@@ -256,6 +274,33 @@ fn removal(cluster: &Cluster, removed: usize) -> Vec<PlannedStep> {
     let text = format!("let all nodes forget {}, and reset it", node.address());
     steps.push(PlannedStep { from: Some(node.id.clone()), ..PlannedStep::new("forget", text, why.0, why.1) });
     steps
+}
+
+/// Keys that come from outside go to one primary.
+pub(super) fn arrival(
+    action: &'static str,
+    text: String,
+    to: &Node,
+    (keys, bytes, present): (u64, u64, u64),
+    options: &ClusterOptions,
+) -> PlannedStep {
+    let (risk, why) = if present > 0 && options.replace {
+        (Risk::High, "keys that are there already lose the values they have now")
+    } else if present > 0 && !(options.if_needed && action == RESTORE_KEYS) {
+        (Risk::Medium, "a key that is there already ends it: say what is to become of it by an option")
+    } else if action == IMPORT_KEYS && !options.copy {
+        (Risk::Medium, "keys leave the server they come from as they go: --cluster-copy lets them stay there")
+    } else if bytes > LARGE_BYTES {
+        (Risk::Medium, "it takes long, and the target needs the memory")
+    } else {
+        (Risk::Low, "keys are added, and nothing else changes")
+    };
+    PlannedStep {
+        to: Some(to.id.clone()),
+        cost: Cost { slots: 0, keys, bytes },
+        present: Some(present),
+        ..PlannedStep::new(action, text, risk, why)
+    }
 }
 
 /// A new node joins.

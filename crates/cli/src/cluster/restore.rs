@@ -7,6 +7,7 @@ use super::backup::{NODES_FILE, SNAPSHOT};
 use super::check;
 use super::client::Cluster;
 use super::log::{Level, log};
+use super::planned::{self, PlannedStep, Risk};
 use super::progress::Progress;
 use super::report;
 use super::restore_functions::restore_libraries;
@@ -71,6 +72,38 @@ pub(super) fn run(arguments: &[Vec<u8>], options: &Options) -> Step<i32> {
     Ok(0)
 }
 
+/// What restoring the backup in a directory would do: a step for each snapshot and primary, and one for the function libraries.
+/// The snapshots are read, and the primaries are asked which of the keys they have.
+pub(super) fn planned(cluster: &mut Cluster, directory: &[u8], options: &Options) -> Step<Vec<PlannedStep>> {
+    let directory = path(directory);
+    let snapshots = snapshots(&directory)?;
+    let mut look = Restoration::new(cluster, &options.cluster);
+    look.only_looks = true;
+    let mut steps = Vec::new();
+    for name in &snapshots {
+        look.read_snapshot(cluster, &directory.join(name), options)?;
+        for at in 0..cluster.members.len() {
+            look.settle(cluster, at)?;
+            let Seen { keys, bytes, present } = std::mem::take(&mut look.seen[at]);
+            if keys > 0 {
+                let node = &cluster.members[at].node;
+                let text = format!("restore keys of {name} at {}", node.address());
+                let figures = (keys, bytes, present);
+                steps.push(planned::arrival(planned::RESTORE_KEYS, text, node, figures, &options.cluster));
+            }
+        }
+    }
+    if !look.libraries.is_empty() {
+        let text = format!("load {} function libraries at every primary", look.libraries.len());
+        let (risk, why) = match options.cluster.replace {
+            true => (Risk::Medium, "other libraries of the same names are replaced"),
+            false => (Risk::Low, "another library of the same name ends it, and nothing is replaced"),
+        };
+        steps.push(PlannedStep::new("load-libraries", text, risk, why));
+    }
+    Ok(steps)
+}
+
 /// The names of the snapshots of a backup, all of which are there.
 fn snapshots(directory: &Path) -> Step<Vec<String>> {
     let file = directory.join(NODES_FILE);
@@ -113,7 +146,21 @@ struct Opened {
     payload: PayloadWriter,
 }
 
+/// What a snapshot has for one node.
+#[derive(Clone, Copy, Debug, Default)]
+struct Seen {
+    keys: u64,
+    /// Of the payloads.
+    bytes: u64,
+    /// Keys that the node has already.
+    present: u64,
+}
+
 struct Restoration {
+    /// Nothing is restored; `seen` counts what there is.
+    only_looks: bool,
+    /// By member.
+    seen: Vec<Seen>,
     /// The member that owns each slot.
     owners: Vec<usize>,
     in_flight: Vec<InFlight>,
@@ -139,7 +186,20 @@ impl Restoration {
         let in_flight = vec![InFlight::default(); cluster.members.len()];
         let (replaces, keeps) = (options.replace, options.if_needed && !options.replace);
         let libraries = BTreeSet::new();
-        Self { owners, in_flight, replaces, keeps, keys: 0, expired: 0, kept: 0, libraries, now_ms }
+        let seen = vec![Seen::default(); cluster.members.len()];
+        Self {
+            only_looks: false,
+            seen,
+            owners,
+            in_flight,
+            replaces,
+            keeps,
+            keys: 0,
+            expired: 0,
+            kept: 0,
+            libraries,
+            now_ms,
+        }
     }
 
     fn read_snapshot(&mut self, cluster: &mut Cluster, path: &Path, options: &Options) -> Step {
@@ -219,6 +279,11 @@ impl Restoration {
             return Ok(());
         }
         let at = self.owners[usize::from(key_slot(key))];
+        if self.only_looks {
+            self.seen[at].bytes += payload.len() as u64;
+            cluster.members[at].connection.queue(&[b"EXISTS".as_slice(), key]);
+            return self.note_sent(cluster, at, key, payload);
+        }
         let expiry = notes.expiry_ms.unwrap_or(0).to_string();
         let mut words: Vec<&[u8]> = vec![b"RESTORE", key, expiry.as_bytes(), payload, b"ABSTTL"];
         if self.replaces {
@@ -233,6 +298,10 @@ impl Restoration {
             words.extend([name, value.as_bytes()]);
         }
         cluster.members[at].connection.queue(&words);
+        self.note_sent(cluster, at, key, payload)
+    }
+
+    fn note_sent(&mut self, cluster: &mut Cluster, at: usize, key: &[u8], payload: &[u8]) -> Step {
         let waiting = &mut self.in_flight[at];
         waiting.keys.push(key.to_vec());
         waiting.bytes += payload.len();
@@ -252,6 +321,10 @@ impl Restoration {
                     let advice = if text.starts_with(KEY_EXISTS) { KEY_EXISTS_ADVICE } else { "" };
                     let (key, text) = (lossy(&key).into_owned(), lossy(&text).into_owned());
                     fail!("[ERR] Node {} refused the key {key}: {text}{advice}", member.node.address());
+                }
+                Ok(found) if self.only_looks => {
+                    self.seen[at].keys += 1;
+                    self.seen[at].present += u64::from(found.as_integer() == Some(1));
                 }
                 Ok(_) => self.keys += 1,
                 Err(error) => fail!("[ERR] Node {}: {error}", member.node.address()),

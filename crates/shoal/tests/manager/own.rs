@@ -264,6 +264,61 @@ fn contents(cluster: &Cluster) -> BTreeMap<String, (String, bool)> {
     found
 }
 
+/// What a restoration and an import would bring to each primary, and what of it is there already. Nothing is changed.
+#[test]
+fn plans_of_restore_and_import() {
+    for driver in &DRIVERS {
+        let directory = TempDir::with_prefix("shoal-test-").unwrap();
+        let path = directory.path().to_str().unwrap();
+        let cluster = driver.nodes(3);
+        cluster.join(3);
+        fill(&cluster);
+        let address = cluster.nodes[0].address();
+        driver.manage("backup", &[&address, path]);
+        let plan = |words: &[&str]| plan(driver, words);
+        let figures = |plan: &Json| {
+            let steps = plan["steps"].as_array().unwrap();
+            let present: u64 = steps.iter().map(|step| step["present"].as_u64().unwrap()).sum();
+            (steps.len(), plan["cost"]["keys"].as_u64().unwrap(), present, plan["risk"].clone())
+        };
+        let restore = ["restore", &address, path];
+        let before = contents(&cluster);
+        assert_eq!(figures(&plan(&restore)), (3, 315, 315, json!("medium")));
+        let replacing = plan(&[&restore[..], &["--cluster-replace"]].concat());
+        assert_eq!(figures(&replacing), (3, 315, 315, json!("high")));
+        let keeping = plan(&[&restore[..], &["--cluster-if-needed"]].concat());
+        assert_eq!(figures(&keeping), (3, 315, 315, json!("low")));
+        assert!(contents(&cluster) == before, "nothing is restored");
+        assert_eq!(cluster.nodes[1].call(&["FLUSHALL"]), "OK");
+        let again = plan(&restore);
+        assert_eq!(figures(&again), (3, 315, 210, json!("medium")));
+        let step = &again["steps"][1];
+        let bytes = step["cost"]["bytes"].as_u64().unwrap();
+        assert!(again["cost"]["bytes"].as_u64().unwrap() > bytes && bytes > 10_000, "{again}");
+        assert_eq!(cluster.nodes[1].call(&["DBSIZE"]), "0");
+
+        let plain = driver.setup().start();
+        for number in 0..200 {
+            assert_eq!(plain.call(&["SET", &format!("import:{number}"), &"x".repeat(100)]), "OK");
+        }
+        let import = ["import", &address, "--cluster-from", &plain.address()];
+        let moving = plan(&import);
+        assert_eq!(figures(&moving), (3, 200, 0, json!("medium")), "{moving}");
+        let copying = plan(&[&import[..], &["--cluster-copy"]].concat());
+        assert_eq!(figures(&copying), (3, 200, 0, json!("low")), "{copying}");
+        let owner = cluster.owner("import:7");
+        assert_eq!(cluster.nodes[owner].call(&["SET", "import:7", "other"]), "OK");
+        let replacing = plan(&[&import[..], &["--cluster-copy", "--cluster-replace"]].concat());
+        assert_eq!(figures(&replacing), (3, 200, 1, json!("high")), "{replacing}");
+        let id = cluster.id(owner);
+        let step =
+            replacing["steps"].as_array().unwrap().iter().find(|step| step["to"] == json!(id)).unwrap();
+        assert_eq!((&step["present"], &step["action"]), (&json!(1), &json!("import-keys")));
+        assert_eq!(plain.call(&["DBSIZE"]), "200");
+        assert_eq!(cluster.nodes[owner].call(&["GET", "import:7"]), "other");
+    }
+}
+
 /// Keys that are on both sides are saved before they are replaced.
 #[test]
 fn what_is_replaced_is_saved() {
