@@ -662,7 +662,7 @@ impl World {
             let keys = model.keys.clone();
             self.restrict_to_new_replica(&view, primary, &keys);
         }
-        self.tell_checkers(node, &view, is_first && is_primary, followed.is_some() && is_primary);
+        self.tell_checkers(node, &view, is_first && is_primary, followed.filter(|_| is_primary));
         let Some(model) = self.model_mut(node) else { return Ok(()) };
         let inputs = model.migrations.view_for_exports(&view, is_primary);
         let mut import_inputs = Vec::new();

@@ -10,13 +10,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 impl World {
-    /// The executor of a node has a new view: its first one, or one by which it was elected.
+    /// The executor of a node has a new view: its first one, or one by which it was elected in the place of another.
     pub(crate) fn tell_checkers(
         &mut self,
         node: usize,
         view: &ClusterView,
         is_awake: bool,
-        is_elected: bool,
+        replaced: Option<NodeId>,
     ) {
         self.checkers.on_view(node, view);
         if is_awake {
@@ -25,8 +25,11 @@ impl World {
             let taken: SlotSet = own.filter(|&slot| self.has_newer_owner(node, view, slot)).collect();
             self.checkers.on_unheard(node, &taken);
         }
-        if is_elected {
-            let shard = self.shard_of(view);
+        if let Some(replaced) = replaced {
+            // By its own account the replaced node may be of another shard: a file of Redis 7.0 does not say which, and a node that
+            // has started anew and is cut off since draws one.
+            let mut shard = self.shard_of(view);
+            shard.extend(self.ids.get(&replaced));
             self.checkers.on_elected(node, &shard, view);
         }
     }
