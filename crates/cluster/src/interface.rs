@@ -220,13 +220,17 @@ pub enum NodeMessage {
         /// Somebody may have claimed them, with an epoch up to this one, who is gone: that claim is not to count.
         above_epoch: Option<u64>,
     },
-    /// Raise the current epoch, and say when a majority of the primaries has saved it: [`MachineMessage::EpochAgreed`]. It
-    /// may never come.
+    /// Have a majority of the primaries vote for an epoch with which this node may claim slots of another:
+    /// [`MachineMessage::EpochAgreed`]. It may never come.
     AgreeOnEpoch {
         /// Comes back in the answer.
         ticket: u64,
         /// The epoch is to be greater than this one, too.
         above: u64,
+        /// Whose slots they are.
+        source: NodeId,
+        /// The slots.
+        slots: SlotRanges,
     },
     /// CONFIG SET changed something.
     ConfigChanged(Arc<ClusterConfig>),

@@ -154,6 +154,21 @@ pub struct Extensions {
     pub replica_priority: Option<u32>,
     /// The sender, a primary that is to end, wants the receiver to take its place (Shoal).
     pub take_over: bool,
+    /// Votes that the sender asks for, before it claims slots that a migration brings (Shoal).
+    pub claims: Vec<ClaimRequest>,
+}
+
+/// A primary asks for a vote: it is about to claim slots of another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClaimRequest {
+    /// The epoch that it is to claim them with.
+    pub epoch: u64,
+    /// Whose they are.
+    pub source: NodeId,
+    /// With which config epoch, as the sender knows.
+    pub source_epoch: u64,
+    /// The slots.
+    pub slots: Arc<SlotSet>,
 }
 
 /// A channel and a message.

@@ -5,8 +5,8 @@ use crate::peers::{Peer, PeerLink, PeerMessage};
 use crate::steps::Step;
 use crate::world::{Event, World};
 use shoal_cluster::slot_migration::{
-    Export, ExportInput, ExportOutput, ExportState, Import, ImportInput, ImportOutput, ImportState, JobName,
-    LinkMessage, Outcome, SlotsOf,
+    EPOCH_IS_OLD, Export, ExportInput, ExportOutput, ExportState, Import, ImportInput, ImportOutput,
+    ImportState, JobName, LinkMessage, Outcome, SlotsOf,
 };
 use shoal_cluster::view::ViewRole;
 use shoal_cluster::{ClusterCommand, ClusterView, NodeFlags, NodeId, NodeMessage, SlotRanges};
@@ -551,7 +551,9 @@ impl World {
                     if let Some(job) = job {
                         job.epoch_ticket = ticket;
                     }
-                    self.send_to_machine(node, vec![NodeMessage::AgreeOnEpoch { ticket, above }]);
+                    let Some(source) = source else { continue };
+                    let message = NodeMessage::AgreeOnEpoch { ticket, above, source, slots };
+                    self.send_to_machine(node, vec![message]);
                 }
                 ImportOutput::Claim { epoch, epoch_max } => {
                     let Some(from) = source else { continue };
@@ -559,7 +561,7 @@ impl World {
                         self.command(node, ClusterCommand::TakeSlots { slots, from, epoch, epoch_max })?;
                     self.come_to_step(name, Step::Claim, (Some(from), self.id(node)));
                     let incarnation = self.incarnation(node);
-                    self.claims.insert((node, incarnation, ticket), name);
+                    self.claims.insert((node, incarnation, ticket), (name, epoch_max));
                 }
                 ImportOutput::CleanUp => {
                     model.change_keys().drop_slots(&slots);
@@ -589,9 +591,9 @@ impl World {
             .filter(|((at, life, ticket), _)| {
                 *at == node && *life == incarnation && self.reply(node, *ticket).is_some()
             })
-            .map(|(&key, &name)| (key, name))
+            .map(|(&key, &(name, epoch_max))| (key, name, epoch_max))
             .collect();
-        for (key, name) in answered {
+        for (key, name, epoch_max) in answered {
             self.claims.remove(&key);
             let is_good = self.reply(node, key.2) == Some(true);
             if is_good {
@@ -599,8 +601,15 @@ impl World {
                 let source = self.migrations(node).and_then(|migrations| migrations.import_mut(name)?.source);
                 self.come_to_step(name, Step::Claimed, (source, self.id(node)));
             }
-            let result = if is_good { Ok(()) } else { Err("refused".to_owned()) };
-            self.import_input(node, name, ImportInput::Claimed(result))?;
+            let is_old = self
+                .reply_of(node, key.2)
+                .is_some_and(|reply| reply.as_ref().is_err_and(|reason| reason.starts_with(EPOCH_IS_OLD)));
+            let input = match is_good {
+                true => ImportInput::Claimed(Ok(())),
+                false if is_old => ImportInput::EpochIsOld { epoch_max },
+                false => ImportInput::Claimed(Err("refused".to_owned())),
+            };
+            self.import_input(node, name, input)?;
         }
         Ok(())
     }

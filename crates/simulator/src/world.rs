@@ -129,8 +129,8 @@ pub(crate) struct World {
     pub peer_links: BTreeMap<u64, PeerLink>,
     pub next_peer_link: u64,
     pub next_epoch_ticket: u64,
-    /// Claims of slots that the machines have not answered, by node, life and ticket.
-    pub claims: BTreeMap<(usize, u32, u64), JobName>,
+    /// Claims of slots that the machines have not answered, by node, life and ticket, with the greatest epoch allowed.
+    pub claims: BTreeMap<(usize, u32, u64), (JobName, u64)>,
     pub safe_writes: SafeWrites,
     /// A fault that waits for its step.
     pub step_fault: Option<StepFault>,

@@ -1,73 +1,280 @@
-//! Epochs that a majority knows before anything is claimed with them.
+//! Epochs that a majority has voted for before anything is claimed with them.
 //!
-//! A config epoch that a node takes by itself may be one that an election has at the same time. If the node dies before anybody
-//! hears of its claim, its replica is elected with that epoch or a smaller one, and when the node comes back its claim takes
-//! everything from the replica again, with all that was written meanwhile. So a node that is about to take slots raises the current
-//! epoch by two first, and waits until a majority of the primaries has saved it: every later election has a greater one than the first of
-//! the two.
+//! A config epoch that a node takes by itself may be one that an election has at the same time; and the node may have been replaced
+//! already, or the source of the slots, without having heard of it: then its claim, with the greater epoch, would take everything
+//! from the node that was elected, with all that was written there. So a node that is about to take slots asks the primaries
+//! for their votes first, as a replica does. What follows is what follows from elections:
+//!
+//! - nobody else has the epoch: a primary votes once in each;
+//! - a later election has a greater one, so that the claim takes nothing from who was elected then;
+//! - of an earlier election, in which the claimant or the source was replaced, some primary of every majority knows: it does not
+//!   vote for the claim.
+//!
+//! Redis votes for replicas only. Where the primaries that are Shoal are no majority, the current epoch is raised by two instead, and a
+//! majority is to have saved that: later elections have greater epochs then, and the rest is not sure.
 
 use super::announce::Action;
 use super::{ClusterMachine, Timer};
-use crate::interface::{MachineMessage, Output};
+use crate::SlotSet;
+use crate::interface::{LogLevel, MachineMessage, Output};
+use crate::messages::{ClaimRequest, Header};
+use crate::slot_migration::AGREEMENT_MAX_MS;
 use crate::view::NodeKey;
+use crate::{NodeId, SlotRanges};
+use shoal_machine::Monotonic;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// Agreements that are waited for; older ones are forgotten.
 const AGREEMENTS_MAX: usize = 64;
+/// Votes of so many epochs are counted: one that comes late may still make a majority.
+const ATTEMPTS_MAX: usize = 8;
+/// Votes on so many claims are asked for with one message.
+const CLAIMS_PER_MESSAGE: usize = 16;
+/// So many votes for claims are given again when they are asked for again.
+const VOTES_REMEMBERED: usize = 64;
 
-/// A peer answers at once, and before it has saved the epoch: it is asked again after this, and then less and less often.
+/// Redis answers at once, and before it has saved the epoch: it is asked again after this, and then less and less often.
 const ASK_AGAIN_MS: u64 = 4;
 /// But at least this often.
 const ASK_AGAIN_MAX_MS: u64 = 128;
+/// After this, and up to as much again, votes are asked for in another epoch: this one may have gone to somebody else. The time doubles
+/// with each attempt,
+const ATTEMPT_MS: u64 = 50;
+/// up to this.
+const ATTEMPT_MAX_MS: u64 = 800;
 
-/// An epoch that others are to know.
+/// An epoch that is to be agreed on.
+#[derive(Clone, Debug)]
+struct Attempt {
+    epoch: u64,
+    /// Where votes cannot be had: the epoch that a majority is to know.
+    known: Option<u64>,
+    /// This node votes for it itself.
+    own_vote: bool,
+    votes: BTreeSet<NodeKey>,
+}
+
+/// A claim that is being prepared.
 #[derive(Clone, Debug)]
 pub(super) struct Agreement {
     ticket: u64,
-    /// The one that slots are to be claimed with.
-    epoch: u64,
-    /// The next one, which a majority is to know: an election may have the epoch that its voters know already.
-    known: u64,
-    knows: BTreeSet<NodeKey>,
-    /// How long is waited before it is asked for again.
+    above: u64,
+    source: NodeId,
+    slots: Arc<SlotSet>,
+    /// The last one is asked for.
+    attempts: Vec<Attempt>,
+    /// When the next one begins.
+    next_at: Monotonic,
+    attempt_ms: u64,
+    /// How long is waited before primaries are asked again.
     interval_ms: u64,
+    until: Monotonic,
+}
+
+impl Agreement {
+    fn attempt(&self) -> Option<&Attempt> {
+        self.attempts.last()
+    }
 }
 
 impl ClusterMachine {
-    /// Begins; the executor hears of it when a majority knows the epoch.
-    pub(super) fn agree_on_epoch(&mut self, ticket: u64, above: u64) {
+    /// Begins; the executor hears of it when a majority agrees that this node may claim slots of `source`.
+    pub(super) fn agree_on_epoch(&mut self, ticket: u64, above: u64, source: NodeId, slots: &SlotRanges) {
         if self.me().is_replica() {
             return;
         }
-        let epoch = self.current_epoch.max(above).saturating_add(1);
-        let known = epoch.saturating_add(1);
-        self.current_epoch = known;
-        self.changed();
-        self.views.is_dirty = true;
         if self.agreements.len() >= AGREEMENTS_MAX {
             self.agreements.remove(0);
         }
-        let knows = BTreeSet::new();
-        self.agreements.push(Agreement { ticket, epoch, known, knows, interval_ms: ASK_AGAIN_MS });
+        let now = self.monotonic();
+        let agreement = Agreement {
+            ticket,
+            above,
+            source,
+            slots: Arc::new(slots.to_set()),
+            attempts: Vec::new(),
+            next_at: now,
+            attempt_ms: ATTEMPT_MS,
+            interval_ms: ASK_AGAIN_MS,
+            until: now.plus_ms(AGREEMENT_MAX_MS),
+        };
+        self.agreements.push(agreement);
+        self.run_agreements();
+    }
+
+    /// What is due: other attempts, and further questions.
+    pub(super) fn run_agreements(&mut self) {
+        let now = self.monotonic();
+        if self.me().is_replica() {
+            self.agreements.clear();
+        }
+        self.agreements.retain(|agreement| now < agreement.until);
+        for index in 0..self.agreements.len() {
+            if self.agreements.get(index).is_some_and(|agreement| agreement.next_at <= now) {
+                self.begin_attempt(index);
+            }
+        }
+        self.ask_primaries();
+    }
+
+    fn begin_attempt(&mut self, index: usize) {
+        let Some(agreement) = self.agreements.get(index) else { return };
+        let epoch = self.current_epoch.max(agreement.above).saturating_add(1);
+        let can_vote =
+            |key: NodeKey| key == self.myself || self.table.get(key).is_some_and(|node| node.votes_on_claims);
+        let voters = self.table.voters().filter(|&(key, _)| can_vote(key)).count();
+        let known = (voters < self.table.quorum()).then(|| epoch.saturating_add(1));
+        let request = self.claim_request(agreement, epoch);
+        let own_vote = self.votes(self.myself)
+            && (known.is_some()
+                || self.check_claim(self.myself, &self.me().slots, self.me().config_epoch, &request).is_ok());
+        let jitter_ms = self.rng.below(agreement.attempt_ms);
+        let now = self.monotonic();
+        let Some(agreement) = self.agreements.get_mut(index) else { return };
+        if agreement.attempts.len() >= ATTEMPTS_MAX {
+            agreement.attempts.remove(0);
+        }
+        agreement.attempts.push(Attempt { epoch, known, own_vote, votes: BTreeSet::new() });
+        agreement.next_at = match known {
+            Some(_) => agreement.until,
+            None => now.plus_ms(agreement.attempt_ms + jitter_ms),
+        };
+        agreement.attempt_ms = (agreement.attempt_ms * 2).min(ATTEMPT_MAX_MS);
+        agreement.interval_ms = ASK_AGAIN_MS;
+        self.current_epoch = known.unwrap_or(epoch);
+        if own_vote && known.is_none() {
+            self.last_vote_epoch = epoch;
+        }
+        self.changed();
+        self.views.is_dirty = true;
         self.when_safe(Action::AskPrimaries);
     }
 
-    /// The new epoch is saved: everybody who votes is told, and answers.
+    fn claim_request(&self, agreement: &Agreement, epoch: u64) -> ClaimRequest {
+        let source = self.table.find(&agreement.source).and_then(|key| self.table.get(key));
+        let source_epoch = source.map_or(0, |node| node.config_epoch);
+        ClaimRequest { epoch, source: agreement.source, source_epoch, slots: agreement.slots.clone() }
+    }
+
+    /// New epochs are saved: everybody who votes is told of them.
     pub(super) fn ask_primaries(&mut self) {
+        let saved_epoch = self.announcements.epoch();
+        let is_asked = |agreement: &Agreement, key: &NodeKey| {
+            agreement
+                .attempt()
+                .is_some_and(|attempt| attempt.epoch <= saved_epoch && !attempt.votes.contains(key))
+        };
         for key in self.table.keys() {
-            let lacks_it = self.agreements.iter().any(|agreement| !agreement.knows.contains(&key));
-            if key != self.myself && lacks_it && self.votes(key) {
+            let is_wanted = self.agreements.iter().any(|agreement| is_asked(agreement, &key));
+            if key != self.myself && is_wanted && self.votes(key) {
                 self.send_ping(key);
             }
         }
         self.count_agreements();
-        let interval_ms = self.agreements.iter().map(|agreement| agreement.interval_ms).min();
         for agreement in &mut self.agreements {
             agreement.interval_ms = (agreement.interval_ms * 2).min(ASK_AGAIN_MAX_MS);
         }
-        if let Some(interval_ms) = interval_ms {
-            self.timers.set(Timer::Agreement, self.monotonic().plus_ms(interval_ms));
+        let now = self.monotonic();
+        let due = |agreement: &Agreement| {
+            now.plus_ms(agreement.interval_ms).min(agreement.next_at.max(now.plus_ms(1)))
+        };
+        if let Some(at) = self.agreements.iter().map(due).min() {
+            self.timers.set(Timer::Agreement, at);
         }
+    }
+
+    /// What a peer that votes on claims has not voted for yet, the smaller epochs first: it votes in rising ones only.
+    pub(super) fn claims_to_vote_on(&self, target: Option<NodeKey>) -> Vec<ClaimRequest> {
+        let saved_epoch = self.announcements.epoch();
+        let Some(key) = target.filter(|_| !self.agreements.is_empty()) else { return Vec::new() };
+        if !self.votes(key) || self.table.get(key).is_none_or(|node| !node.votes_on_claims) {
+            return Vec::new();
+        }
+        let request = |agreement: &Agreement| {
+            let attempt = agreement.attempt()?;
+            let is_asked =
+                attempt.known.is_none() && attempt.epoch <= saved_epoch && !attempt.votes.contains(&key);
+            is_asked.then(|| self.claim_request(agreement, attempt.epoch))
+        };
+        let mut claims: Vec<ClaimRequest> = self.agreements.iter().filter_map(request).collect();
+        claims.sort_unstable_by_key(|claim| claim.epoch);
+        claims.truncate(CLAIMS_PER_MESSAGE);
+        claims
+    }
+
+    /// A primary asks for a vote, so that it may claim slots of another. The vote is saved before it leaves.
+    pub(super) fn on_claim_request(&mut self, claimant: NodeKey, header: &Header, request: &ClaimRequest) {
+        if !self.votes(self.myself) || header.primary.is_some() || self.is_silent() {
+            return;
+        }
+        let epoch = request.epoch;
+        if !self.claim_votes.contains(&(epoch, claimant)) {
+            let result = if self.last_vote_epoch >= epoch {
+                Err("already voted in that epoch or a later one".to_owned())
+            } else {
+                self.check_claim(claimant, &header.slots, header.config_epoch, request)
+            };
+            if let Err(reason) = result {
+                let text = format!("Vote on slots denied to {}: {reason}", header.sender.as_str());
+                self.log(LogLevel::Verbose, text);
+                return;
+            }
+            if self.claim_votes.len() >= VOTES_REMEMBERED {
+                self.claim_votes.pop_front();
+            }
+            self.claim_votes.push_back((epoch, claimant));
+            self.last_vote_epoch = epoch;
+            self.current_epoch = self.current_epoch.max(epoch);
+            self.changed();
+        }
+        self.when_safe(Action::Vote { replica: claimant, epoch });
+    }
+
+    /// Whether nothing that this node knows speaks against a claim: the claimant and the source are the owners of their slots, and
+    /// nobody has been elected in their place.
+    fn check_claim(
+        &self,
+        claimant: NodeKey,
+        own: &SlotSet,
+        own_epoch: u64,
+        request: &ClaimRequest,
+    ) -> Result<(), String> {
+        self.check_claimed_slots(own, own_epoch)?;
+        let source = self.table.find(&request.source);
+        for slot in request.slots.iter().filter(|&slot| !self.table.is_unclaimed(slot)) {
+            let owner = self.table.owner(slot).filter(|&owner| Some(owner) != source && owner != claimant);
+            let owner = owner.and_then(|key| self.table.get(key));
+            if let Some(owner) = owner.filter(|owner| owner.config_epoch > request.source_epoch) {
+                return Err(format!("slot {slot} is {}'s", owner.id.as_str()));
+            }
+        }
+        let voted_against =
+            |key: NodeKey| self.table.get(key).is_some_and(|node| self.has_voted_against(node));
+        if voted_against(claimant) || source.is_some_and(voted_against) {
+            return Err("I have voted for a replica in its place".to_owned());
+        }
+        if source.and_then(|key| self.table.get(key)).is_some_and(|node| !node.is_primary()) {
+            return Err("the slots are those of a replica".to_owned());
+        }
+        // Before it started anew this node may have voted for a replica in the place of one of the two.
+        let may_have_voted = self.last_vote_epoch > self.table.greatest_config_epoch();
+        if may_have_voted && self.ms_since(Some(self.started_at)) < self.vote_rest_ms() {
+            return Err("I have just started, and do not know what I have voted for".to_owned());
+        }
+        Ok(())
+    }
+
+    /// A vote came in; also one of an earlier attempt.
+    pub(super) fn note_claim_vote(&mut self, voter: NodeKey, epoch: u64) {
+        if self.agreements.is_empty() || !self.votes(voter) {
+            return;
+        }
+        let attempts = self.agreements.iter_mut().flat_map(|agreement| &mut agreement.attempts);
+        for attempt in attempts.filter(|attempt| attempt.epoch == epoch && attempt.known.is_none()) {
+            attempt.votes.insert(voter);
+        }
+        self.count_agreements();
     }
 
     /// A node has said which epoch it has saved.
@@ -75,8 +282,9 @@ impl ClusterMachine {
         if self.agreements.is_empty() || !self.votes(sender) {
             return;
         }
-        for agreement in self.agreements.iter_mut().filter(|agreement| agreement.known <= epoch) {
-            agreement.knows.insert(sender);
+        let attempts = self.agreements.iter_mut().flat_map(|agreement| &mut agreement.attempts);
+        for attempt in attempts.filter(|attempt| attempt.known.is_some_and(|known| known <= epoch)) {
+            attempt.votes.insert(sender);
         }
         self.count_agreements();
     }
@@ -87,12 +295,17 @@ impl ClusterMachine {
 
     fn count_agreements(&mut self) {
         let (quorum, saved_epoch) = (self.table.quorum(), self.announcements.epoch());
-        let own_vote = usize::from(self.votes(self.myself));
-        let is_agreed = |agreement: &Agreement| {
-            agreement.known <= saved_epoch && agreement.knows.len() + own_vote >= quorum
+        let is_agreed = |attempt: &&Attempt| {
+            let votes = attempt.votes.len() + usize::from(attempt.own_vote);
+            attempt.known.unwrap_or(attempt.epoch) <= saved_epoch && votes >= quorum
         };
-        for agreement in self.agreements.extract_if(.., |agreement| is_agreed(agreement)) {
-            let Agreement { ticket, epoch, .. } = agreement;
+        let mut agreed = Vec::new();
+        self.agreements.retain(|agreement| {
+            let attempt = agreement.attempts.iter().rev().find(is_agreed);
+            agreed.extend(attempt.map(|attempt| (agreement.ticket, attempt.epoch)));
+            attempt.is_none()
+        });
+        for (ticket, epoch) in agreed {
             self.outputs.push(Output::ToNode(MachineMessage::EpochAgreed { ticket, epoch }));
         }
     }

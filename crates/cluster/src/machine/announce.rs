@@ -45,7 +45,7 @@ pub(super) enum Action {
         /// The slots.
         slots: crate::SlotRanges,
     },
-    /// Have all primaries say which epoch they know.
+    /// Ask all primaries for their votes on claims of slots.
     AskPrimaries,
     /// Ask for votes in the election of this epoch.
     RequestVotes {

@@ -276,7 +276,10 @@ impl ClusterMachine {
         // The source may have come to a greater epoch since the grant; but then it claims them with that only if it has taken
         // the grant back.
         let source_epoch = source.and_then(|key| self.table.get(key)).map_or(0, |node| node.config_epoch);
-        let epoch = epoch.max(self.me().config_epoch);
+        // With its own greater epoch nobody has voted for the claim: whoever was elected meanwhile would lose the slots.
+        if epoch < self.me().config_epoch {
+            return Err(crate::slot_migration::EPOCH_IS_OLD.into());
+        }
         let is_claimed = slots.iter().any(|slot| !self.table.is_unclaimed(slot));
         if epoch > epoch_max || is_claimed && epoch <= source_epoch {
             return Err("The epochs of source and target do not fit".into());

@@ -255,6 +255,7 @@ impl ClusterMachine {
 
     /// A vote came in. Each voter counts once, however often the message comes.
     pub(super) fn on_vote(&mut self, voter: NodeKey, header: &Header) {
+        self.note_claim_vote(voter, header.current_epoch);
         let may_vote = self.table.get(voter).is_some_and(|node| node.is_primary() && !node.slots.is_empty());
         if let Election::Voting { epoch, votes, .. } = &mut self.election
             && may_vote

@@ -134,6 +134,7 @@ impl ClusterMachine {
             let priority = Some(self.config.replica_priority);
             extensions.replica_priority = priority.filter(|&own| is_shoal && own != DEFAULT_PRIORITY);
             extensions.take_over = self.asks_to_take_over(target);
+            extensions.claims = self.claims_to_vote_on(target);
         }
         if target.and_then(|key| self.table.get(key)).is_some_and(|node| node.is_shoal) {
             extensions.client = self.config.announce_client.clone();
@@ -226,6 +227,7 @@ impl ClusterMachine {
         let takes_slots = header.shoal_version >= crate::wire::TAKES_SLOTS_VERSION;
         let mut has_changed = node.hostname != extensions.hostname || node.takes_slots != takes_slots;
         node.takes_slots = takes_slots;
+        node.votes_on_claims = header.shoal_version >= crate::wire::VOTES_ON_CLAIMS_VERSION;
         node.hostname = extensions.hostname.clone();
         // A Shoal that has just started does not know yet what this node is: it leaves out the shard, and this.
         let is_told = !node.is_shoal || extensions.shard_id.is_some();
@@ -252,6 +254,9 @@ impl ClusterMachine {
         }
         if extensions.take_over {
             self.on_hand_over(sender);
+        }
+        for claim in &extensions.claims {
+            self.on_claim_request(sender, header, claim);
         }
     }
 

@@ -51,7 +51,7 @@ use links::Link;
 use manual_failover::ManualFailover;
 use shoal_machine::{Machine, Monotonic, Now, Rng, Timers};
 use state::Health;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use views::Views;
 
@@ -65,7 +65,7 @@ enum Timer {
     Election,
     /// News for the executor have waited long enough for others.
     View,
-    /// The primaries are asked again which epoch they know.
+    /// The primaries are asked again for their votes on claims.
     Agreement,
     /// The regular work.
     Cron,
@@ -105,6 +105,9 @@ pub struct ClusterMachine {
     /// The same by grants, each with the greatest epoch with which this node has claimed the slots.
     grants: Vec<(crate::SlotSet, u64)>,
     agreements: Vec<Agreement>,
+    /// The last votes for claims of slots: the epoch, and whose claim.
+    claim_votes: VecDeque<(u64, NodeKey)>,
+    started_at: Monotonic,
     links: BTreeMap<LinkId, Link>,
     next_link: u64,
     /// Forgotten nodes, and until when gossip does not bring them back.
@@ -173,6 +176,8 @@ impl ClusterMachine {
             granted: crate::SlotSet::empty(),
             grants: Vec::new(),
             agreements: Vec::new(),
+            claim_votes: VecDeque::new(),
+            started_at: now.monotonic,
             given: saved.map(|saved| saved.given.clone()).unwrap_or_default(),
             never_in_step: saved.is_some_and(|saved| saved.never_in_step),
             links: BTreeMap::new(),
@@ -318,7 +323,7 @@ impl Machine for ClusterMachine {
                     self.timers.set(Timer::Cron, now.monotonic.plus_ms(CRON_INTERVAL_MS));
                     self.cron();
                 }
-                Timer::Agreement => self.ask_primaries(),
+                Timer::Agreement => self.run_agreements(),
                 Timer::Election => self.todo.election = true,
                 // Whatever comes, a view follows when it is due.
                 Timer::View => {}

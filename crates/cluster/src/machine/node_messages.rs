@@ -22,7 +22,9 @@ impl ClusterMachine {
             NodeMessage::Paused { ticket, offset } => self.on_paused(ticket, offset),
             NodeMessage::Applied { version } => self.on_applied(version),
             NodeMessage::Reclaim { slots, above_epoch } => self.reclaim_slots(&slots, above_epoch),
-            NodeMessage::AgreeOnEpoch { ticket, above } => self.agree_on_epoch(ticket, above),
+            NodeMessage::AgreeOnEpoch { ticket, above, source, slots } => {
+                self.agree_on_epoch(ticket, above, source, &slots);
+            }
             NodeMessage::Progress => {}
             NodeMessage::ConfigChanged(config) => self.set_config(config),
         }

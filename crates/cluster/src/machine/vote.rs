@@ -5,6 +5,7 @@ use super::announce::Action;
 use crate::SlotSet;
 use crate::interface::LogLevel;
 use crate::messages::Header;
+use crate::node_table::Node;
 use crate::view::NodeKey;
 
 /// No second vote about the same primary for this many node-timeouts.
@@ -51,7 +52,7 @@ impl ClusterMachine {
         if !primary.is_failed() && !header.force_ack {
             return Err("its master is up".to_owned());
         }
-        let rest_ms = self.config.node_timeout_ms * VOTE_REST;
+        let rest_ms = self.vote_rest_ms();
         if let Some((voted_at, voted_for)) = primary.voted_at {
             let age_ms = self.monotonic().ms_since(voted_at);
             // The same replica asks again in another epoch: it has given the first election up.
@@ -63,8 +64,17 @@ impl ClusterMachine {
         self.check_claimed_slots(&header.slots, header.config_epoch)
     }
 
-    /// The replica must know the newest owner of every slot it wants to take over.
-    fn check_claimed_slots(&self, slots: &SlotSet, epoch: u64) -> Result<(), String> {
+    pub(super) fn vote_rest_ms(&self) -> u64 {
+        self.config.node_timeout_ms * VOTE_REST
+    }
+
+    /// Whether this node has voted for a replica in the place of a primary, which may be about to hear of it.
+    pub(super) fn has_voted_against(&self, primary: &Node) -> bool {
+        primary.voted_at.is_some_and(|(voted_at, _)| self.ms_since(Some(voted_at)) < self.vote_rest_ms())
+    }
+
+    /// Who wants slots must know the newest owner of every one.
+    pub(super) fn check_claimed_slots(&self, slots: &SlotSet, epoch: u64) -> Result<(), String> {
         for slot in slots.iter().filter(|&slot| !self.table.is_unclaimed(slot)) {
             let owner = self.table.owner(slot).and_then(|key| self.table.get(key));
             if let Some(owner) = owner.filter(|owner| owner.config_epoch > epoch) {

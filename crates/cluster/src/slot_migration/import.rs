@@ -42,6 +42,11 @@ pub enum ImportInput {
     EpochAgreed(u64),
     /// The slots are claimed, and that is saved; or why they cannot be.
     Claimed(Result<(), String>),
+    /// The slots cannot be claimed with this epoch, since the node has come to a greater one ([`super::EPOCH_IS_OLD`]).
+    EpochIsOld {
+        /// The greatest epoch that the source allows.
+        epoch_max: u64,
+    },
     /// It cannot go on.
     Abort(String),
     /// All keys are deleted.
@@ -205,6 +210,10 @@ impl Import {
                 self.fail(reason, outputs);
             }
             (_, ImportInput::Claimed(_)) => {}
+            (FailoverGranted, ImportInput::EpochIsOld { epoch_max }) => {
+                self.agree_again(now, 0, epoch_max, outputs)
+            }
+            (_, ImportInput::EpochIsOld { .. }) => {}
             (_, ImportInput::LinkLost) => self.fail(LINK_LOST.to_owned(), outputs),
             (_, ImportInput::Abort(reason)) => {
                 outputs.push(ImportOutput::Send(LinkMessage::GaveUp));
@@ -280,11 +289,7 @@ impl Import {
                         self.fail("The epochs of source and target do not fit".to_owned(), outputs);
                     }
                     // The source has come to a greater epoch since: a claim of its own that is still on its way would win.
-                    None => {
-                        self.granted = Some(epoch_max);
-                        self.agree_by = Some(now.plus_ms(AGREEMENT_MAX_MS));
-                        outputs.push(ImportOutput::AgreeOnEpoch { above });
-                    }
+                    None => self.agree_again(now, above, epoch_max, outputs),
                 }
             }
             _ => {
@@ -292,6 +297,13 @@ impl Import {
                 self.fail("Unexpected state machine transition".to_owned(), outputs);
             }
         }
+    }
+
+    /// Has another epoch agreed on while the source waits.
+    fn agree_again(&mut self, now: Monotonic, above: u64, epoch_max: u64, outputs: &mut Vec<ImportOutput>) {
+        self.granted = Some(epoch_max);
+        self.agree_by = Some(now.plus_ms(AGREEMENT_MAX_MS));
+        outputs.push(ImportOutput::AgreeOnEpoch { above });
     }
 
     fn told_elsewhere(&mut self, input: ImportInput, outputs: &mut Vec<ImportOutput>) {

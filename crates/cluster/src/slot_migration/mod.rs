@@ -52,6 +52,9 @@ pub const ASK_INTERVAL_MS: u64 = 200;
 /// So many epochs above its own the source lets the target go when that claims the slots.
 pub const EPOCHS_GRANTED: u64 = 64;
 
+/// Why a claim is refused that may be made with another epoch: this node has come to a greater one since its epoch was agreed on.
+pub const EPOCH_IS_OLD: &str = "This node has come to a greater epoch";
+
 /// What the two ends say to each other once the link is established: subcommands of CLUSTER SYNCSLOTS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LinkMessage {

@@ -1,12 +1,12 @@
 //! From bytes to messages.
 
 use super::{
-    EXTENSION_CLIENT_IPV4, EXTENSION_CLIENT_IPV6, EXTENSION_CLIENT_PORTS, EXTENSION_FORGOTTEN,
-    EXTENSION_HOSTNAME, EXTENSION_HUMAN_NAME, EXTENSION_PRIORITY, EXTENSION_SHARD_ID, EXTENSION_TAKE_OVER,
-    FLAG_EXTENSIONS, FLAG_FORCE_ACK, FLAG_PAUSED, GOSSIP_LENGTH, HEADER_LENGTH, HOST_LENGTH, SIGNATURE,
-    WireError,
+    EXTENSION_CLAIM, EXTENSION_CLIENT_IPV4, EXTENSION_CLIENT_IPV6, EXTENSION_CLIENT_PORTS,
+    EXTENSION_FORGOTTEN, EXTENSION_HOSTNAME, EXTENSION_HUMAN_NAME, EXTENSION_PRIORITY, EXTENSION_SHARD_ID,
+    EXTENSION_TAKE_OVER, FLAG_EXTENSIONS, FLAG_FORCE_ACK, FLAG_PAUSED, GOSSIP_LENGTH, HEADER_LENGTH,
+    HOST_LENGTH, SIGNATURE, WireError,
 };
-use crate::messages::{Body, Extensions, Gossip, GossipEntry, Header, Message, Publication};
+use crate::messages::{Body, ClaimRequest, Extensions, Gossip, GossipEntry, Header, Message, Publication};
 use crate::{ClientAddress, NodeFlags, NodeId, SlotSet};
 use std::sync::Arc;
 
@@ -177,6 +177,12 @@ fn extension(
         EXTENSION_CLIENT_PORTS => (client.port, client.tls_port) = (data.u16()?, data.u16()?),
         EXTENSION_PRIORITY => extensions.replica_priority = Some(data.u32()?),
         EXTENSION_TAKE_OVER => extensions.take_over = true,
+        EXTENSION_CLAIM => {
+            let (epoch, source_epoch) = (data.u64()?, data.u64()?);
+            let source = data.name()?;
+            let slots = Arc::new(SlotSet::from_bitmap(&data.array()?));
+            extensions.claims.push(ClaimRequest { epoch, source, source_epoch, slots });
+        }
         _ => {}
     }
     Ok(())

@@ -1,10 +1,10 @@
 //! From messages to bytes.
 
 use super::{
-    EXTENSION_CLIENT_IPV4, EXTENSION_CLIENT_IPV6, EXTENSION_CLIENT_PORTS, EXTENSION_FORGOTTEN,
-    EXTENSION_HOSTNAME, EXTENSION_HUMAN_NAME, EXTENSION_PRIORITY, EXTENSION_SHARD_ID, EXTENSION_TAKE_OVER,
-    FLAG_EXTENSIONS, FLAG_FORCE_ACK, FLAG_PAUSED, GOSSIP_LENGTH, HEADER_LENGTH, HOST_LENGTH,
-    LIGHT_HEADER_LENGTH, LIGHT_KIND, SIGNATURE,
+    EXTENSION_CLAIM, EXTENSION_CLIENT_IPV4, EXTENSION_CLIENT_IPV6, EXTENSION_CLIENT_PORTS,
+    EXTENSION_FORGOTTEN, EXTENSION_HOSTNAME, EXTENSION_HUMAN_NAME, EXTENSION_PRIORITY, EXTENSION_SHARD_ID,
+    EXTENSION_TAKE_OVER, FLAG_EXTENSIONS, FLAG_FORCE_ACK, FLAG_PAUSED, GOSSIP_LENGTH, HEADER_LENGTH,
+    HOST_LENGTH, LIGHT_HEADER_LENGTH, LIGHT_KIND, SIGNATURE,
 };
 use crate::messages::{Body, Extensions, Gossip, GossipEntry, Message, Publication};
 
@@ -212,6 +212,11 @@ fn extensions(bytes: &mut Vec<u8>, extensions: &Extensions) -> u16 {
     }
     if extensions.take_over {
         append(EXTENSION_TAKE_OVER, &[]);
+    }
+    for claim in &extensions.claims {
+        let (epochs, slots) =
+            ([claim.epoch.to_be_bytes(), claim.source_epoch.to_be_bytes()], claim.slots.to_bitmap());
+        append(EXTENSION_CLAIM, &[&epochs[0], &epochs[1], claim.source.as_bytes(), &slots]);
     }
     count
 }

@@ -28,12 +28,14 @@ pub const MAX_MESSAGE_LENGTH: usize = 1 << 30;
 /// The position of the byte in which Shoal announces itself, within 30 bytes Redis leaves unused.
 pub const SHOAL_BYTE: usize = 2245;
 /// What Shoal writes there: the version of its own additions to the bus. From 2 on a node takes slots by an atomic migration,
-/// from 3 on light messages.
-pub const SHOAL_VERSION: u8 = 3;
+/// from 3 on light messages, from 4 on it votes on claims of slots.
+pub const SHOAL_VERSION: u8 = 4;
 /// The first version whose nodes take slots by an atomic migration.
 pub const TAKES_SLOTS_VERSION: u8 = 2;
 /// Peers of this version and later take light messages.
 pub const LIGHT_VERSION: u8 = 3;
+/// The first version whose nodes vote on claims of slots.
+pub const VOTES_ON_CLAIMS_VERSION: u8 = 4;
 /// The length of the header of a light message.
 pub const LIGHT_HEADER_LENGTH: usize = 48;
 /// The type of a light message is this with that of the message.
@@ -59,6 +61,7 @@ const EXTENSION_CLIENT_IPV6: u16 = 5;
 const EXTENSION_TAKE_OVER: u16 = 0x5301;
 const EXTENSION_CLIENT_PORTS: u16 = 0x5302;
 const EXTENSION_PRIORITY: u16 = 0x5303;
+const EXTENSION_CLAIM: u16 = 0x5304;
 
 /// Why bytes are no message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use crate::dispatch::Verdict;
 use crate::host::{Host, LogLevel};
 use crate::replication::link::error_in;
 use shoal_cluster::slot_migration::{
-    Import, ImportInput, ImportOutput, ImportState, JobName, LinkMessage, Outcome,
+    EPOCH_IS_OLD, Import, ImportInput, ImportOutput, ImportState, JobName, LinkMessage, Outcome,
 };
 use shoal_cluster::view::ViewRole;
 use shoal_cluster::{ClusterCommand, NodeId, NodeMessage, SlotRanges};
@@ -301,9 +301,12 @@ impl Node {
                 ImportOutput::AgreeOnEpoch { above } => {
                     self.migrations.next_ticket += 1;
                     let ticket = self.migrations.next_ticket;
-                    if let Some(job) = self.import_mut(name) {
+                    if let Some(job) = self.import_mut(name)
+                        && let Some(source) = job.facts.source
+                    {
                         job.epoch_ticket = ticket;
-                        host.tell_cluster(NodeMessage::AgreeOnEpoch { ticket, above });
+                        let slots = job.facts.slots.clone();
+                        host.tell_cluster(NodeMessage::AgreeOnEpoch { ticket, above, source, slots });
                     }
                 }
                 ImportOutput::Claim { epoch, epoch_max } => {
@@ -365,13 +368,14 @@ impl Node {
         let Some(job) = self.import_mut(name) else { return };
         let Some(from) = job.facts.source else { return };
         let command = ClusterCommand::TakeSlots { slots: job.facts.slots.clone(), from, epoch, epoch_max };
-        let result = match self.run_cluster_command(now, host, command) {
-            Ok(_) => Ok(()),
+        let input = match self.run_cluster_command(now, host, command) {
+            Ok(_) => ImportInput::Claimed(Ok(())),
             // The machine may still do it: the view says so then.
             Err(reason) if reason.starts_with(NO_ANSWER) => return,
-            Err(reason) => Err(reason.into_owned()),
+            Err(reason) if reason.starts_with(EPOCH_IS_OLD) => ImportInput::EpochIsOld { epoch_max },
+            Err(reason) => ImportInput::Claimed(Err(reason.into_owned())),
         };
-        self.import_input(now, host, name, ImportInput::Claimed(result), own);
+        self.import_input(now, host, name, input, own);
     }
 
     /// A majority of the primaries knows an epoch that was asked for.
