@@ -167,6 +167,8 @@ pub struct NodeTable {
     owners: Arc<SlotOwners>,
     /// Slots their owner no longer claims; kept with it until somebody else does.
     unclaimed: SlotSet,
+    /// With which epoch their owners have claimed these last, where that is known.
+    claimed_with: BTreeMap<u16, u64>,
     next_key: u32,
 }
 
@@ -178,6 +180,7 @@ impl Default for NodeTable {
             names: BTreeMap::new(),
             owners: Arc::new(SlotOwners::none()),
             unclaimed: SlotSet::empty(),
+            claimed_with: BTreeMap::new(),
             next_key: 0,
         }
     }
@@ -338,13 +341,28 @@ impl NodeTable {
         &self.unclaimed
     }
 
-    /// Notes whether the owner of `slot` claims it.
-    pub fn set_claimed(&mut self, slot: u16, claimed: bool) {
-        if claimed {
-            self.unclaimed.remove(slot);
-        } else {
-            self.unclaimed.insert(slot);
+    /// Notes that the owner of `slot` claims it.
+    pub fn set_claimed(&mut self, slot: u16) {
+        if self.unclaimed.remove(slot) {
+            self.claimed_with.remove(&slot);
         }
+    }
+
+    /// Notes that the owner of `slot` claims it no more, and with which epoch it has done so last; 0 if that is not known.
+    pub fn set_unclaimed(&mut self, slot: u16, claimed_with: u64) {
+        if self.unclaimed.insert(slot) {
+            self.claimed_with.insert(slot, claimed_with);
+        }
+    }
+
+    /// The owner of `slot`, and the epoch with which it claims it, or has done so last.
+    pub fn claim(&self, slot: u16) -> Option<(NodeKey, u64)> {
+        let owner = self.owner(slot)?;
+        let epoch = match self.unclaimed.contains(slot) {
+            true => self.claimed_with.get(&slot).copied().unwrap_or(0),
+            false => self.get(owner).map_or(0, |node| node.config_epoch),
+        };
+        Some((owner, epoch))
     }
 
     /// The slots of a node that it still claims.
@@ -463,7 +481,7 @@ mod tests {
         assert!(table.get(first).unwrap().slots.is_empty());
         assert!(table.get(second).unwrap().slots.contains(7));
         assert_eq!(table.quorum(), 1);
-        table.set_claimed(7, false);
+        table.set_unclaimed(7, 0);
         assert!(table.is_unclaimed(7) && table.claimed_slots(second).is_empty());
         table.release_slots(second);
         assert_eq!(table.owner(7), None);

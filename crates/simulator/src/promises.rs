@@ -62,6 +62,27 @@ impl World {
         }
     }
 
+    /// An operator has forced a node to take the place of its primary, whatever data it has, as with Redis: what it lacks is lost.
+    pub(crate) fn restrict_to_forced(&mut self, node: usize) {
+        let Some(view) = self.last_view_of(node) else { return };
+        let owner_of =
+            |slot: u16| view.owners.get(slot).and_then(|owner| view.node(owner)).map(|owner| owner.id);
+        let primary = match view.role {
+            ViewRole::Replica(Some(primary)) => view.node(primary).map(|primary| primary.id),
+            _ => self.id(node),
+        };
+        let followed = self.followed_by(node);
+        let is_affected = |slot: &u16| {
+            let owner = owner_of(*slot);
+            owner.is_some() && (owner == primary || owner == followed)
+        };
+        let slots: Vec<u16> = self.safe_writes.slots().into_iter().filter(is_affected).collect();
+        for slot in slots {
+            let held = self.held_by(node, slot);
+            self.safe_writes.restrict(slot, &[held]);
+        }
+    }
+
     /// The nodes that may be elected in the place of a node, whether they are up or not: those that are its replicas in its own
     /// view, and those that follow it without its having heard of that.
     pub(crate) fn followers_of(&self, node: usize) -> BTreeSet<usize> {
@@ -122,12 +143,13 @@ impl World {
     }
 
     /// Whether a node of the shard is a replica of an earlier owner of a slot, as far as it knows: what it lacks, no WAIT of all
-    /// replicas of the shard has confirmed.
+    /// replicas of the shard has confirmed. A file of Redis 7.0 does not say of which shard a node is.
     fn may_be_elected_unaware(&self, other: usize, view: &ClusterView, slot: u16) -> bool {
+        let knows_no_shard = self.scenario.config.nodes_conf_without_auxiliary;
         let shard = |view: &ClusterView| view.node(view.myself).map(|me| me.shard_id);
         self.last_view_of(other).is_some_and(|theirs| {
             let ViewRole::Replica(Some(primary)) = theirs.role else { return false };
-            theirs.owners.get(slot) == Some(primary) && shard(theirs) == shard(view)
+            theirs.owners.get(slot) == Some(primary) && (knows_no_shard || shard(theirs) == shard(view))
         })
     }
 

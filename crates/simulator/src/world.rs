@@ -90,6 +90,8 @@ struct SimulatedNode {
     last_view: Option<Arc<ClusterView>>,
     last_followed: Option<NodeId>,
     replies: BTreeMap<u64, CommandResult>,
+    /// An operator forces it to take the place of its primary.
+    is_forced: bool,
 }
 
 /// Counts of what happened.
@@ -164,6 +166,7 @@ impl World {
                 last_view: None,
                 last_followed: None,
                 replies: BTreeMap::new(),
+                is_forced: false,
             })
             .collect();
         let mut world = Self {
@@ -384,6 +387,7 @@ impl World {
             (node.last_offset, node.last_keys) = (model.offset, model.keys);
             (node.last_view, node.last_followed) = (model.view, model.following);
         }
+        node.is_forced = false;
         node.disk.crash(&mut self.rng);
         self.counts.crashes += 1;
         self.checkers.on_crash(index);
@@ -479,6 +483,12 @@ impl World {
             text.strip_prefix("WARNING: configEpoch collision").and_then(|rest| rest.rsplit(' ').next());
         if let Some(epoch) = parted.and_then(|epoch| epoch.parse().ok()) {
             self.checkers.on_collision(epoch);
+        }
+        if text.starts_with("Forced failover") || text.starts_with("Manual failover timed out") {
+            self.nodes[index].is_forced = text.starts_with("Forced");
+        }
+        if text.starts_with("Failover election won") && std::mem::take(&mut self.nodes[index].is_forced) {
+            self.restrict_to_forced(index);
         }
         self.note(|| format!("n{index} # {text}"));
     }

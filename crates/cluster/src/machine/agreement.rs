@@ -240,13 +240,14 @@ impl ClusterMachine {
         own_epoch: u64,
         request: &ClaimRequest,
     ) -> Result<(), String> {
-        self.check_claimed_slots(own, own_epoch)?;
+        self.check_claimed_slots(own, own_epoch, claimant).map_err(|(_, reason)| reason)?;
         let source = self.table.find(&request.source);
-        for slot in request.slots.iter().filter(|&slot| !self.table.is_unclaimed(slot)) {
-            let owner = self.table.owner(slot).filter(|&owner| Some(owner) != source && owner != claimant);
-            let owner = owner.and_then(|key| self.table.get(key));
-            if let Some(owner) = owner.filter(|owner| owner.config_epoch > request.source_epoch) {
-                return Err(format!("slot {slot} is {}'s", owner.id.as_str()));
+        for slot in request.slots.iter() {
+            let Some((owner, owner_epoch)) = self.table.claim(slot) else { continue };
+            // The source may have taken a grant back.
+            let greatest = if Some(owner) == source { request.epoch } else { request.source_epoch };
+            if owner_epoch > greatest {
+                return Err(format!("slot {slot} epoch ({owner_epoch}) > reqEpoch ({greatest})"));
             }
         }
         let voted_against =

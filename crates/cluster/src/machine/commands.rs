@@ -168,7 +168,7 @@ impl ClusterMachine {
                 Arc::make_mut(&mut self.importing).remove(&slot);
             }
             self.table.assign(slot, owner);
-            self.table.set_claimed(slot, true);
+            self.table.set_claimed(slot);
         }
         self.slots_changed();
     }
@@ -242,7 +242,7 @@ impl ClusterMachine {
             Arc::make_mut(&mut self.migrating).remove(&slot);
         }
         self.table.assign(slot, Some(owner));
-        self.table.set_claimed(slot, true);
+        self.table.set_claimed(slot);
         let is_empty = self.me().slots.is_empty();
         if was_mine && owner != self.myself && is_empty && self.config.allow_replica_migration {
             self.log_follow("Configuration change detected. Reconfiguring myself as a replica of", owner);
@@ -294,7 +294,7 @@ impl ClusterMachine {
                 Arc::make_mut(&mut self.importing).remove(&slot);
             }
             self.table.assign(slot, Some(self.myself));
-            self.table.set_claimed(slot, true);
+            self.table.set_claimed(slot);
         }
         self.slots_changed();
         self.announce();
@@ -306,10 +306,11 @@ impl ClusterMachine {
         if self.me().is_replica() || slots.iter().any(|slot| self.table.owner(slot) != Some(self.myself)) {
             return Err("Slots are no longer owned by myself".into());
         }
-        self.grants.push((slots.to_set(), self.me().config_epoch));
+        let claimed_with = self.me().config_epoch;
+        self.grants.push((slots.to_set(), claimed_with));
         for slot in slots.iter() {
             self.granted.insert(slot);
-            self.table.set_claimed(slot, false);
+            self.table.set_unclaimed(slot, claimed_with);
         }
         self.changed();
         Ok(())
@@ -323,7 +324,7 @@ impl ClusterMachine {
                 granted.remove(slot);
             }
             if self.table.owner(slot) == Some(self.myself) {
-                self.table.set_claimed(slot, true);
+                self.table.set_claimed(slot);
             }
         }
         self.grants.retain(|(granted, _)| !granted.is_empty());
@@ -387,7 +388,7 @@ impl ClusterMachine {
         self.election = super::Election::Idle;
         for slot in 0..SLOT_COUNT {
             self.table.assign(slot, None);
-            self.table.set_claimed(slot, true);
+            self.table.set_claimed(slot);
         }
         for key in self.table.keys() {
             self.remove_node(key);

@@ -285,7 +285,7 @@ impl ClusterMachine {
         self.set_as_primary(self.myself);
         for slot in slots.iter() {
             self.table.assign(slot, Some(self.myself));
-            self.table.set_claimed(slot, true);
+            self.table.set_claimed(slot);
         }
         self.election = Election::Idle;
         self.timers.clear(Timer::Election);

@@ -368,7 +368,7 @@ fn load(
         }
     }
     for slot in saved.unclaimed.iter() {
-        table.set_claimed(slot, false);
+        table.set_unclaimed(slot, 0);
     }
     let mut open = |slots: &[(u16, NodeId)]| -> OpenSlots {
         slots.iter().map(|&(slot, node)| (slot, find_or_add(table, rng, now, node))).collect()

@@ -136,9 +136,10 @@ impl ClusterMachine {
         if kind == PingKind::Pong && !link.is_accepted() {
             self.on_pong(sender);
         }
+        let known_epoch = self.table.get(sender).map_or(0, |node| node.config_epoch);
         self.learn_config_epoch(sender, header);
         self.learn_role(sender, header);
-        self.learn_slots(sender, header);
+        self.learn_slots(sender, header, known_epoch);
         self.resolve_epoch_collision(sender, header);
         self.learn_gossip(sender, gossip);
         self.learn_extensions(sender, header, &gossip.extensions);

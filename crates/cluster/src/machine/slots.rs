@@ -58,7 +58,8 @@ impl ClusterMachine {
     }
 
     /// Compares the slots a message claims with ours: newer claims change our table, older ones are answered.
-    pub(super) fn learn_slots(&mut self, sender: NodeKey, header: &Header) {
+    /// `known_epoch` is the config epoch by which the sender was known before this message.
+    pub(super) fn learn_slots(&mut self, sender: NodeKey, header: &Header, known_epoch: u64) {
         let Some(node) = self.table.get(sender) else { return };
         let is_primary = node.is_primary();
         let shown = if is_primary { Some(sender) } else { node.primary };
@@ -73,7 +74,7 @@ impl ClusterMachine {
             return;
         }
         if is_primary {
-            self.learn_claims(sender, header.config_epoch, &header.slots);
+            self.learn_claims(sender, header.config_epoch, &header.slots, known_epoch);
         }
         self.answer_old_claims(sender, header.config_epoch, &header.slots);
     }
@@ -108,7 +109,8 @@ impl ClusterMachine {
     /// The UPDATE message: somebody else tells what a node serves.
     pub(super) fn on_update(&mut self, node: NodeId, config_epoch: u64, slots: &Arc<SlotSet>) {
         let Some(key) = self.table.find(&node) else { return };
-        if self.table.get(key).is_none_or(|node| node.config_epoch >= config_epoch) {
+        let Some(known_epoch) = self.table.get(key).map(|node| node.config_epoch) else { return };
+        if known_epoch >= config_epoch {
             return;
         }
         if key == self.myself {
@@ -120,12 +122,12 @@ impl ClusterMachine {
             node.config_epoch = config_epoch;
         }
         self.changed();
-        self.learn_claims(key, config_epoch, slots);
+        self.learn_claims(key, config_epoch, slots, known_epoch);
     }
 
     /// Binds the slots `claimant` claims with `epoch`, and draws the consequences for this node: it follows the new
     /// owner when its own shard lost its last slot, or drops the keys of what it lost.
-    fn learn_claims(&mut self, claimant: NodeKey, epoch: u64, slots: &Arc<SlotSet>) {
+    fn learn_claims(&mut self, claimant: NodeKey, epoch: u64, slots: &Arc<SlotSet>, known_epoch: u64) {
         if claimant == self.myself {
             return;
         }
@@ -135,13 +137,13 @@ impl ClusterMachine {
         // A node has two links to each peer: this may have been overtaken by what it said later.
         let is_overtaken = self.table.get(claimant).is_some_and(|node| node.config_epoch > epoch);
         if !is_overtaken {
-            self.note_unclaimed(claimant, slots);
+            self.note_unclaimed(claimant, slots, known_epoch);
         }
         for slot in slots.iter() {
             let owner = self.table.owner(slot);
             if owner == Some(claimant) {
                 if !is_overtaken {
-                    self.table.set_claimed(slot, true);
+                    self.table.set_claimed(slot);
                 }
                 continue;
             }
@@ -149,13 +151,8 @@ impl ClusterMachine {
             if self.importing.contains_key(&slot) {
                 continue;
             }
-            let is_older =
-                owner.and_then(|owner| self.table.get(owner)).is_some_and(|owner| owner.config_epoch < epoch);
-            let may_take = match self.granted_with(slot).filter(|_| owner == Some(self.myself)) {
-                Some(claimed_with) => epoch > claimed_with,
-                None => self.table.is_unclaimed(slot) || is_older,
-            };
-            if !may_take {
+            // What its owner has claimed with a greater epoch, and granted since, is not that of a node that has slept meanwhile.
+            if self.table.claim(slot).is_some_and(|(_, claimed_with)| claimed_with >= epoch) {
                 continue;
             }
             if owner == Some(self.myself) {
@@ -163,7 +160,7 @@ impl ClusterMachine {
             }
             taken_from_shard += usize::from(owner == Some(my_shard));
             self.table.assign(slot, Some(claimant));
-            self.table.set_claimed(slot, true);
+            self.table.set_claimed(slot);
             self.todo.state = true;
             self.changed();
         }
@@ -178,12 +175,12 @@ impl ClusterMachine {
     }
 
     /// What a node claims no more stays bound to it, so that requests are redirected rather than refused until somebody else
-    /// claims it.
-    fn note_unclaimed(&mut self, claimant: NodeKey, slots: &SlotSet) {
+    /// claims it, with an epoch above that with which the node was known to claim it.
+    fn note_unclaimed(&mut self, claimant: NodeKey, slots: &SlotSet, known_epoch: u64) {
         let Some(node) = self.table.get(claimant) else { return };
         let dropped = node.slots.minus(slots).minus(self.table.unclaimed_slots());
         for slot in dropped.iter() {
-            self.table.set_claimed(slot, false);
+            self.table.set_unclaimed(slot, known_epoch);
             self.changed();
         }
     }

@@ -18,14 +18,23 @@ impl ClusterMachine {
             return;
         }
         let epoch = self.current_epoch;
-        if let Err(reason) = self.check_vote_request(replica, header) {
+        let mut result = self.check_vote_request(replica, header);
+        let primary = self.table.get(replica).and_then(|node| node.primary);
+        if let (Ok(()), Some(primary)) = (&result, primary)
+            && let Err((owner, reason)) =
+                self.check_claimed_slots(&header.slots, header.config_epoch, primary)
+        {
+            // It may not hear of that from the owner, if that one is down, too.
+            self.send_update(replica, owner, &SlotSet::empty());
+            result = Err(reason);
+        }
+        if let Err(reason) = result {
             let text = format!("Failover auth denied to {}: {reason}", header.sender.as_str());
             self.log(LogLevel::Warning, text);
             return;
         }
         self.last_vote_epoch = epoch;
         let now = self.monotonic();
-        let primary = self.table.get(replica).and_then(|node| node.primary);
         if let Some(primary) = primary.and_then(|key| self.table.get_mut(key)) {
             primary.voted_at = Some((now, replica));
         }
@@ -61,7 +70,7 @@ impl ClusterMachine {
                 return Err(format!("can't vote about this master before {left} milliseconds"));
             }
         }
-        self.check_claimed_slots(&header.slots, header.config_epoch)
+        Ok(())
     }
 
     pub(super) fn vote_rest_ms(&self) -> u64 {
@@ -73,12 +82,25 @@ impl ClusterMachine {
         primary.voted_at.is_some_and(|(voted_at, _)| self.ms_since(Some(voted_at)) < self.vote_rest_ms())
     }
 
-    /// Who wants slots must know the newest owner of every one.
-    pub(super) fn check_claimed_slots(&self, slots: &SlotSet, epoch: u64) -> Result<(), String> {
-        for slot in slots.iter().filter(|&slot| !self.table.is_unclaimed(slot)) {
-            let owner = self.table.owner(slot).and_then(|key| self.table.get(key));
-            if let Some(owner) = owner.filter(|owner| owner.config_epoch > epoch) {
-                return Err(format!("slot {slot} epoch ({}) > reqEpoch ({epoch})", owner.config_epoch));
+    /// Who wants slots must know the newest owner of every one: another than `holder`, who is to have them by the one who asks, has none
+    /// of them with a greater epoch, and the holder itself does not leave one of them out with that epoch. The error names who has.
+    pub(super) fn check_claimed_slots(
+        &self,
+        slots: &SlotSet,
+        epoch: u64,
+        holder: NodeKey,
+    ) -> Result<(), (NodeKey, String)> {
+        let holder_epoch = self.table.get(holder).map_or(0, |node| node.config_epoch);
+        for slot in slots.iter() {
+            let Some((owner, owner_epoch)) = self.table.claim(slot).filter(|&(owner, _)| owner != holder)
+            else {
+                continue;
+            };
+            if owner_epoch > epoch {
+                return Err((owner, format!("slot {slot} epoch ({owner_epoch}) > reqEpoch ({epoch})")));
+            }
+            if holder_epoch >= epoch {
+                return Err((owner, format!("slot {slot} was given to another node before epoch {epoch}")));
             }
         }
         Ok(())
