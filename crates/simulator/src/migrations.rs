@@ -450,7 +450,7 @@ impl World {
     /// A majority has taken the target for failed; it may have claimed the slots, and not have heard of that.
     fn revoke(&mut self, node: usize, slots: SlotRanges, target: NodeId, epoch_max: u64) {
         if let Some(&target) = self.ids.get(&target) {
-            self.checkers.on_unheard(target, &slots.to_set());
+            self.checkers.on_revoked(target, slots.to_set(), epoch_max);
         }
         self.hold_until_reclaimed(node, &slots);
         self.send_to_machine(node, vec![NodeMessage::Reclaim { slots, above_epoch: Some(epoch_max) }]);

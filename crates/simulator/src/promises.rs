@@ -117,11 +117,16 @@ impl World {
             return;
         }
         let followers = self.followers_of(node);
+        // Some may follow a replica, and not have heard that it is a primary no more.
+        let is_follower = |id: NodeId| self.ids.get(&id).is_some_and(|other| followers.contains(other));
+        let followers_of_replicas: Vec<usize> = (0..self.node_count())
+            .filter(|&other| self.followed_by(other).is_some_and(is_follower))
+            .collect();
         for (slot, writes) in own {
             let siblings =
                 (0..self.node_count()).filter(|&other| self.may_be_elected_unaware(other, &view, slot));
-            let all: BTreeSet<usize> =
-                followers.iter().copied().chain(siblings).filter(|&other| other != node).collect();
+            let all = followers.iter().copied().chain(siblings).chain(followers_of_replicas.iter().copied());
+            let all: BTreeSet<usize> = all.filter(|&other| other != node).collect();
             let is_everywhere = all.iter().all(|&follower| {
                 let held = self.keys_of(follower).and_then(|keys| keys.get(slot));
                 held.is_some_and(|held| Arc::ptr_eq(held, &writes))

@@ -143,13 +143,21 @@ pub struct Export {
     next_ack_at: Monotonic,
     timeout_ms: u64,
     epoch: u64,
+    is_target_gone: bool,
 }
 
 impl Export {
     /// A job that begins to connect. A target that is silent for `timeout_ms` is given up.
     pub fn new(now: Monotonic, timeout_ms: u64, outputs: &mut Vec<ExportOutput>) -> Self {
         outputs.push(ExportOutput::Connect);
-        Self { state: ExportState::Connecting, heard_at: now, next_ack_at: now, timeout_ms, epoch: 0 }
+        Self {
+            state: ExportState::Connecting,
+            heard_at: now,
+            next_ack_at: now,
+            timeout_ms,
+            epoch: 0,
+            is_target_gone: false,
+        }
     }
 
     /// How far it has come.
@@ -231,7 +239,7 @@ impl Export {
             }
             ExportInput::Waiting(bytes) => self.pause_if_due(now, bytes, outputs),
             ExportInput::View { slots_of, epoch, is_target_gone, is_primary } => {
-                self.epoch = epoch;
+                (self.epoch, self.is_target_gone) = (epoch, is_target_gone);
                 self.viewed(slots_of, is_target_gone, is_primary, outputs);
             }
             ExportInput::GrantMade { config_epoch } => self.grant(config_epoch, outputs),
@@ -362,6 +370,10 @@ impl Export {
                 self.fail("The target node has given up".to_owned(), outputs);
             }
             (ExportState::Streaming, LinkMessage::RequestPause) => self.state = ExportState::WaitingToPause,
+            // It would be taken back at once.
+            (ExportState::Paused { .. }, LinkMessage::RequestFailover) if self.is_target_gone => {
+                self.fail("The target node has failed".to_owned(), outputs);
+            }
             (ExportState::Paused { until }, LinkMessage::RequestFailover) if until > now => {
                 let epoch_max = self.epoch.saturating_add(EPOCHS_GRANTED);
                 self.state = ExportState::Granted { epoch_max, ask_at: None };

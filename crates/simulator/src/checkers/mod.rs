@@ -65,6 +65,11 @@ impl Checkers {
         self.one_server.on_unheard(node, taken);
     }
 
+    /// Granted slots were taken back from a node that has failed, with an epoch above this one.
+    pub(crate) fn on_revoked(&mut self, node: usize, slots: SlotSet, epoch_max: u64) {
+        self.one_server.on_revoked(node, slots, epoch_max);
+    }
+
     /// A node has taken this epoch since another primary had the one that it had.
     pub(crate) fn on_collision(&mut self, epoch: u64) {
         self.one_owner.on_collision(epoch);
@@ -72,7 +77,10 @@ impl Checkers {
 
     /// A node's executor has put a view into force.
     pub(crate) fn on_view(&mut self, node: usize, view: &ClusterView) {
-        self.one_server.on_view(node, &own_slots(view));
+        let epoch_of = |slot| {
+            view.owners.get(slot).and_then(|owner| view.node(owner)).map_or(0, |owner| owner.config_epoch)
+        };
+        self.one_server.on_view(node, &own_slots(view), &epoch_of);
     }
 
     /// These nodes would acknowledge a write to a slot at the same moment.

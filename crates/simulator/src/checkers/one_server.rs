@@ -9,6 +9,8 @@ use std::collections::BTreeMap;
 #[derive(Debug, Default)]
 pub(crate) struct OneServer {
     replaced: BTreeMap<usize, SlotSet>,
+    /// What was granted to it and taken back, with epochs above these.
+    revoked: BTreeMap<usize, Vec<(SlotSet, u64)>>,
 }
 
 impl OneServer {
@@ -27,8 +29,17 @@ impl OneServer {
         *replaced = replaced.iter().chain(taken.iter()).collect();
     }
 
-    /// A node has a new view: what it does not own any more it has heard of.
-    pub(crate) fn on_view(&mut self, node: usize, owns: &SlotSet) {
+    /// The source has taken granted slots back from a node that a majority took for failed, with an epoch above this one: the node may
+    /// claim them even now, until it hears of that epoch.
+    pub(crate) fn on_revoked(&mut self, node: usize, slots: SlotSet, epoch_max: u64) {
+        self.revoked.entry(node).or_default().push((slots, epoch_max));
+    }
+
+    /// A node has a new view: what it does not own any more it has heard of. `epoch_of` is the config epoch of the owner of a slot.
+    pub(crate) fn on_view(&mut self, node: usize, owns: &SlotSet, epoch_of: &dyn Fn(u16) -> u64) {
+        if let Some(revoked) = self.revoked.get_mut(&node) {
+            revoked.retain(|(slots, epoch_max)| slots.iter().any(|slot| epoch_of(slot) <= *epoch_max));
+        }
         if let Some(replaced) = self.replaced.get_mut(&node) {
             *replaced = replaced.iter().filter(|&slot| owns.contains(slot)).collect();
             if replaced.is_empty() {
@@ -39,7 +50,11 @@ impl OneServer {
 
     /// These nodes serve a slot at once.
     pub(crate) fn on_served(&self, slot: u16, servers: &[usize]) -> Result<(), String> {
-        let is_replaced = |node: &usize| self.replaced.get(node).is_some_and(|slots| slots.contains(slot));
+        let is_replaced = |node: &usize| {
+            let revoked = self.revoked.get(node).into_iter().flatten();
+            self.replaced.get(node).is_some_and(|slots| slots.contains(slot))
+                || revoked.into_iter().any(|(slots, _)| slots.contains(slot))
+        };
         let owners: Vec<usize> = servers.iter().copied().filter(|node| !is_replaced(node)).collect();
         match owners[..] {
             [first, second, ..] => {
