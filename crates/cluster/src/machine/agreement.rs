@@ -259,8 +259,10 @@ impl ClusterMachine {
             return Err("the slots are those of a replica".to_owned());
         }
         // Before it started anew this node may have voted for a replica in the place of one of the two.
-        let may_have_voted = self.last_vote_epoch > self.table.greatest_config_epoch();
-        if may_have_voted && self.ms_since(Some(self.started_at)) < self.vote_rest_ms() {
+        let (started_at, last_vote_epoch) = self.started;
+        if last_vote_epoch > self.table.greatest_config_epoch()
+            && self.ms_since(Some(started_at)) < self.vote_rest_ms()
+        {
             return Err("I have just started, and do not know what I have voted for".to_owned());
         }
         Ok(())

@@ -368,7 +368,7 @@ impl ClusterMachine {
     }
 
     /// The contents of nodes.conf now; nodes in handshake are left out.
-    fn nodes_conf(&self) -> NodesConf {
+    pub(super) fn nodes_conf(&self) -> NodesConf {
         let name = |key: NodeKey| self.table.get(key).map(|node| node.id);
         let open = |slots: &BTreeMap<u16, NodeKey>| {
             slots.iter().filter_map(|(&slot, &key)| Some((slot, name(key)?))).collect()

@@ -107,7 +107,8 @@ pub struct ClusterMachine {
     agreements: Vec<Agreement>,
     /// The last votes for claims of slots: the epoch, and whose claim.
     claim_votes: VecDeque<(u64, NodeKey)>,
-    started_at: Monotonic,
+    /// When this node started, and in which epoch it had voted last before.
+    started: (Monotonic, u64),
     links: BTreeMap<LinkId, Link>,
     next_link: u64,
     /// Forgotten nodes, and until when gossip does not bring them back.
@@ -177,7 +178,7 @@ impl ClusterMachine {
             grants: Vec::new(),
             agreements: Vec::new(),
             claim_votes: VecDeque::new(),
-            started_at: now.monotonic,
+            started: (now.monotonic, saved.map_or(0, |saved| saved.last_vote_epoch)),
             given: saved.map(|saved| saved.given.clone()).unwrap_or_default(),
             never_in_step: saved.is_some_and(|saved| saved.never_in_step),
             links: BTreeMap::new(),

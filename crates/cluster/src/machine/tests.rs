@@ -1,6 +1,7 @@
 //! Given this input, exactly these outputs.
 
 mod addresses;
+mod claims;
 mod commands;
 mod elections;
 mod moving;

@@ -82,8 +82,8 @@ impl ClusterMachine {
         primary.voted_at.is_some_and(|(voted_at, _)| self.ms_since(Some(voted_at)) < self.vote_rest_ms())
     }
 
-    /// Who wants slots must know the newest owner of every one: another than `holder`, who is to have them by the one who asks, has none
-    /// of them with a greater epoch, and the holder itself does not leave one of them out with that epoch. The error names who has.
+    /// Who wants slots must know the newest owner of every one: nobody has any of them with a greater epoch; and `holder`, whose they are by
+    /// the one who asks, is not known to have given one away before it came to this epoch. The error names the owner.
     pub(super) fn check_claimed_slots(
         &self,
         slots: &SlotSet,
@@ -92,14 +92,11 @@ impl ClusterMachine {
     ) -> Result<(), (NodeKey, String)> {
         let holder_epoch = self.table.get(holder).map_or(0, |node| node.config_epoch);
         for slot in slots.iter() {
-            let Some((owner, owner_epoch)) = self.table.claim(slot).filter(|&(owner, _)| owner != holder)
-            else {
-                continue;
-            };
+            let Some((owner, owner_epoch)) = self.table.claim(slot) else { continue };
             if owner_epoch > epoch {
                 return Err((owner, format!("slot {slot} epoch ({owner_epoch}) > reqEpoch ({epoch})")));
             }
-            if holder_epoch >= epoch {
+            if owner != holder && holder_epoch >= epoch {
                 return Err((owner, format!("slot {slot} was given to another node before epoch {epoch}")));
             }
         }

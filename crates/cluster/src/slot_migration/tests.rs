@@ -278,6 +278,42 @@ fn an_epoch_that_is_too_small_is_not_claimed_with() {
     assert_eq!(granted_at(70).0.status_word(), "failed");
 }
 
+/// The target has come to a greater epoch than the one that was agreed on, by another import: it asks again.
+#[test]
+fn a_claim_with_an_old_epoch_is_made_anew() {
+    let (mut import, _) = import(&[LinkMessage::Ack, LinkMessage::SnapshotEof]);
+    let mut outputs = Vec::new();
+    for (input, expected) in [
+        (ImportInput::EpochAgreed(8), ImportOutput::Send(LinkMessage::RequestPause)),
+        (ImportInput::Message(LinkMessage::Paused), ImportOutput::WaitForReplicas),
+        (ImportInput::EpochIsOld { epoch_max: 70 }, ImportOutput::WaitForReplicas),
+        (ImportInput::ReplicasInStep, ImportOutput::Send(LinkMessage::RequestFailover)),
+        (
+            ImportInput::Message(LinkMessage::FailoverGranted { epoch_max: 70, above: 7 }),
+            ImportOutput::Claim { epoch: 8, epoch_max: 70 },
+        ),
+        (ImportInput::EpochIsOld { epoch_max: 70 }, ImportOutput::AgreeOnEpoch { above: 0 }),
+        (ImportInput::EpochAgreed(12), ImportOutput::Claim { epoch: 12, epoch_max: 70 }),
+    ] {
+        import.handle(at(2), input, &mut outputs);
+        assert_eq!(outputs.last(), Some(&expected));
+    }
+    assert_eq!(outputs.len(), 6);
+}
+
+/// What a failed target is granted would have to be taken back at once.
+#[test]
+fn nothing_is_granted_to_a_target_that_has_failed() {
+    for (is_target_gone, expected) in [(false, "failover-granted"), (true, "failed")] {
+        let (mut export, _) = export(&way_to("failover-paused"));
+        let mut outputs = Vec::new();
+        let view = ExportInput::View { slots_of: SlotsOf::Mine, epoch: 7, is_target_gone, is_primary: true };
+        export.handle(at(1), view, &mut outputs);
+        export.handle(at(1), ExportInput::Message(LinkMessage::RequestFailover), &mut outputs);
+        assert_eq!(export.state_word(), expected);
+    }
+}
+
 #[test]
 fn without_a_majority_nothing_is_taken() {
     let (mut import, _) = import(&[LinkMessage::Ack, LinkMessage::SnapshotEof]);

@@ -1,7 +1,7 @@
 //! Layout, round trips, and what happens to damaged bytes.
 
 use super::*;
-use crate::messages::{Body, Extensions, Gossip, GossipEntry, Header, Publication};
+use crate::messages::{Body, ClaimRequest, Extensions, Gossip, GossipEntry, Header, Publication};
 use crate::{ClientAddress, NodeFlags, NodeId, SlotSet};
 use shoal_machine::Rng;
 use std::sync::Arc;
@@ -45,6 +45,12 @@ fn bodies() -> Vec<Body> {
         flags: NodeFlags::PRIMARY | NodeFlags::SUSPECTED,
         other_port: 5,
     };
+    let claim = |epoch| ClaimRequest {
+        epoch,
+        source: name(b'f'),
+        source_epoch: 7,
+        slots: Arc::new([3, 16383].into_iter().collect()),
+    };
     let extensions = Extensions {
         hostname: Some("host.example".into()),
         human_name: Some("blue".into()),
@@ -58,6 +64,7 @@ fn bodies() -> Vec<Body> {
         .if_any(),
         replica_priority: None,
         take_over: false,
+        claims: Vec::new(),
         shard_id: Some(name(b'e')),
     };
     let publication = Publication { channel: b"news"[..].into(), message: b"\0\xff"[..].into() };
@@ -65,7 +72,11 @@ fn bodies() -> Vec<Body> {
         Body::Ping(Gossip { entries: vec![entry(b'c'), entry(b'd')], extensions }),
         Body::Pong(Gossip {
             entries: vec![entry(b'c')],
-            extensions: Extensions { replica_priority: Some(7), ..Extensions::default() },
+            extensions: Extensions {
+                replica_priority: Some(7),
+                claims: vec![claim(8), claim(9)],
+                ..Extensions::default()
+            },
         }),
         Body::Meet(Gossip::default()),
         Body::Fail { node: name(b'c') },
