@@ -5,7 +5,7 @@
 //!   connecting … reading-establish-response  ── ESTABLISH ──▶  waiting-for-ack
 //!   waiting-to-snapshot                      ──── ACK ──────▶  receiving-snapshot
 //!   snapshotting                             ══ snapshot ═══▶
-//!   replicating                              ─ SNAPSHOT-EOF ▶  waiting-for-paused: a majority knows a new epoch, then
+//!   replicating                              ─ SNAPSHOT-EOF ▶  waiting-for-paused: a majority votes for it, then
 //!   waiting-to-pause                         ◀ REQUEST-PAUSE ─
 //!   failover-paused   (writes wait)          ══ changes, PAUSED ▶  its replicas have everything, then
 //!                                            ◀ REQUEST-FAILOVER ─  failover-requested
