@@ -62,8 +62,19 @@ impl World {
         }
     }
 
+    /// A machine logs something, perhaps of a forced failover.
+    pub(crate) fn note_force(&mut self, node: usize, text: &str) {
+        if text.starts_with("Forced failover") {
+            self.forced.insert(node);
+        } else if text.starts_with("Manual failover timed out") {
+            self.forced.remove(&node);
+        } else if text.starts_with("Failover election won") && self.forced.remove(&node) {
+            self.restrict_to_forced(node);
+        }
+    }
+
     /// An operator has forced a node to take the place of its primary, whatever data it has, as with Redis: what it lacks is lost.
-    pub(crate) fn restrict_to_forced(&mut self, node: usize) {
+    fn restrict_to_forced(&mut self, node: usize) {
         let Some(view) = self.last_view_of(node) else { return };
         let owner_of =
             |slot: u16| view.owners.get(slot).and_then(|owner| view.node(owner)).map(|owner| owner.id);

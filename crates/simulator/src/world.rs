@@ -19,7 +19,7 @@ use shoal_cluster::{
     NodeId, NodeMessage, Output,
 };
 use shoal_machine::{Machine, Monotonic, Now, Rng};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::sync::Arc;
 
@@ -90,8 +90,6 @@ struct SimulatedNode {
     last_view: Option<Arc<ClusterView>>,
     last_followed: Option<NodeId>,
     replies: BTreeMap<u64, CommandResult>,
-    /// An operator forces it to take the place of its primary.
-    is_forced: bool,
 }
 
 /// Counts of what happened.
@@ -134,6 +132,8 @@ pub(crate) struct World {
     /// Claims of slots that the machines have not answered, by node, life and ticket, with the greatest epoch allowed.
     pub claims: BTreeMap<(usize, u32, u64), (JobName, u64)>,
     pub safe_writes: SafeWrites,
+    /// Nodes that an operator forces to take the place of their primaries.
+    pub forced: BTreeSet<usize>,
     /// A fault that waits for its step.
     pub step_fault: Option<StepFault>,
     /// When a write to each share of the slots was last acknowledged.
@@ -166,7 +166,6 @@ impl World {
                 last_view: None,
                 last_followed: None,
                 replies: BTreeMap::new(),
-                is_forced: false,
             })
             .collect();
         let mut world = Self {
@@ -189,6 +188,7 @@ impl World {
             next_epoch_ticket: 0,
             claims: BTreeMap::new(),
             safe_writes: SafeWrites::default(),
+            forced: BTreeSet::new(),
             step_fault: scenario.step_fault,
             last_write_us: Vec::new(),
         };
@@ -387,7 +387,7 @@ impl World {
             (node.last_offset, node.last_keys) = (model.offset, model.keys);
             (node.last_view, node.last_followed) = (model.view, model.following);
         }
-        node.is_forced = false;
+        self.forced.remove(&index);
         node.disk.crash(&mut self.rng);
         self.counts.crashes += 1;
         self.checkers.on_crash(index);
@@ -484,12 +484,7 @@ impl World {
         if let Some(epoch) = parted.and_then(|epoch| epoch.parse().ok()) {
             self.checkers.on_collision(epoch);
         }
-        if text.starts_with("Forced failover") || text.starts_with("Manual failover timed out") {
-            self.nodes[index].is_forced = text.starts_with("Forced");
-        }
-        if text.starts_with("Failover election won") && std::mem::take(&mut self.nodes[index].is_forced) {
-            self.restrict_to_forced(index);
-        }
+        self.note_force(index, text);
         self.note(|| format!("n{index} # {text}"));
     }
 

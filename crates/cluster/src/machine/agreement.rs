@@ -18,11 +18,12 @@ use super::{ClusterMachine, Timer};
 use crate::SlotSet;
 use crate::interface::{LogLevel, MachineMessage, Output};
 use crate::messages::{ClaimRequest, Header};
+use crate::nodes_conf::NodesConf;
 use crate::slot_migration::AGREEMENT_MAX_MS;
 use crate::view::NodeKey;
 use crate::{NodeId, SlotRanges};
 use shoal_machine::Monotonic;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 /// Agreements that are waited for; older ones are forgotten.
@@ -70,6 +71,23 @@ pub(super) struct Agreement {
     /// How long is waited before primaries are asked again.
     interval_ms: u64,
     until: Monotonic,
+}
+
+/// What this node knows of its own votes.
+#[derive(Debug)]
+pub(super) struct ClaimVotes {
+    /// The last ones for claims of slots: the epoch, and whose claim.
+    given: VecDeque<(u64, NodeKey)>,
+    started_at: Monotonic,
+    /// The epoch of the last vote before this node started: what it was about is not known.
+    before: u64,
+}
+
+impl ClaimVotes {
+    pub(super) fn new(started_at: Monotonic, saved: Option<&NodesConf>) -> Self {
+        let before = saved.map_or(0, |saved| saved.last_vote_epoch);
+        Self { given: VecDeque::new(), started_at, before }
+    }
 }
 
 impl Agreement {
@@ -209,7 +227,7 @@ impl ClusterMachine {
             return;
         }
         let epoch = request.epoch;
-        if !self.claim_votes.contains(&(epoch, claimant)) {
+        if !self.claim_votes.given.contains(&(epoch, claimant)) {
             let result = if self.last_vote_epoch >= epoch {
                 Err("already voted in that epoch or a later one".to_owned())
             } else {
@@ -220,10 +238,10 @@ impl ClusterMachine {
                 self.log(LogLevel::Verbose, text);
                 return;
             }
-            if self.claim_votes.len() >= VOTES_REMEMBERED {
-                self.claim_votes.pop_front();
+            if self.claim_votes.given.len() >= VOTES_REMEMBERED {
+                self.claim_votes.given.pop_front();
             }
-            self.claim_votes.push_back((epoch, claimant));
+            self.claim_votes.given.push_back((epoch, claimant));
             self.last_vote_epoch = epoch;
             self.current_epoch = self.current_epoch.max(epoch);
             self.changed();
@@ -259,8 +277,8 @@ impl ClusterMachine {
             return Err("the slots are those of a replica".to_owned());
         }
         // Before it started anew this node may have voted for a replica in the place of one of the two.
-        let (started_at, last_vote_epoch) = self.started;
-        if last_vote_epoch > self.table.greatest_config_epoch()
+        let ClaimVotes { started_at, before, .. } = self.claim_votes;
+        if before > self.table.greatest_config_epoch()
             && self.ms_since(Some(started_at)) < self.vote_rest_ms()
         {
             return Err("I have just started, and do not know what I have voted for".to_owned());

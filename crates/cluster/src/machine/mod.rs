@@ -43,7 +43,7 @@ use crate::node_table::{Node, NodeTable};
 use crate::nodes_conf::{NodesConf, SavedNode};
 use crate::view::NodeKey;
 use crate::{ClusterConfig, NodeFlags, NodeId, NodeOrder};
-use agreement::Agreement;
+use agreement::{Agreement, ClaimVotes};
 use announce::Announcements;
 use election::{CannotFailover, Election};
 use gossip::GossipPool;
@@ -51,7 +51,7 @@ use links::Link;
 use manual_failover::ManualFailover;
 use shoal_machine::{Machine, Monotonic, Now, Rng, Timers};
 use state::Health;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use views::Views;
 
@@ -105,10 +105,7 @@ pub struct ClusterMachine {
     /// The same by grants, each with the greatest epoch with which this node has claimed the slots.
     grants: Vec<(crate::SlotSet, u64)>,
     agreements: Vec<Agreement>,
-    /// The last votes for claims of slots: the epoch, and whose claim.
-    claim_votes: VecDeque<(u64, NodeKey)>,
-    /// When this node started, and in which epoch it had voted last before.
-    started: (Monotonic, u64),
+    claim_votes: ClaimVotes,
     links: BTreeMap<LinkId, Link>,
     next_link: u64,
     /// Forgotten nodes, and until when gossip does not bring them back.
@@ -177,8 +174,7 @@ impl ClusterMachine {
             granted: crate::SlotSet::empty(),
             grants: Vec::new(),
             agreements: Vec::new(),
-            claim_votes: VecDeque::new(),
-            started: (now.monotonic, saved.map_or(0, |saved| saved.last_vote_epoch)),
+            claim_votes: ClaimVotes::new(now.monotonic, saved),
             given: saved.map(|saved| saved.given.clone()).unwrap_or_default(),
             never_in_step: saved.is_some_and(|saved| saved.never_in_step),
             links: BTreeMap::new(),
@@ -214,11 +210,8 @@ impl ClusterMachine {
             outputs: Vec::new(),
         };
         let id = machine.me().id;
-        if is_new {
-            machine.log(LogLevel::Notice, format!("No cluster configuration found, I'm {id}"));
-        } else {
-            machine.log(LogLevel::Notice, format!("Node configuration loaded, I'm {id}"));
-        }
+        let found = if is_new { "No cluster configuration found" } else { "Node configuration loaded" };
+        machine.log(LogLevel::Notice, format!("{found}, I'm {id}"));
         machine.start_announcements(is_new);
         machine.apply_config();
         machine.timers.set(Timer::Cron, now.monotonic);

@@ -211,7 +211,7 @@ impl Import {
             }
             (_, ImportInput::Claimed(_)) => {}
             (FailoverGranted, ImportInput::EpochIsOld { epoch_max }) => {
-                self.agree_again(now, 0, epoch_max, outputs)
+                self.agree_again(now, 0, epoch_max, outputs);
             }
             (_, ImportInput::EpochIsOld { .. }) => {}
             (_, ImportInput::LinkLost) => self.fail(LINK_LOST.to_owned(), outputs),
