@@ -6,6 +6,7 @@ use crate::interface::{LogLevel, PrimaryLink};
 use crate::messages::Header;
 use crate::view::NodeKey;
 use shoal_machine::Monotonic;
+use shoal_protocol::slot::SLOT_COUNT;
 use std::collections::BTreeSet;
 
 /// Before asking for votes a replica waits this long, so that all hear of the failure,
@@ -286,6 +287,13 @@ impl ClusterMachine {
         for slot in slots.iter() {
             self.table.assign(slot, Some(self.myself));
             self.table.set_claimed(slot);
+        }
+        // Its data may be older than what it knows of the slots. The executor deletes the keys of others' slots; should it
+        // not come to that, they are deleted when this node starts anew.
+        for slot in 0..SLOT_COUNT {
+            if self.table.owner(slot).is_some_and(|owner| owner != self.myself) {
+                self.given.insert(slot);
+            }
         }
         self.election = Election::Idle;
         self.timers.clear(Timer::Election);

@@ -96,7 +96,7 @@ pub struct ClusterMachine {
     last_vote_epoch: u64,
     migrating: Arc<BTreeMap<u16, NodeKey>>,
     importing: Arc<BTreeMap<u16, NodeKey>>,
-    /// Slots that were this node's and went to others.
+    /// Slots that were this node's, or its primary's, and went to others.
     given: crate::SlotSet,
     /// This replica's data are not those of its primary: it has had none of them since it was told to follow it.
     never_in_step: bool,

@@ -161,6 +161,10 @@ impl ClusterMachine {
             taken_from_shard += usize::from(owner == Some(my_shard));
             self.table.assign(slot, Some(claimant));
             self.table.set_claimed(slot);
+            if is_overtaken {
+                // It has not claimed the slot with the epoch that it has come to since.
+                self.table.set_unclaimed(slot, epoch);
+            }
             self.todo.state = true;
             self.changed();
         }

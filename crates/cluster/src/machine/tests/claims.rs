@@ -279,3 +279,41 @@ fn a_replica_is_not_elected_for_what_was_given_away() {
         assert_eq!(is_told, moves);
     }
 }
+
+/// A node that was elected, and died before its executor had deleted the keys of others' slots, deletes them when it starts anew. It does not
+/// take them for slots that are on their way to it.
+#[test]
+fn keys_of_others_do_not_outlive_an_election() {
+    for elected in [false, true] {
+        let mut bench = Bench::new(3);
+        if elected {
+            bench.command(ClusterCommand::Failover { kind: FailoverKind::Takeover });
+        }
+        let saved = bench.machine.nodes_conf();
+        let config = ClusterConfig { node_timeout_ms: TIMEOUT_MS, ..ClusterConfig::default() };
+        let mut bench = Bench::start(config, Some(&saved), bench.ids.clone());
+        let slots_with_keys = Box::new([0, SLOT].into_iter().collect());
+        let outputs = bench.give(Input::FromNode(NodeMessage::Loaded { slots_with_keys }));
+        let slots: SlotRanges = [SLOT].into_iter().collect();
+        let expected = if elected { vec![NodeOrder::DropSlots { slots }] } else { Vec::new() };
+        assert_eq!(orders(&outputs), expected);
+        assert!(bench.machine.importing.is_empty());
+    }
+}
+
+/// A message that was overtaken may show a slot that nobody else has; the epoch that its sender has come to since is not the slot's.
+#[test]
+fn an_overtaken_claim_has_its_own_epoch() {
+    let mut bench = Bench::new(0);
+    bench.machine.table.assign(SLOT, None);
+    let others: SlotSet = slots_of(2).iter().filter(|&slot| slot != SLOT).collect();
+    let later = Header { config_epoch: 9, slots: Arc::new(others), ..header(&bench, 2) };
+    pong_with(&mut bench, 2, later);
+    let overtaken = header(&bench, 2);
+    pong_with(&mut bench, 2, overtaken);
+    assert_eq!(bench.machine.table.claim(SLOT), Some((bench.key(2), 3)));
+    let all: SlotSet = slots_of(1).iter().chain([SLOT]).collect();
+    let claim = Header { config_epoch: 8, slots: Arc::new(all), ..header(&bench, 1) };
+    pong_with(&mut bench, 1, claim);
+    assert_eq!(bench.machine.table.owner(SLOT), Some(bench.key(1)));
+}
