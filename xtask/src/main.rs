@@ -83,7 +83,7 @@ const VERBS: &[Verb] = &[
     },
     Verb {
         name: "sim",
-        usage: "sim [--replication | --moving | --scale] [--seeds A..B | --seed S [--log]] [--nodes N]",
+        usage: "sim [--replication | --moving | --scale [--rules shoal|redis]] [--seeds A..B | --seed S [--log]] [--nodes N]",
         help: "simulate clusters (with --moving, slots move all the time), or replication between whole nodes, under faults that each seed chooses",
         run: sim::run,
     },

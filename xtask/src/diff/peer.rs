@@ -189,6 +189,8 @@ impl Connection {
                 Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
                     return Answer::Silent;
                 }
+                // A tester that was stopped and goes on.
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(_) => return Answer::Closed,
             }
         }
