@@ -286,7 +286,7 @@ impl Generator {
             _ if name == "serialized-value" => self.payload(),
             _ if name == "seconds" && command != "restore" => self.pick(values::SECONDS),
             // Redis adds such a time to now without a check; what comes out is nobody's promise.
-            _ if name == "ttl" => self.pick(&["0", "0", "1", "100000", "5000000", "-1", "x"]),
+            _ if name == "ttl" => self.pick(&["0", "0", "1", "50000000", "5000000", "-1", "x"]),
             _ if name.contains("milliseconds") => self.milliseconds(),
             _ if name.contains("db") || name == "index" && command == "select" => self.database(),
             _ if command == "incrbyfloat" => self.pick(values::DOUBLES),

@@ -114,14 +114,15 @@ pub const PATTERNS: &[&str] =
 /// What SORT takes for BY and GET; elements that are numbers name keys.
 pub const SORT_PATTERNS: &[&str] =
     &["*", "#", "string:*", "string:*", "hash:*->a", "hash:1->*", "nosort", "hash:*->", "w*x*", "list:*", ""];
-/// Times that lie in the past, far away, or nowhere: what ends between two replies cannot be compared.
+/// Times that lie in the past, far away, or nowhere: what ends between two replies cannot be compared. Far away is beyond the end
+/// of a run of a million commands.
 pub const SECONDS: &[&str] =
-    &["100", "5000", "0", "-1", "x", "", "9223372036854775807", "9223372036854776", "99999999999"];
+    &["50000", "5000", "0", "-1", "x", "", "9223372036854775807", "9223372036854776", "99999999999"];
 /// One millisecond is waited for; see `Pair::run`.
 pub const MILLISECONDS: &[&str] = &[
-    "100000",
+    "50000000",
     "5000000",
-    "200000",
+    "20000000",
     "0",
     "-1",
     "x",
