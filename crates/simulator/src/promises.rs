@@ -51,13 +51,18 @@ impl World {
     }
 
     /// A primary has one more replica: what that lacks is not safe before it has it. That is so only where an operator wants
-    /// replicas to be elected whatever they have (`cluster-replica-validity-factor 0`).
+    /// replicas to be elected whatever they have (`cluster-replica-validity-factor 0`). The replica may not have heard yet which slots
+    /// its primary has taken; once it has, it takes its place with these, too.
     pub(crate) fn restrict_to_new_replica(&mut self, view: &ClusterView, primary: NodeId, keys: &Keys) {
         if self.scenario.config.replica_validity_factor != 0 {
             return;
         }
         let Some(key) = view.node_by_name(primary.as_bytes()).map(|node| node.key) else { return };
-        for slot in self.safe_writes.slots().into_iter().filter(|&slot| view.owners.get(slot) == Some(key)) {
+        let primary_view = self.ids.get(&primary).and_then(|&node| self.last_view_of(node)).cloned();
+        let is_its_primarys = |slot: u16| {
+            view.owners.get(slot) == Some(key) || primary_view.as_ref().is_some_and(|view| view.owns(slot))
+        };
+        for slot in self.safe_writes.slots().into_iter().filter(|&slot| is_its_primarys(slot)) {
             self.safe_writes.restrict(slot, &[keys.get(slot).cloned()]);
         }
     }
