@@ -260,12 +260,9 @@ fn write_confirmed(cluster: &Cluster, prefix: &str) -> Vec<String> {
         let slots = first.parse().unwrap()..=last.parse().unwrap();
         for key in keys.filter(|key| slots.contains(&key_slot(key.as_bytes()))).take(CONFIRMED_KEYS) {
             // On a busy machine a node may find the cluster down for a moment.
-            let mut reply = String::new();
-            let deadline = Instant::now() + LATER;
-            while reply != "OK" {
-                assert!(Instant::now() < deadline, "SET {key} at node {index}: {reply}");
-                reply = node.text(&["SET", &key, "x"]);
-            }
+            eventually(LATER, &format!("SET {key} at node {index}"), || {
+                node.text(&["SET", &key, "x"]) == "OK"
+            });
             written.push(key);
         }
         eventually(LATER, &format!("node {index}: the replica confirms"), || {
