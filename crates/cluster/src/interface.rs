@@ -217,7 +217,8 @@ pub enum NodeMessage {
     Reclaim {
         /// The slots.
         slots: SlotRanges,
-        /// Somebody may have claimed them, with an epoch up to this one, who is gone: that claim is not to count.
+        /// Somebody may have claimed them, with an epoch up to this one, who is gone: that claim is not to count unless others know of it. A
+        /// majority of the primaries votes on that, however long it takes; meanwhile nothing of the slots may be served.
         above_epoch: Option<u64>,
     },
     /// Have a majority of the primaries vote for an epoch with which this node may claim slots of another:
@@ -327,6 +328,12 @@ pub enum NodeOrder {
     },
     /// Become a primary; the data stays.
     BecomePrimary,
+    /// Show nobody the keys of slots that now belong to others. They are not deleted before [`NodeOrder::DropSlots`] comes: a replica that has
+    /// not heard of it may be elected, and is to have them then. Of slots that come back earlier the keys are old: they go at once.
+    HideSlots {
+        /// The slots.
+        slots: SlotRanges,
+    },
     /// Delete the keys of slots that now belong to others.
     DropSlots {
         /// The slots.

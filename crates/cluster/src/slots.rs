@@ -107,6 +107,16 @@ impl SlotSet {
         set
     }
 
+    /// The slots that are in this one or in `other`.
+    pub fn union(&self, other: &Self) -> Self {
+        let mut set = Self::empty();
+        for (word, (mine, theirs)) in set.words.iter_mut().zip(self.words.iter().zip(&other.words)) {
+            *word = mine | theirs;
+        }
+        set.count = set.words.iter().map(|word| word.count_ones() as u16).sum();
+        set
+    }
+
     /// The set as ranges.
     pub fn ranges(&self) -> SlotRanges {
         self.iter().collect()

@@ -112,12 +112,16 @@ impl Node {
     fn carry_out_orders(&mut self, now: Now, host: &mut dyn Host, orders: Vec<NodeOrder>) {
         for order in orders {
             match order {
-                NodeOrder::Follow { host: address, port, .. } => self.follow(now, host, &address, port),
+                NodeOrder::Follow { host: address, port, .. } => {
+                    self.follow(now, host, &address, port);
+                    self.forget_drops();
+                }
                 NodeOrder::BecomePrimary => {
                     self.become_primary(now, host);
                     self.drop_keys_of_others();
                 }
-                NodeOrder::DropSlots { slots } => self.drop_slots(&slots),
+                NodeOrder::HideSlots { slots } => self.keep_hidden(&slots),
+                NodeOrder::DropSlots { slots } => self.drop_slots_of_others(&slots),
                 NodeOrder::DropAllKeys => {
                     self.blocking.note_all();
                     self.changes_since_save += self.keyspace.len() as u64;

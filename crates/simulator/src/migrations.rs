@@ -48,11 +48,28 @@ pub(crate) struct Migrations {
     exports: Vec<SimulatedExport>,
     pub imports: Vec<SimulatedImport>,
     /// Granted slots that are not claimed again yet.
-    reclaiming: Vec<SlotRanges>,
+    reclaiming: Vec<Reclaim>,
+    /// Those that were taken back from a target that has failed since that was looked at last.
+    pub revoked: Vec<Revoked>,
     /// What the machine has said of epochs, and nobody has looked at yet.
     pub agreed: Vec<(u64, u64)>,
     /// How imports have ended.
     past: Vec<(JobName, Outcome)>,
+}
+
+/// Granted slots that the machine is to claim again.
+#[derive(Debug)]
+struct Reclaim {
+    slots: SlotRanges,
+    revoked: Option<Revoked>,
+}
+
+/// The target may have claimed these slots, with an epoch up to this one.
+#[derive(Clone, Debug)]
+pub(crate) struct Revoked {
+    pub slots: SlotRanges,
+    pub target: NodeId,
+    pub epoch_max: u64,
 }
 
 pub(crate) fn has(slots: &SlotRanges, slot: u16) -> bool {
@@ -62,7 +79,7 @@ pub(crate) fn has(slots: &SlotRanges, slot: u16) -> bool {
 impl Migrations {
     /// Whether writes to a slot wait.
     pub(crate) fn holds(&self, slot: u16) -> bool {
-        self.reclaiming.iter().any(|slots| has(slots, slot))
+        self.reclaiming.iter().any(|reclaim| has(&reclaim.slots, slot))
             || self.exports.iter().any(|job| {
                 let holds =
                     matches!(job.machine.state(), ExportState::Paused { .. } | ExportState::Granted { .. });
@@ -71,15 +88,15 @@ impl Migrations {
     }
 
     pub(crate) fn reclaimed(&mut self, slots: &SlotRanges) {
-        if let Some(index) = self.reclaiming.iter().position(|other| other == slots) {
-            self.reclaiming.swap_remove(index);
+        if let Some(index) = self.reclaiming.iter().position(|reclaim| reclaim.slots == *slots) {
+            self.revoked.extend(self.reclaiming.swap_remove(index).revoked);
         }
     }
 
     /// Whether there is anything to do.
     pub(crate) fn is_idle(&self) -> bool {
         let waits = |job: &SimulatedImport| job.machine.state() != ImportState::OccurringOnPrimary;
-        self.exports.is_empty() && !self.imports.iter().any(waits)
+        self.exports.is_empty() && self.reclaiming.is_empty() && !self.imports.iter().any(waits)
     }
 
     /// The states of all, as text.
@@ -88,7 +105,8 @@ impl Migrations {
             self.exports.iter().map(|job| format!("export {:?} {:?}", job.name, job.machine.state()));
         let imports =
             self.imports.iter().map(|job| format!("import {:?} {:?}", job.name, job.machine.state()));
-        exports.chain(imports).collect::<Vec<_>>().join(", ")
+        let reclaiming = self.reclaiming.iter().map(|reclaim| format!("{} not claimed again", reclaim.slots));
+        exports.chain(imports).chain(reclaiming).collect::<Vec<_>>().join(", ")
     }
 
     /// Whether keys of a slot are arriving, or arrive at the primary.
@@ -346,6 +364,7 @@ impl World {
         let overlaps =
             model.migrations.imports.iter().any(|job| slots.iter().any(|slot| has(&job.slots, slot)));
         let reply = if agrees && !overlaps {
+            model.hidden = model.hidden.minus(&slots.to_set());
             model.change_keys().drop_slots(&slots);
             model.change_keys().marks.insert(name, slots.clone());
             let machine = Import::new(now, TIMEOUT_MS);
@@ -384,6 +403,7 @@ impl World {
         name: JobName,
         outputs: Vec<ExportOutput>,
     ) -> Result<(), String> {
+        let mut is_revoked = false;
         for output in outputs {
             let Some(job) = self.migrations(node).and_then(|migrations| migrations.export_mut(name)) else {
                 return Ok(());
@@ -423,12 +443,14 @@ impl World {
                 }
                 ExportOutput::Revoke { epoch_max } => {
                     let (slots, target) = (job.slots.clone(), job.target);
-                    self.revoke(node, slots, target, epoch_max);
+                    let revoked = Revoked { slots: slots.clone(), target, epoch_max };
+                    self.reclaim(node, slots, Some(revoked));
+                    is_revoked = true;
                 }
+                ExportOutput::Release if is_revoked => {}
                 ExportOutput::Release => {
                     let slots = job.slots.clone();
-                    self.hold_until_reclaimed(node, &slots);
-                    self.send_to_machine(node, vec![NodeMessage::Reclaim { slots, above_epoch: None }]);
+                    self.reclaim(node, slots, None);
                 }
                 ExportOutput::Close => {
                     job.link = None;
@@ -447,19 +469,13 @@ impl World {
         Ok(())
     }
 
-    /// A majority has taken the target for failed; it may have claimed the slots, and not have heard of that.
-    fn revoke(&mut self, node: usize, slots: SlotRanges, target: NodeId, epoch_max: u64) {
-        if let Some(&target) = self.ids.get(&target) {
-            self.checkers.on_revoked(target, slots.to_set(), epoch_max);
-        }
-        self.hold_until_reclaimed(node, &slots);
-        self.send_to_machine(node, vec![NodeMessage::Reclaim { slots, above_epoch: Some(epoch_max) }]);
-    }
-
-    fn hold_until_reclaimed(&mut self, node: usize, slots: &SlotRanges) {
+    /// Nothing of the slots is served before the machine says that they are claimed again, or somebody else's.
+    fn reclaim(&mut self, node: usize, slots: SlotRanges, revoked: Option<Revoked>) {
+        let above_epoch = revoked.as_ref().map(|revoked| revoked.epoch_max);
         if let Some(migrations) = self.migrations(node) {
-            migrations.reclaiming.push(slots.clone());
+            migrations.reclaiming.push(Reclaim { slots: slots.clone(), revoked });
         }
+        self.send_to_machine(node, vec![NodeMessage::Reclaim { slots, above_epoch }]);
     }
 
     fn connect_peer(&mut self, node: usize, name: JobName) -> Result<(), String> {
@@ -567,6 +583,12 @@ impl World {
                     model.change_keys().drop_slots(&slots);
                     self.import_input(node, name, ImportInput::CleanedUp)?;
                 }
+                ImportOutput::CleanUpOthers => {
+                    if let Some(view) = model.view.clone() {
+                        let others = slots.iter().filter(|&slot| !view.owns(slot)).collect();
+                        model.change_keys().drop_slots(&others);
+                    }
+                }
                 ImportOutput::Close => {
                     job.link = None;
                     self.close_peer(link, node);
@@ -662,6 +684,7 @@ impl World {
         let Some(model) = self.model_mut(node) else { return Ok(()) };
         let Some(view) = model.view.clone() else { return Ok(()) };
         let agreed = std::mem::take(&mut model.migrations.agreed);
+        let revoked = std::mem::take(&mut model.migrations.revoked);
         let is_primary = view.role == ViewRole::Primary && model.following.is_none();
         let followed = std::mem::replace(&mut model.followed, model.following);
         let is_first = !model.has_told_slots;
@@ -671,6 +694,7 @@ impl World {
             let keys = model.keys.clone();
             self.restrict_to_new_replica(&view, primary, &keys);
         }
+        self.tell_of_revoked(&view, revoked);
         self.tell_checkers(node, &view, is_first && is_primary, followed.filter(|_| is_primary));
         let Some(model) = self.model_mut(node) else { return Ok(()) };
         let inputs = model.migrations.view_for_exports(&view, is_primary);
@@ -679,7 +703,10 @@ impl World {
             let source = job.source.and_then(|id| view.node_by_name(id.as_bytes())).map(|node| node.key);
             let owns_slots = job.slots.iter().all(|slot| view.owns(slot));
             let input = match job.machine.state() {
-                ImportState::OccurringOnPrimary if is_primary => ImportInput::Promoted { owns_slots },
+                ImportState::OccurringOnPrimary if is_primary => {
+                    let owns_slots = job.slots.iter().any(|slot| view.owns(slot));
+                    ImportInput::Promoted { owns_slots }
+                }
                 ImportState::OccurringOnPrimary | ImportState::Ended(_) => continue,
                 _ if !is_primary => ImportInput::Demoted,
                 ImportState::FailoverGranted if owns_slots => continue,
@@ -766,6 +793,14 @@ impl World {
             self.run_until(self.now_us + 100_000)?;
         }
         self.run_until_healed(within_ms)?;
+        // Keys of slots that have gone stay until all replicas know that.
+        let hides = |world: &Self, node| world.model(node).is_some_and(|model| !model.hidden.is_empty());
+        while let Some(node) = (0..self.node_count()).find(|&node| hides(self, node)) {
+            if self.now_us > deadline_us {
+                return Err(format!("n{node} keeps keys of slots that have gone"));
+            }
+            self.run_until(self.now_us + 100_000)?;
+        }
         // What was just lost is being deleted.
         self.run_until(self.now_us + 500_000)?;
         self.check_keys()

@@ -5,7 +5,7 @@ use crate::keys::Keys;
 use crate::migrations::Migrations;
 use shoal_cluster::view::ViewRole;
 use shoal_cluster::{
-    ClusterView, MachineMessage, NodeId, NodeMessage, NodeOrder, NodeStatus, PrimaryLink, SlotRanges,
+    ClusterView, MachineMessage, NodeId, NodeMessage, NodeOrder, NodeStatus, PrimaryLink, SlotRanges, SlotSet,
 };
 use shoal_machine::Monotonic;
 use std::collections::VecDeque;
@@ -29,6 +29,8 @@ pub(crate) struct NodeModel {
     pub has_told_slots: bool,
     /// Whom it followed when that was looked at last.
     pub followed: Option<NodeId>,
+    /// Slots of others whose keys are still here.
+    pub hidden: SlotSet,
     inbox: VecDeque<MachineMessage>,
     paused_until_us: u64,
     report_at: Option<u64>,
@@ -55,6 +57,7 @@ impl NodeModel {
             hung_until_us: 0,
             busy_until_us: 0,
             acknowledged: 0,
+            hidden: SlotSet::empty(),
             inbox: VecDeque::new(),
             paused_until_us: 0,
             report_at: None,
@@ -82,6 +85,7 @@ impl NodeModel {
         while let Some(message) = self.inbox.pop_front() {
             match message {
                 MachineMessage::View { view, orders } => {
+                    self.empty_what_came_back(&view);
                     let is_promoted = orders.contains(&NodeOrder::BecomePrimary);
                     for order in orders {
                         self.obey(now_us, order);
@@ -105,6 +109,13 @@ impl NodeModel {
         }
     }
 
+    /// The keys of slots that come back before they were deleted are old.
+    fn empty_what_came_back(&mut self, view: &ClusterView) {
+        let own: SlotSet = self.hidden.iter().filter(|&slot| view.owns(slot)).collect();
+        self.keys.drop_slots(&own.ranges());
+        self.hidden = self.hidden.minus(&own);
+    }
+
     /// As a node does that is promoted.
     fn drop_keys_of_others(&mut self, view: &ClusterView) {
         let is_anothers = |slot: &u16| view.owners.get(*slot).is_some_and(|owner| owner != view.myself);
@@ -119,10 +130,18 @@ impl NodeModel {
             NodeOrder::Follow { primary, .. } => {
                 self.has_been_in_step &= self.following == Some(primary);
                 self.following = Some(primary);
+                self.hidden = SlotSet::empty();
                 self.set_link(now_us, false);
             }
             NodeOrder::BecomePrimary => self.following = None,
-            NodeOrder::DropSlots { slots } => self.keys.drop_slots(&slots),
+            NodeOrder::HideSlots { slots } => self.hidden = self.hidden.union(&slots.to_set()),
+            NodeOrder::DropSlots { slots } => {
+                // What is arriving anew has been emptied before.
+                let slots: SlotRanges =
+                    slots.iter().filter(|&slot| !self.migrations.is_importing(slot)).collect();
+                self.hidden = self.hidden.minus(&slots.to_set());
+                self.keys.drop_slots(&slots);
+            }
             NodeOrder::DropAllKeys => {
                 self.offset = 0;
                 self.keys.clear();

@@ -1,7 +1,7 @@
 //! What must be there in the end, and who may serve: what the checkers of slots on the move are told.
 
 use crate::keys::{Keys, Writes};
-use crate::migrations::has;
+use crate::migrations::{Revoked, has};
 use crate::world::World;
 use shoal_cluster::slot_migration::JobName;
 use shoal_cluster::view::ViewRole;
@@ -31,6 +31,17 @@ impl World {
             let mut shard = self.shard_of(view);
             shard.extend(self.ids.get(&replaced));
             self.checkers.on_elected(node, &shard, view);
+        }
+    }
+
+    /// A majority has taken the targets for failed, and voted that the slots are the source's again: until a target hears of that, it may serve
+    /// them. What has become somebody else's in the meantime was not taken back.
+    pub(crate) fn tell_of_revoked(&mut self, view: &ClusterView, revoked: Vec<Revoked>) {
+        for Revoked { slots, target, epoch_max } in revoked {
+            let own: SlotSet = slots.iter().filter(|&slot| view.owns(slot)).collect();
+            if let Some(&target) = self.ids.get(&target).filter(|_| !own.is_empty()) {
+                self.checkers.on_revoked(target, own, epoch_max);
+            }
         }
     }
 
@@ -147,8 +158,8 @@ impl World {
                 let held = self.keys_of(follower).and_then(|keys| keys.get(slot));
                 held.is_some_and(|held| Arc::ptr_eq(held, &writes))
             });
-            let is_owner = self.is_known_as_owner(node, slot) && !self.has_newer_owner(node, &view, slot);
-            if is_everywhere && is_owner {
+            let is_owner = || !self.has_newer_owner(node, &view, slot) && self.is_known_as_owner(node, slot);
+            if is_everywhere && is_owner() {
                 self.note(|| format!("n{node} slot {slot}: {all:?} have all up to {:?}", writes.last()));
                 self.safe_writes.note(slot, &writes);
             }
@@ -177,15 +188,32 @@ impl World {
     /// Whether a majority of the primaries takes a node for the owner of a slot.
     fn is_known_as_owner(&self, node: usize, slot: u16) -> bool {
         let Some(me) = self.id(node) else { return false };
-        let is_voter = |view: &ClusterView| view.node(view.myself).is_some_and(|me| !me.slots.is_empty());
-        let voters = (0..self.node_count()).filter_map(|other| self.last_view_of(other));
-        let voters = voters.filter(|view| view.role == ViewRole::Primary && is_voter(view));
         let knows = |view: &ClusterView| {
             view.owners.get(slot).and_then(|owner| view.node(owner)).is_some_and(|owner| owner.id == me)
         };
-        let (known, all) =
-            voters.fold((0, 0), |(known, all), view| (known + usize::from(knows(view)), all + 1));
+        let (known, all) = self
+            .voters()
+            .iter()
+            .fold((0, 0), |(known, all), view| (known + usize::from(knows(view)), all + 1));
         known > all / 2
+    }
+
+    /// The views of the primaries that have slots, whether they are up or not. One that has been replaced, or whose slots have gone to others,
+    /// and that has not heard of it, is none of them: it is asked for no votes, and what it knows binds nobody.
+    fn voters(&self) -> Vec<&ClusterView> {
+        let views = (0..self.node_count()).filter_map(|node| self.last_view_of(node));
+        let mut primaries: Vec<_> = views
+            .filter(|view| view.role == ViewRole::Primary)
+            .filter_map(|view| Some((view, view.node(view.myself)?)))
+            .collect();
+        primaries.sort_by_key(|(_, me)| std::cmp::Reverse(me.config_epoch));
+        let mut taken = SlotSet::empty();
+        primaries.retain(|(_, me)| {
+            let left = me.slots.minus(&taken);
+            taken = taken.union(&me.slots);
+            !left.is_empty()
+        });
+        primaries.into_iter().map(|(view, _)| view).collect()
     }
 
     /// Whether another node owns a slot by a greater epoch, whether it is up or not.

@@ -3,7 +3,8 @@
 //! A config epoch that a node takes by itself may be one that an election has at the same time; and the node may have been replaced
 //! already, or the source of the slots, without having heard of it: then its claim, with the greater epoch, would take everything
 //! from the node that was elected, with all that was written there. So a node that is about to take slots asks the primaries
-//! for their votes first, as a replica does. What follows is what follows from elections:
+//! for their votes first, as a replica does; and so does a node that takes back what it has granted to one that has failed, since that
+//! one may have claimed the slots, and served them, without its having heard of that. What follows is what follows from elections:
 //!
 //! - nobody else has the epoch: a primary votes once in each;
 //! - a later election has a greater one, so that the claim takes nothing from who was elected then;
@@ -56,10 +57,25 @@ struct Attempt {
     votes: BTreeSet<NodeKey>,
 }
 
+/// What is claimed when the votes are there.
+#[derive(Clone, Debug)]
+enum Purpose {
+    /// Slots of another: the executor goes on.
+    Take {
+        /// It knows the claim by this.
+        ticket: u64,
+    },
+    /// Slots that this node has granted to another, which has failed. The executor serves nothing of them before it is done.
+    Reclaim {
+        /// As the executor names them: some may have gone to others since.
+        slots: SlotRanges,
+    },
+}
+
 /// A claim that is being prepared.
 #[derive(Clone, Debug)]
 pub(super) struct Agreement {
-    ticket: u64,
+    purpose: Purpose,
     above: u64,
     source: NodeId,
     slots: Arc<SlotSet>,
@@ -70,7 +86,8 @@ pub(super) struct Agreement {
     attempt_ms: u64,
     /// How long is waited before primaries are asked again.
     interval_ms: u64,
-    until: Monotonic,
+    /// When it is given up.
+    until: Option<Monotonic>,
 }
 
 /// What this node knows of its own votes.
@@ -99,23 +116,43 @@ impl Agreement {
 impl ClusterMachine {
     /// Begins; the executor hears of it when a majority agrees that this node may claim slots of `source`.
     pub(super) fn agree_on_epoch(&mut self, ticket: u64, above: u64, source: NodeId, slots: &SlotRanges) {
+        let until = self.monotonic().plus_ms(AGREEMENT_MAX_MS);
+        self.begin_agreement(Purpose::Take { ticket }, above, source, slots.to_set(), Some(until));
+    }
+
+    /// Begins to take back what is still this node's of slots that it has granted to another. That goes on until a majority agrees, or until
+    /// the slots are somebody else's.
+    pub(super) fn agree_on_reclaim(&mut self, slots: SlotRanges, above: u64) {
+        let own = slots.iter().filter(|&slot| self.table.owner(slot) == Some(self.myself)).collect();
+        self.begin_agreement(Purpose::Reclaim { slots }, above, self.me().id, own, None);
+    }
+
+    fn begin_agreement(
+        &mut self,
+        purpose: Purpose,
+        above: u64,
+        source: NodeId,
+        slots: SlotSet,
+        until: Option<Monotonic>,
+    ) {
         if self.me().is_replica() {
             return;
         }
-        if self.agreements.len() >= AGREEMENTS_MAX {
-            self.agreements.remove(0);
+        if self.agreements.len() >= AGREEMENTS_MAX
+            && let Some(index) = self.agreements.iter().position(|agreement| agreement.until.is_some())
+        {
+            self.agreements.remove(index);
         }
-        let now = self.monotonic();
         let agreement = Agreement {
-            ticket,
+            purpose,
             above,
             source,
-            slots: Arc::new(slots.to_set()),
+            slots: Arc::new(slots),
             attempts: Vec::new(),
-            next_at: now,
+            next_at: self.monotonic(),
             attempt_ms: ATTEMPT_MS,
             interval_ms: ASK_AGAIN_MS,
-            until: now.plus_ms(AGREEMENT_MAX_MS),
+            until,
         };
         self.agreements.push(agreement);
         self.run_agreements();
@@ -124,16 +161,37 @@ impl ClusterMachine {
     /// What is due: other attempts, and further questions.
     pub(super) fn run_agreements(&mut self) {
         let now = self.monotonic();
-        if self.me().is_replica() {
-            self.agreements.clear();
-        }
-        self.agreements.retain(|agreement| now < agreement.until);
+        self.end_agreements();
         for index in 0..self.agreements.len() {
             if self.agreements.get(index).is_some_and(|agreement| agreement.next_at <= now) {
                 self.begin_attempt(index);
             }
         }
         self.ask_primaries();
+    }
+
+    /// Gives up what nothing can come of: the time is over, or the slots that were to be taken back are others' now.
+    fn end_agreements(&mut self) {
+        let (now, is_replica, myself) = (self.monotonic(), self.me().is_replica(), self.myself);
+        let mut lost = Vec::new();
+        let table = &self.table;
+        self.agreements.retain_mut(|agreement| {
+            let Purpose::Reclaim { slots } = &agreement.purpose else {
+                return !is_replica && agreement.until.is_none_or(|until| now < until);
+            };
+            let is_mine = |slot: u16| table.owner(slot) == Some(myself);
+            if !agreement.slots.iter().all(is_mine) {
+                agreement.slots = Arc::new(agreement.slots.iter().filter(|&slot| is_mine(slot)).collect());
+            }
+            let stays = !is_replica && !agreement.slots.is_empty();
+            if !stays {
+                lost.push(slots.clone());
+            }
+            stays
+        });
+        for slots in lost {
+            self.finish_reclaim(&slots, None);
+        }
     }
 
     fn begin_attempt(&mut self, index: usize) {
@@ -155,7 +213,7 @@ impl ClusterMachine {
         }
         agreement.attempts.push(Attempt { epoch, known, own_vote, votes: BTreeSet::new() });
         agreement.next_at = match known {
-            Some(_) => agreement.until,
+            Some(_) => agreement.until.unwrap_or(now.plus_ms(AGREEMENT_MAX_MS)),
             None => now.plus_ms(agreement.attempt_ms + jitter_ms),
         };
         agreement.attempt_ms = (agreement.attempt_ms * 2).min(ATTEMPT_MAX_MS);
@@ -229,11 +287,15 @@ impl ClusterMachine {
         let epoch = request.epoch;
         if !self.claim_votes.given.contains(&(epoch, claimant)) {
             let result = if self.last_vote_epoch >= epoch {
-                Err("already voted in that epoch or a later one".to_owned())
+                Err((None, "already voted in that epoch or a later one".to_owned()))
             } else {
                 self.check_claim(claimant, &header.slots, header.config_epoch, request)
             };
-            if let Err(reason) = result {
+            if let Err((owner, reason)) = result {
+                // It may hear of that from nobody else: who has replaced it, or has claimed what it takes back, may be down.
+                if let Some(owner) = owner.filter(|&owner| owner != claimant) {
+                    self.send_update(claimant, owner, &SlotSet::empty());
+                }
                 let text = format!("Vote on slots denied to {}: {reason}", header.sender.as_str());
                 self.log(LogLevel::Verbose, text);
                 return;
@@ -250,38 +312,45 @@ impl ClusterMachine {
     }
 
     /// Whether nothing that this node knows speaks against a claim: the claimant and the source are the owners of their slots, and
-    /// nobody has been elected in their place.
+    /// nobody has been elected in their place. The error names whom a slot belongs to, if it is somebody else.
     fn check_claim(
         &self,
         claimant: NodeKey,
         own: &SlotSet,
         own_epoch: u64,
         request: &ClaimRequest,
-    ) -> Result<(), String> {
-        self.check_claimed_slots(own, own_epoch, claimant).map_err(|(_, reason)| reason)?;
+    ) -> Result<(), (Option<NodeKey>, String)> {
+        self.check_claimed_slots(own, own_epoch, claimant)
+            .map_err(|(owner, reason)| (Some(owner), reason))?;
         let source = self.table.find(&request.source);
         for slot in request.slots.iter() {
             let Some((owner, owner_epoch)) = self.table.claim(slot) else { continue };
             // The source may have taken a grant back.
             let greatest = if Some(owner) == source { request.epoch } else { request.source_epoch };
             if owner_epoch > greatest {
-                return Err(format!("slot {slot} epoch ({owner_epoch}) > reqEpoch ({greatest})"));
+                let reason = format!("slot {slot} epoch ({owner_epoch}) > reqEpoch ({greatest})");
+                return Err((Some(owner), reason));
             }
         }
+        self.check_claim_votes(claimant, source).map_err(|reason| (None, reason.to_owned()))
+    }
+
+    /// Whether this node has voted for nobody in the place of the two ends of a claim.
+    fn check_claim_votes(&self, claimant: NodeKey, source: Option<NodeKey>) -> Result<(), &'static str> {
         let voted_against =
             |key: NodeKey| self.table.get(key).is_some_and(|node| self.has_voted_against(node));
         if voted_against(claimant) || source.is_some_and(voted_against) {
-            return Err("I have voted for a replica in its place".to_owned());
+            return Err("I have voted for a replica in its place");
         }
         if source.and_then(|key| self.table.get(key)).is_some_and(|node| !node.is_primary()) {
-            return Err("the slots are those of a replica".to_owned());
+            return Err("the slots are those of a replica");
         }
         // Before it started anew this node may have voted for a replica in the place of one of the two.
         let ClaimVotes { started_at, before, .. } = self.claim_votes;
         if before > self.table.greatest_config_epoch()
             && self.ms_since(Some(started_at)) < self.vote_rest_ms()
         {
-            return Err("I have just started, and do not know what I have voted for".to_owned());
+            return Err("I have just started, and do not know what I have voted for");
         }
         Ok(())
     }
@@ -320,14 +389,29 @@ impl ClusterMachine {
             let votes = attempt.votes.len() + usize::from(attempt.own_vote);
             attempt.known.unwrap_or(attempt.epoch) <= saved_epoch && votes >= quorum
         };
+        let config_epoch = self.me().config_epoch;
         let mut agreed = Vec::new();
         self.agreements.retain(|agreement| {
-            let attempt = agreement.attempts.iter().rev().find(is_agreed);
-            agreed.extend(attempt.map(|attempt| (agreement.ticket, attempt.epoch)));
+            let attempt = match agreement.purpose {
+                Purpose::Take { .. } => agreement.attempts.iter().rev().find(is_agreed),
+                // Who has voted long ago may have heard of another owner since; and of a greater epoch that this node has come to by another
+                // claim nobody has voted on this one.
+                Purpose::Reclaim { .. } => {
+                    agreement.attempt().filter(|attempt| attempt.epoch > config_epoch).filter(is_agreed)
+                }
+            };
+            agreed.extend(attempt.map(|attempt| (agreement.purpose.clone(), attempt.epoch)));
             attempt.is_none()
         });
-        for (ticket, epoch) in agreed {
-            self.outputs.push(Output::ToNode(MachineMessage::EpochAgreed { ticket, epoch }));
+        // Each is a claim: the greater one is the epoch of all.
+        agreed.sort_by_key(|(_, epoch)| *epoch);
+        for (purpose, epoch) in agreed {
+            match purpose {
+                Purpose::Take { ticket } => {
+                    self.outputs.push(Output::ToNode(MachineMessage::EpochAgreed { ticket, epoch }));
+                }
+                Purpose::Reclaim { slots } => self.finish_reclaim(&slots, Some(epoch)),
+            }
         }
     }
 }

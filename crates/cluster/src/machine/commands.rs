@@ -316,8 +316,17 @@ impl ClusterMachine {
         Ok(())
     }
 
-    /// A grant is over.
-    pub(super) fn reclaim_slots(&mut self, slots: &crate::SlotRanges, above_epoch: Option<u64>) {
+    /// A grant is over. If the slots may have been claimed by somebody who has failed, with an epoch up to `above_epoch`, a majority votes on
+    /// that first.
+    pub(super) fn reclaim_slots(&mut self, slots: crate::SlotRanges, above_epoch: Option<u64>) {
+        match above_epoch.filter(|_| self.me().is_primary()) {
+            Some(above) => self.agree_on_reclaim(slots, above),
+            None => self.finish_reclaim(&slots, None),
+        }
+    }
+
+    /// What is still this node's of granted slots is claimed again, with this epoch, if one is given.
+    pub(super) fn finish_reclaim(&mut self, slots: &crate::SlotRanges, epoch: Option<u64>) {
         for slot in slots.iter() {
             self.granted.remove(slot);
             for (granted, _) in &mut self.grants {
@@ -328,8 +337,11 @@ impl ClusterMachine {
             }
         }
         self.grants.retain(|(granted, _)| !granted.is_empty());
-        if let Some(above) = above_epoch.filter(|_| self.me().is_primary()) {
-            self.raise_config_epoch_above(above);
+        if let Some(epoch) = epoch {
+            self.current_epoch = self.current_epoch.max(epoch);
+            self.me_mut().config_epoch = epoch;
+            self.log(LogLevel::Warning, format!("New configEpoch set to {epoch}"));
+            self.announce();
         }
         self.changed();
         self.views.is_dirty = true;

@@ -34,6 +34,7 @@ impl ClusterMachine {
         for key in self.table.keys() {
             self.check_node(key);
         }
+        self.leaving_cron();
         self.manual_failover_cron();
         if self.me().is_replica() {
             self.todo.election = true;

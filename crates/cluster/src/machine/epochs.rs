@@ -48,15 +48,6 @@ impl ClusterMachine {
         self.changed();
     }
 
-    /// Gives this node a config epoch above another one, without asking anybody.
-    pub(super) fn raise_config_epoch_above(&mut self, above: u64) {
-        self.current_epoch = self.current_epoch.max(above);
-        self.raise_config_epoch();
-        let epoch = self.me().config_epoch;
-        self.log(LogLevel::Warning, format!("New configEpoch set to {epoch}"));
-        self.announce();
-    }
-
     /// Tells everybody about a change of this node, as soon as it is safe.
     pub(super) fn announce(&mut self) {
         self.when_safe(Action::BroadcastPong { only_shard: false });

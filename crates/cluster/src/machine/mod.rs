@@ -23,6 +23,7 @@ mod election;
 mod epochs;
 mod failure;
 mod gossip;
+mod leaving;
 mod links;
 mod manual_failover;
 mod migration;
@@ -47,6 +48,7 @@ use agreement::{Agreement, ClaimVotes};
 use announce::Announcements;
 use election::{CannotFailover, Election};
 use gossip::GossipPool;
+use leaving::Leaving;
 use links::Link;
 use manual_failover::ManualFailover;
 use shoal_machine::{Machine, Monotonic, Now, Rng, Timers};
@@ -98,6 +100,7 @@ pub struct ClusterMachine {
     importing: Arc<BTreeMap<u16, NodeKey>>,
     /// Slots that were this node's, or its primary's, and went to others.
     given: crate::SlotSet,
+    leaving: Leaving,
     /// This replica's data are not those of its primary: it has had none of them since it was told to follow it.
     never_in_step: bool,
     /// Slots of this node that another may claim at any moment.
@@ -177,6 +180,7 @@ impl ClusterMachine {
             claim_votes: ClaimVotes::new(now.monotonic, saved),
             given: saved.map(|saved| saved.given.clone()).unwrap_or_default(),
             never_in_step: saved.is_some_and(|saved| saved.never_in_step),
+            leaving: Leaving::default(),
             links: BTreeMap::new(),
             next_link: 0,
             forgotten: BTreeMap::new(),

@@ -2,7 +2,7 @@
 
 use super::ClusterMachine;
 use crate::interface::{LogLevel, NodeMessage};
-use crate::{NodeFlags, NodeOrder, SlotSet};
+use crate::{NodeFlags, SlotSet};
 use std::sync::Arc;
 
 impl ClusterMachine {
@@ -21,7 +21,7 @@ impl ClusterMachine {
             NodeMessage::Published { publication, sharded } => self.spread(publication, sharded),
             NodeMessage::Paused { ticket, offset } => self.on_paused(ticket, offset),
             NodeMessage::Applied { version } => self.on_applied(version),
-            NodeMessage::Reclaim { slots, above_epoch } => self.reclaim_slots(&slots, above_epoch),
+            NodeMessage::Reclaim { slots, above_epoch } => self.reclaim_slots(slots, above_epoch),
             NodeMessage::AgreeOnEpoch { ticket, above, source, slots } => {
                 self.agree_on_epoch(ticket, above, source, &slots);
             }
@@ -52,7 +52,7 @@ impl ClusterMachine {
             let text =
                 format!("I have keys for slots that I have given to other nodes. Deleting them: {slots}");
             self.log(LogLevel::Warning, text);
-            self.orders.push(NodeOrder::DropSlots { slots });
+            self.let_go(&given);
             self.changed();
         }
         for slot in slots_with_keys.minus(&given).iter() {

@@ -5,7 +5,7 @@ use super::announce::Action;
 use crate::interface::LogLevel;
 use crate::messages::Header;
 use crate::view::NodeKey;
-use crate::{NodeFlags, NodeId, NodeOrder, SlotRanges, SlotSet};
+use crate::{NodeFlags, NodeId, SlotSet};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -204,7 +204,7 @@ impl ClusterMachine {
             for &slot in lost {
                 self.given.insert(slot);
             }
-            self.orders.push(NodeOrder::DropSlots { slots: lost.iter().copied().collect::<SlotRanges>() });
+            self.let_go(&lost.iter().copied().collect());
         }
     }
 

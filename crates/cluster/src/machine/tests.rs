@@ -612,7 +612,7 @@ fn a_lost_slot_is_dropped_and_old_claims_are_answered() {
     slots.insert(0);
     let header = Header { config_epoch: 9, current_epoch: 9, slots: Arc::new(slots), ..bench.header(1) };
     let outputs = bench.receive(1, header, Body::Pong(Gossip::default()));
-    assert_eq!(orders(&outputs), [NodeOrder::DropSlots { slots: [0].into_iter().collect() }]);
+    assert_eq!(orders(&outputs), [NodeOrder::HideSlots { slots: [0].into_iter().collect() }]);
     // Node 2 still thinks that slot 0 is its own, with an older epoch.
     let mut slots = slots_of(2);
     slots.insert(0);

@@ -62,7 +62,7 @@ pub enum ImportInput {
     Demoted,
     /// This node followed an import of its primary, and is the primary now.
     Promoted {
-        /// The slots are this node's already.
+        /// The slots are this node's already: all, or those that have not gone on to others since.
         owns_slots: bool,
     },
 }
@@ -88,6 +88,8 @@ pub enum ImportOutput {
     },
     /// Delete the keys of the slots.
     CleanUp,
+    /// Delete the keys of those of the slots that are others'.
+    CleanUpOthers,
     /// Close the connection.
     Close,
     /// It is over; why, for the operator. Replicas and files are told.
@@ -308,7 +310,12 @@ impl Import {
 
     fn told_elsewhere(&mut self, input: ImportInput, outputs: &mut Vec<ImportOutput>) {
         match input {
-            ImportInput::Finished { is_success: true, .. } | ImportInput::Promoted { owns_slots: true } => {
+            ImportInput::Finished { is_success: true, .. } => {
+                self.end(Outcome::Success, String::new(), outputs);
+            }
+            ImportInput::Promoted { owns_slots: true } => {
+                // Some may have gone on to others already.
+                outputs.push(ImportOutput::CleanUpOthers);
                 self.end(Outcome::Success, String::new(), outputs);
             }
             // The primary has deleted the keys, and that has come here before.

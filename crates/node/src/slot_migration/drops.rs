@@ -17,14 +17,33 @@ const KEYS_PER_COMMAND: usize = 64;
 #[derive(Debug, Default)]
 pub(crate) struct Drops {
     slots: Option<Box<SlotSet>>,
+    /// Those whose keys are hidden only, for now: a replica may still be elected that takes the slots for its own.
+    kept: SlotSet,
 }
 
 impl Drops {
     pub(super) fn add(&mut self, slots: &SlotRanges) {
+        if slots.is_empty() {
+            return;
+        }
         let set = self.slots.get_or_insert_default();
         for slot in slots.iter() {
             set.insert(slot);
+            self.kept.remove(slot);
         }
+    }
+
+    fn keep(&mut self, slots: &SlotRanges) {
+        for slot in slots.iter() {
+            if !self.slots.as_ref().is_some_and(|set| set.contains(slot)) {
+                self.kept.insert(slot);
+            }
+        }
+    }
+
+    /// All whose keys nobody is to see.
+    pub(super) fn hidden(&self) -> impl Iterator<Item = u16> + '_ {
+        self.slots().chain(self.kept.iter())
     }
 
     pub(super) fn slots(&self) -> impl Iterator<Item = u16> + '_ {
@@ -35,7 +54,12 @@ impl Drops {
         self.slots.as_ref().is_some_and(|set| slots.iter().any(|slot| set.contains(slot)))
     }
 
+    fn clear(&mut self) {
+        *self = Self::default();
+    }
+
     fn remove(&mut self, slot: u16) {
+        self.kept.remove(slot);
         if let Some(set) = &mut self.slots {
             set.remove(slot);
             if set.is_empty() {
@@ -58,10 +82,7 @@ impl Node {
             return;
         }
         if self.is_replica() {
-            // The primary sees to it.
-            self.migrations.drops.slots = None;
-            self.hide_slots();
-            return;
+            return self.forget_drops();
         }
         let mut left = KEYS_PER_TURN;
         let mut has_emptied = false;
@@ -80,8 +101,26 @@ impl Node {
         self.free_garbage(host);
     }
 
-    /// Has the keys of slots deleted that belong to others now.
-    pub(crate) fn drop_slots(&mut self, slots: &SlotRanges) {
+    /// This node is a replica: its primary sees to what is to be deleted.
+    pub(crate) fn forget_drops(&mut self) {
+        self.migrations.drops.clear();
+        self.hide_slots();
+    }
+
+    /// Has the keys of slots hidden that belong to others now.
+    pub(crate) fn keep_hidden(&mut self, slots: &SlotRanges) {
+        self.migrations.drops.keep(slots);
+        self.hide_slots();
+    }
+
+    /// Has the keys of slots deleted that belong to others now. Those that are on their way back are left alone: they were emptied before the
+    /// first key came.
+    pub(crate) fn drop_slots_of_others(&mut self, slots: &SlotRanges) {
+        let slots: SlotRanges = slots.iter().filter(|&slot| !self.migrations.is_importing(slot)).collect();
+        self.drop_slots(&slots);
+    }
+
+    fn drop_slots(&mut self, slots: &SlotRanges) {
         self.migrations.drops.add(slots);
         self.hide_slots();
     }
@@ -113,10 +152,11 @@ impl Node {
         self.free_garbage(host);
     }
 
-    /// Slots that have come back before their keys were deleted: that is made up for now.
+    /// Slots that have come back, or are to be filled by hand, before their keys were deleted: that is made up for now.
     pub(crate) fn finish_drops_of_own_slots(&mut self, now: Now, host: &mut dyn Host) {
         let Some(view) = self.cluster.as_ref().and_then(|side| side.view.clone()) else { return };
-        let own: SlotRanges = self.migrations.drops.slots().filter(|&slot| view.owns(slot)).collect();
+        let is_back = |slot: &u16| view.owns(*slot) || view.importing.contains_key(slot);
+        let own: SlotRanges = self.migrations.drops.hidden().filter(is_back).collect();
         if !own.is_empty() {
             self.drop_at_once(now, host, &own);
         }

@@ -317,6 +317,13 @@ impl Node {
                         self.migrations.drops.add(&slots);
                     }
                 }
+                ImportOutput::CleanUpOthers => {
+                    let view = self.cluster.as_ref().and_then(|side| side.view.clone());
+                    if let (Some(view), Some(job)) = (view, self.import_mut(name)) {
+                        let others = job.facts.slots.iter().filter(|&slot| !view.owns(slot)).collect();
+                        self.migrations.drops.add(&others);
+                    }
+                }
                 ImportOutput::Close => self.close_import_link(name, own),
                 ImportOutput::Ended(outcome, message) => self.end_import(host, name, outcome, message),
             }
@@ -452,7 +459,11 @@ impl Node {
             let owns_slots = job.facts.slots.iter().all(|slot| view.owns(slot));
             let sources = job.facts.slots.iter().all(|slot| view.owners.get(slot) == source);
             let input = match job.machine.state() {
-                ImportState::OccurringOnPrimary if is_primary => ImportInput::Promoted { owns_slots },
+                ImportState::OccurringOnPrimary if is_primary => {
+                    // The primary had claimed all of them; a part may have gone on since.
+                    let owns_slots = job.facts.slots.iter().any(|slot| view.owns(slot));
+                    ImportInput::Promoted { owns_slots }
+                }
                 ImportState::OccurringOnPrimary | ImportState::Ended(_) => continue,
                 _ if !is_primary => ImportInput::Demoted,
                 // The answer to the claim follows, or has been given up.

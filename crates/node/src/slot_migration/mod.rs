@@ -273,7 +273,7 @@ impl Node {
         }
         let imports = self.migrations.imports.iter().map(|job| job.facts.slots.as_slice());
         let mut ranges: Vec<(u16, u16)> = imports.flatten().copied().collect();
-        ranges.extend(self.migrations.drops.slots().map(|slot| (slot, slot)));
+        ranges.extend(self.migrations.drops.hidden().map(|slot| (slot, slot)));
         self.keyspace.database_mut(0).hide_slots(&ranges);
     }
 

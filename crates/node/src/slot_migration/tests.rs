@@ -5,7 +5,9 @@ use crate::clients::Handle;
 use crate::host::{SnapshotReport, SnapshotTarget};
 use crate::testing::{Fixture, cluster_view};
 use shoal_cluster::view::{NodeKey, SlotOwners, ViewRole};
-use shoal_cluster::{ClusterCommand, ClusterView, CommandReply, MachineMessage, NodeMessage, NodeOrder};
+use shoal_cluster::{
+    ClusterCommand, ClusterView, CommandReply, MachineMessage, NodeId, NodeMessage, NodeOrder, SlotRanges,
+};
 use shoal_protocol::request::{Limits, RequestReader};
 use shoal_protocol::slot::key_slot;
 use shoal_session::Identity;
@@ -264,14 +266,65 @@ fn keys_of_all_types_move_with_what_changes_meanwhile() {
     assert!(ttl[1..].parse::<u64>().unwrap() > 90_000, "{ttl}");
     // The source learns of it, and deletes the keys piece by piece.
     assert_eq!(state(&mut pair.source), "failover-granted");
-    let dropped = [SLOT].into_iter().collect();
-    show(&mut pair.source, view(SOURCE, TARGET), vec![NodeOrder::DropSlots { slots: dropped }]);
-    assert_eq!(state(&mut pair.source), "success");
-    pair.source.check_start("GET {a}string", "-MOVED 15495 127.0.0.1:7001");
-    pair.source.check("DBSIZE", ":1");
-    assert!(pair.source.node.keyspace().len() > 1);
-    Pair::drop_keys(&mut pair.source);
-    assert_eq!(pair.source.node.keyspace().len(), 1);
+    let slots: SlotRanges = [SLOT].into_iter().collect();
+    let count = pair.source.node.keyspace().len();
+    for order in [NodeOrder::HideSlots { slots: slots.clone() }, NodeOrder::DropSlots { slots }] {
+        let is_hidden_only = matches!(order, NodeOrder::HideSlots { .. });
+        show(&mut pair.source, view(SOURCE, TARGET), vec![order]);
+        assert_eq!(state(&mut pair.source), "success");
+        pair.source.check_start("GET {a}string", "-MOVED 15495 127.0.0.1:7001");
+        pair.source.check("DBSIZE", ":1");
+        assert_eq!(pair.source.node.keyspace().len(), count);
+        Pair::drop_keys(&mut pair.source);
+        assert_eq!(pair.source.node.keyspace().len(), if is_hidden_only { count } else { 1 });
+    }
+}
+
+/// The keys of a slot that was given away are still there when it comes back, or is to be filled by hand.
+#[test]
+fn old_keys_are_gone_before_a_slot_is_filled_anew() {
+    let slots: SlotRanges = [SLOT].into_iter().collect();
+    let given = |fixture: &mut Fixture| {
+        show(fixture, view(TARGET, TARGET), Vec::new());
+        fixture.run("SET {a}old x");
+        show(fixture, view(TARGET, SOURCE), vec![NodeOrder::HideSlots { slots: slots.clone() }]);
+        assert_eq!(fixture.node.keyspace().len(), 1);
+    };
+    let mut pair = Pair::new();
+    given(&mut pair.target);
+    pair.source.run("SET {a}new y");
+    pair.begin();
+    pair.run();
+    pair.snapshot();
+    pair.forth();
+    // All replicas have heard of it: what is here now are other keys.
+    show(&mut pair.target, view(TARGET, SOURCE), vec![NodeOrder::DropSlots { slots: slots.clone() }]);
+    Pair::drop_keys(&mut pair.target);
+    pair.expect_claim();
+    pair.run();
+    assert_eq!(state(&mut pair.target), "success");
+    pair.target.check_all(&[("GET {a}new", "\"y\""), ("EXISTS {a}old", ":0"), ("DBSIZE", ":1")]);
+
+    for by_hand in [false, true] {
+        let mut pair = Pair::new();
+        given(&mut pair.target);
+        let mut back = view(TARGET, if by_hand { SOURCE } else { TARGET });
+        if by_hand {
+            back.importing = Arc::new([(SLOT, SOURCE)].into_iter().collect());
+        }
+        show(&mut pair.target, back, Vec::new());
+        assert_eq!(pair.target.node.keyspace().len(), 0, "by hand: {by_hand}");
+    }
+    // A replica has the keys of its primary.
+    let mut pair = Pair::new();
+    given(&mut pair.target);
+    let primary = NodeId::parse(&[b'0'; 40]).unwrap();
+    let follow = NodeOrder::Follow { primary, host: "127.0.0.1".into(), port: 7000 };
+    let mut replica = view(TARGET, SOURCE);
+    replica.role = ViewRole::Replica(Some(SOURCE));
+    show(&mut pair.target, replica, vec![follow]);
+    show(&mut pair.target, view(TARGET, TARGET), vec![NodeOrder::BecomePrimary]);
+    pair.target.check("EXISTS {a}old", ":1");
 }
 
 #[test]
@@ -443,6 +496,29 @@ fn whoever_is_promoted_in_the_middle_deletes_the_keys() {
         fixture.send_as(client, &words);
         assert_eq!(state(&mut fixture), state_after, "{line}");
     }
+}
+
+/// The primary has taken the slots, and given a part of them away again, before this replica heard that the import has ended.
+#[test]
+fn whoever_is_promoted_keeps_the_keys_of_the_slots_that_are_left() {
+    let mut fixture = Fixture::with_configuration(&[("cluster-enabled", "yes")]);
+    let mut replica = view(TARGET, TARGET);
+    replica.role = ViewRole::Replica(Some(SOURCE));
+    show(&mut fixture, replica, Vec::new());
+    let client = fixture.connect();
+    fixture.node.clients.session_mut(client).unwrap().kind = shoal_session::ClientKind::Primary;
+    let (name, gone) = ("f".repeat(40), key_slot(b"b"));
+    let begin = format!("CLUSTER SYNCSLOTS ESTABLISH NAME {name} SLOTSRANGE {SLOT} {SLOT} {gone} {gone}");
+    for line in [begin.as_str(), "SET {a}k v", "SET {b}k v"] {
+        let words: Vec<&str> = line.split(' ').collect();
+        fixture.send_as(client, &words);
+    }
+    assert_eq!(state(&mut fixture), "occurring-on-primary");
+    show(&mut fixture, view(TARGET, TARGET), vec![NodeOrder::BecomePrimary]);
+    assert_eq!(state(&mut fixture), "success");
+    Pair::drop_keys(&mut fixture);
+    fixture.check("GET {a}k", "\"v\"");
+    assert_eq!(fixture.node.keyspace().len(), 1);
 }
 
 #[test]

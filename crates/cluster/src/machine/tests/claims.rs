@@ -317,3 +317,116 @@ fn an_overtaken_claim_has_its_own_epoch() {
     pong_with(&mut bench, 1, claim);
     assert_eq!(bench.machine.table.owner(SLOT), Some(bench.key(1)));
 }
+
+/// The machine is node 0. It has granted a slot of its own, and takes it back from a target that has failed.
+fn reclaimer() -> (Bench, Vec<Output>) {
+    let mut bench = Bench::new(0);
+    for node in [1, 2] {
+        let header = header(&bench, node);
+        pong_with(&mut bench, node, header);
+    }
+    bench.command(ClusterCommand::GrantSlots { slots: granted() });
+    let above_epoch = Some(70);
+    let outputs = bench.give(Input::FromNode(NodeMessage::Reclaim { slots: granted(), above_epoch }));
+    (bench, outputs)
+}
+
+/// A slot of node 0.
+const GRANTED: u16 = 0;
+
+fn granted() -> SlotRanges {
+    [GRANTED].into_iter().collect()
+}
+
+/// Whether the executor is told that it may serve the slot again, if that is its own.
+fn is_released(outputs: &[Output]) -> bool {
+    let is_told = |output: &Output| matches!(output, Output::ToNode(MachineMessage::Reclaimed { .. }));
+    outputs.iter().any(is_told)
+}
+
+/// The target may have claimed the slots, and a majority may know: the source does not take them back by its own word.
+#[test]
+fn a_grant_is_taken_back_by_vote() {
+    let (mut bench, mut outputs) = reclaimer();
+    assert_eq!(
+        requests(&bench, &outputs),
+        [(1, 71), (2, 71)],
+        "above what the target may have claimed them with"
+    );
+    // It does not give up.
+    outputs.extend(bench.after(2 * AGREEMENT_MAX_MS));
+    bench.open_links();
+    let asked = bench.after(TIMEOUT_MS / 4);
+    outputs.extend(asked.clone());
+    assert!(!is_released(&outputs));
+    assert!(!bench.machine.announced().slots.contains(GRANTED));
+    let epoch = bench.machine.current_epoch();
+    assert!(requests(&bench, &asked).contains(&(1, epoch)));
+    let late = Header { current_epoch: 71, ..header(&bench, 1) };
+    assert!(!is_released(&bench.receive(1, late, Body::AuthAck)), "it may have heard of another owner since");
+    let header = Header { current_epoch: epoch, ..header(&bench, 1) };
+    let outputs = bench.receive(1, header, Body::AuthAck);
+    assert!(is_released(&outputs));
+    assert_eq!((bench.machine.me().config_epoch, bench.machine.announced().config_epoch), (epoch, epoch));
+    assert!(bench.machine.announced().slots.contains(GRANTED));
+    let outputs = bench.after(2000);
+    assert_eq!(requests(&bench, &outputs), []);
+}
+
+/// Somebody has heard the claim of the target, or of an election in the place of the source.
+#[test]
+fn a_grant_is_not_taken_back_from_who_has_the_slots() {
+    for (votes, takes_all) in [(false, false), (false, true), (true, false)] {
+        let (mut bench, outputs) = reclaimer();
+        let epoch = requests(&bench, &outputs)[0].1;
+        let slots = if takes_all { slots_of(0) } else { [GRANTED].into_iter().collect() };
+        let update = Body::Update { node: bench.ids[1], config_epoch: 60, slots: Arc::new(slots) };
+        if votes {
+            // The majority has voted before.
+            vote(&mut bench, 2, epoch);
+        }
+        let header = header(&bench, 2);
+        let mut outputs = bench.receive(2, header, update);
+        outputs.extend(bench.after(200));
+        let owner = bench.machine.table.owner(GRANTED);
+        assert_eq!(owner, Some(bench.key(usize::from(!votes))), "voted: {votes}, all: {takes_all}");
+        assert_eq!(is_released(&outputs), !votes, "the executor redirects its clients");
+        assert_eq!(bench.machine.me().is_replica(), takes_all);
+        let outputs = bench.after(500);
+        assert_eq!(requests(&bench, &outputs), []);
+        vote(&mut bench, 2, epoch);
+        assert_eq!(bench.machine.table.owner(GRANTED), owner, "a vote that comes late");
+    }
+}
+
+/// Who knows that the target has claimed the slots does not vote, and says so.
+#[test]
+fn no_vote_against_the_claim_of_the_target() {
+    for is_claimed in [false, true] {
+        let mut bench = Bench::new(0);
+        let rest: Arc<SlotSet> = Arc::new(slots_of(2).iter().filter(|&slot| slot != SLOT).collect());
+        let source = Header { slots: rest.clone(), ..header(&bench, 2) };
+        pong_with(&mut bench, 2, source);
+        if is_claimed {
+            let all: SlotSet = slots_of(1).iter().chain([SLOT]).collect();
+            let claim = Header { config_epoch: 60, slots: Arc::new(all), ..header(&bench, 1) };
+            pong_with(&mut bench, 1, claim);
+        }
+        let slots = Arc::new([SLOT].into_iter().collect());
+        let claim = ClaimRequest { epoch: 71, source: bench.ids[2], source_epoch: 3, slots };
+        let extensions = Extensions { claims: vec![claim], ..Extensions::default() };
+        let asks = Header { slots: rest, ..header(&bench, 2) };
+        let outputs = bench.receive(2, asks, Body::Ping(Gossip { entries: Vec::new(), extensions }));
+        let to_source = |output: &Output| match output {
+            Output::Send { link, message } if *link == bench.link(2) => Some(message.body.clone()),
+            _ => None,
+        };
+        let told: Vec<Body> = outputs.iter().filter_map(to_source).collect();
+        assert_eq!(told.contains(&Body::AuthAck), !is_claimed);
+        let names_owner = |body: &Body| match body {
+            Body::Update { node, config_epoch: 60, slots } => *node == bench.ids[1] && slots.contains(SLOT),
+            _ => false,
+        };
+        assert_eq!(told.iter().any(names_owner), is_claimed);
+    }
+}

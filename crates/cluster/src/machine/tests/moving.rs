@@ -101,7 +101,72 @@ fn a_granted_slot_is_not_given_to_who_slept() {
     let header = claim(&bench, 2, 5, with(slots_of(2), 1));
     let outputs = pong_with(&mut bench, 2, header);
     assert_eq!(owner(&bench, 1), Some(bench.ids[2]));
-    assert_eq!(orders(&outputs), [NodeOrder::DropSlots { slots: [1].into_iter().collect() }]);
+    assert_eq!(orders(&outputs), [NodeOrder::HideSlots { slots: [1].into_iter().collect() }]);
+}
+
+fn drops(outputs: &[Output]) -> bool {
+    orders(outputs).contains(&NodeOrder::DropSlots { slots: [1].into_iter().collect() })
+}
+
+/// Node 1 has lost slot 1 to node 2.
+fn giver() -> Bench {
+    let mut bench = Bench::new(1);
+    let header = claim(&bench, 2, 5, with(slots_of(2), 1));
+    let outputs = pong_with(&mut bench, 2, header);
+    assert_eq!(orders(&outputs), [NodeOrder::HideSlots { slots: [1].into_iter().collect() }]);
+    bench
+}
+
+/// The replica of node 1 could be elected, and bring slot 1 back: it is to have the keys then.
+#[test]
+fn keys_are_not_deleted_before_all_replicas_know_the_new_owner() {
+    let mut bench = giver();
+    let outputs = bench.after(100);
+    assert!(sent(&bench, &outputs).contains(&("ping", 4)), "the replica is asked");
+    let outputs = bench.pong(4);
+    assert!(!drops(&outputs));
+    assert_eq!(updates(&outputs), [(bench.ids[2], 5, true)], "and told");
+    let another = Header { primary: Some(bench.ids[2]), ..bench.header(5) };
+    assert!(!drops(&pong_with(&mut bench, 5, another)), "a replica of another node");
+    // It has not heard of all that node 1 has claimed: it may come to know of slot 1 only then.
+    let early = Header { config_epoch: 1, ..claim(&bench, 4, 2, without(slots_of(1), 1)) };
+    assert!(!drops(&pong_with(&mut bench, 4, early)));
+    let aware = claim(&bench, 4, 2, without(slots_of(1), 1));
+    let outputs = pong_with(&mut bench, 4, aware);
+    assert!(drops(&outputs));
+    let outputs = bench.after(100);
+    assert!(!sent(&bench, &outputs).contains(&("ping", 4)), "it is all done");
+}
+
+#[test]
+fn keys_are_not_kept_for_replicas_that_have_failed() {
+    let mut bench = giver();
+    assert!(!drops(&bench.after(100)));
+    let (header, node) = (bench.header(2), bench.ids[4]);
+    let mut outputs = bench.receive(2, header, Body::Fail { node });
+    outputs.extend(bench.after(100));
+    assert!(drops(&outputs));
+}
+
+/// What has come back, or is to be filled by hand, the executor empties at once: what is there later has come since.
+#[test]
+fn keys_of_slots_that_come_back_are_not_deleted_later() {
+    for by_hand in [false, true] {
+        let mut bench = giver();
+        let node = bench.ids[2].as_bytes()[..].into();
+        let command = if by_hand {
+            let action = SetSlotAction::Importing(node);
+            ClusterCommand::SetSlot { slot: 1, action, keys_in_slot: 0 }
+        } else {
+            let (slots, from) = ([1].into_iter().collect(), bench.ids[2]);
+            ClusterCommand::TakeSlots { slots, from, epoch: 7, epoch_max: 50 }
+        };
+        assert_eq!(bench.command(command), Some(Ok("OK".to_owned())));
+        let epoch = bench.machine.me().config_epoch;
+        let aware = claim(&bench, 4, epoch, without(slots_of(1), 1));
+        assert!(!drops(&pong_with(&mut bench, 4, aware)));
+        assert!(!drops(&bench.after(300)));
+    }
 }
 
 /// The claim after a grant counts against any epoch of a source that does not claim the slots; not against one that does again.
