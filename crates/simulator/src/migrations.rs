@@ -100,7 +100,7 @@ impl Migrations {
     }
 
     /// The states of all, as text.
-    fn describe(&self) -> String {
+    pub(crate) fn describe(&self) -> String {
         let exports =
             self.exports.iter().map(|job| format!("export {:?} {:?}", job.name, job.machine.state()));
         let imports =
@@ -442,9 +442,8 @@ impl World {
                     self.export_input(node, name, input)?;
                 }
                 ExportOutput::Revoke { epoch_max } => {
-                    let (slots, target) = (job.slots.clone(), job.target);
-                    let revoked = Revoked { slots: slots.clone(), target, epoch_max };
-                    self.reclaim(node, slots, Some(revoked));
+                    let revoked = Revoked { slots: job.slots.clone(), target: job.target, epoch_max };
+                    self.reclaim(node, revoked.slots.clone(), Some(revoked));
                     is_revoked = true;
                 }
                 ExportOutput::Release if is_revoked => {}
@@ -776,33 +775,5 @@ impl World {
         }
         self.migrations_see_view(node)?;
         self.answer_claims(node)
-    }
-
-    /// Faults are over and the cluster stands: migrations come to an end, and all keys must be where they belong.
-    pub(crate) fn finish_migrations(&mut self, within_ms: u64) -> Result<(), String> {
-        if !self.is_moving() {
-            return Ok(());
-        }
-        let deadline_us = self.now_us + within_ms * 1000;
-        let is_idle = |world: &Self, node| world.model(node).is_some_and(|model| model.migrations.is_idle());
-        while let Some(busy) = (0..self.node_count()).find(|&node| !is_idle(self, node)) {
-            if self.now_us > deadline_us {
-                let what = self.model(busy).map(|model| model.migrations.describe());
-                return Err(format!("a migration at n{busy} does not end: {}", what.unwrap_or_default()));
-            }
-            self.run_until(self.now_us + 100_000)?;
-        }
-        self.run_until_healed(within_ms)?;
-        // Keys of slots that have gone stay until all replicas know that.
-        let hides = |world: &Self, node| world.model(node).is_some_and(|model| !model.hidden.is_empty());
-        while let Some(node) = (0..self.node_count()).find(|&node| hides(self, node)) {
-            if self.now_us > deadline_us {
-                return Err(format!("n{node} keeps keys of slots that have gone"));
-            }
-            self.run_until(self.now_us + 100_000)?;
-        }
-        // What was just lost is being deleted.
-        self.run_until(self.now_us + 500_000)?;
-        self.check_keys()
     }
 }

@@ -227,7 +227,35 @@ impl World {
         (0..self.node_count()).any(|other| other != node && is_newer(other))
     }
 
-    pub(crate) fn check_keys(&self) -> Result<(), String> {
+    /// Faults are over and the cluster stands: migrations come to an end, and all keys must be where they belong.
+    pub(crate) fn finish_migrations(&mut self, within_ms: u64) -> Result<(), String> {
+        if !self.is_moving() {
+            return Ok(());
+        }
+        let deadline_us = self.now_us + within_ms * 1000;
+        let is_idle = |world: &Self, node| world.model(node).is_some_and(|model| model.migrations.is_idle());
+        while let Some(busy) = (0..self.node_count()).find(|&node| !is_idle(self, node)) {
+            if self.now_us > deadline_us {
+                let what = self.model(busy).map(|model| model.migrations.describe());
+                return Err(format!("a migration at n{busy} does not end: {}", what.unwrap_or_default()));
+            }
+            self.run_until(self.now_us + 100_000)?;
+        }
+        self.run_until_healed(within_ms)?;
+        // Keys of slots that have gone stay until all replicas know that.
+        let hides = |world: &Self, node| world.model(node).is_some_and(|model| !model.hidden.is_empty());
+        while let Some(node) = (0..self.node_count()).find(|&node| hides(self, node)) {
+            if self.now_us > deadline_us {
+                return Err(format!("n{node} keeps keys of slots that have gone"));
+            }
+            self.run_until(self.now_us + 100_000)?;
+        }
+        // What was just lost is being deleted.
+        self.run_until(self.now_us + 500_000)?;
+        self.check_keys()
+    }
+
+    fn check_keys(&self) -> Result<(), String> {
         let views: Vec<(usize, Arc<ClusterView>)> = (0..self.node_count())
             .filter_map(|node| Some((node, self.model(node)?.view.clone()?)))
             .filter(|(_, view)| view.role == ViewRole::Primary)
