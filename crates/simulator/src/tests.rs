@@ -30,12 +30,13 @@ fn two_hundred_seeds() {
 fn slots_move_under_faults() {
     let options = Options { nodes: Some(12), is_moving: true, ..Options::default() };
     for seeds in [0..20, 89..90, 200..201, 227..228, 285..286, 803..804] {
-        let report = simulate_range(seeds, options);
+        let (runs, report) = (seeds.end - seeds.start, simulate_range(seeds, options));
         assert!(report.failures.is_empty(), "{}", report.failures[0]);
-        assert!(report.total.migrations.1 > 5 && report.total.safe_writes > 50, "{:?}", report.total);
+        let total = &report.total;
+        assert!(total.migrations.1 >= 3 * runs && total.safe_writes > 50 * runs, "{total:?}");
     }
     // Of sizes that the seeds choose.
-    for seed in [0, 24, 28, 36, 113, 115, 120, 179] {
+    for seed in [0, 24, 28, 36, 86, 113, 115, 120, 179, 1255, 1356, 1671] {
         let scenario = Scenario::moving(seed, None);
         passes(seed, &scenario);
     }
