@@ -24,6 +24,8 @@ pub enum Action {
     Resume(Handle),
     /// Connect to the primary; the connection gets its handle from [`crate::Node::primary_connected`].
     ConnectPrimary {
+        /// Names the attempt: another one may take its place before it succeeds or fails.
+        ticket: u64,
         /// The address.
         host: String,
         /// The port.
@@ -32,6 +34,8 @@ pub enum Action {
     /// Connect to the primary once more, for a snapshot on a connection of its own; it gets its handle from
     /// [`crate::Node::snapshot_channel_connected`].
     ConnectSnapshotChannel {
+        /// Names the attempt.
+        ticket: u64,
         /// The address.
         host: String,
         /// The port.

@@ -134,8 +134,9 @@ pub struct Server {
     has_waited_for_cluster: bool,
     /// Listeners whose bound of one turn was reached.
     accept_on: Vec<usize>,
-    connecting: Option<Stream>,
-    connecting_channel: Option<Stream>,
+    /// The connections to the primary that are being made, with the node's names for them.
+    connecting: Option<(u64, Stream)>,
+    connecting_channel: Option<(u64, Stream)>,
     targets: targets::Targets,
     unix_path: String,
     next_cron_at: Monotonic,
@@ -647,11 +648,13 @@ impl Server {
             for action in actions {
                 match action {
                     Action::Resume(handle) => self.queue(handle),
-                    Action::ConnectPrimary { host, port } => {
+                    Action::ConnectPrimary { ticket, host, port } => {
                         self.disconnect_primary();
-                        self.connect_primary(&host, port, false);
+                        self.connect_primary(ticket, &host, port, false);
                     }
-                    Action::ConnectSnapshotChannel { host, port } => self.connect_primary(&host, port, true),
+                    Action::ConnectSnapshotChannel { ticket, host, port } => {
+                        self.connect_primary(ticket, &host, port, true);
+                    }
                     Action::ConnectTarget { ticket, host, port } => self.connect_target(ticket, &host, port),
                     Action::DelaySmallPackets(handle) => {
                         if let Some(connection) = self.connection_mut(handle) {

@@ -49,7 +49,7 @@ impl Node {
         }
         let text = match &upstream.link {
             Link::Waiting => return,
-            Link::Connecting | Link::Handshake { .. } => "Timeout connecting to the MASTER...",
+            Link::Connecting { .. } | Link::Handshake { .. } => "Timeout connecting to the MASTER...",
             Link::Transfer(_) | Link::Dual(_) => {
                 "Timeout receiving bulk data from MASTER... If the problem persists try to set the 'repl-timeout' \
                  parameter in redis.conf to a larger value."

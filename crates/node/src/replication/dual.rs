@@ -9,6 +9,7 @@
 //! connection is not read, so that the rest waits at the primary as it would on one connection. If either connection
 //! ends before both are done, the synchronisation comes to nothing, and the next attempt begins anew.
 
+use super::NO_TICKET;
 use super::arriving::{Arriving, LoadKind, Loaded};
 use super::replica::{Link, Upstream};
 use crate::action::Action;
@@ -53,7 +54,7 @@ enum MainStream {
 #[derive(Debug)]
 enum Channel {
     /// The shell is making it.
-    Connecting,
+    Connecting { ticket: u64 },
     /// Greeting, authentication, SYNC.
     Handshake(Handle, Box<SnapshotChannel>),
     /// The snapshot arrives, or is being loaded.
@@ -72,7 +73,7 @@ impl Dual {
     fn channel(&self) -> Option<Handle> {
         match self.channel {
             Channel::Handshake(handle, _) | Channel::Transfer(handle, _) => Some(handle),
-            Channel::Connecting | Channel::Done(..) => None,
+            Channel::Connecting { .. } | Channel::Done(..) => None,
         }
     }
 
@@ -94,7 +95,7 @@ impl Dual {
     /// Whether bytes are due on the snapshot's connection.
     pub fn awaits_snapshot(&self) -> bool {
         match &self.channel {
-            Channel::Connecting | Channel::Handshake(..) => true,
+            Channel::Connecting { .. } | Channel::Handshake(..) => true,
             Channel::Transfer(_, arriving) => !arriving.has_arrived(),
             Channel::Done(..) => false,
         }
@@ -116,33 +117,36 @@ impl Node {
 
     /// The primary wants to give the snapshot on a connection of its own: it is asked for.
     pub(super) fn begin_dual(&mut self, now: Now, host: &mut dyn Host, main: Handle) {
+        let ticket = self.replication.new_ticket();
         let Some(upstream) = &mut self.replication.upstream else { return };
         upstream.link = Link::Dual(Box::new(Dual {
             main,
             stream: MainStream::Parked,
-            channel: Channel::Connecting,
+            channel: Channel::Connecting { ticket },
             end: None,
             channel_io: now.monotonic,
         }));
-        let action = Action::ConnectSnapshotChannel { host: upstream.host.clone(), port: upstream.port };
-        self.actions.push(action);
+        let (name, port) = (upstream.host.clone(), upstream.port);
+        self.actions.push(Action::ConnectSnapshotChannel { ticket, host: name, port });
         host.log(LogLevel::Notice, "Connecting to MASTER for the snapshot (dual channel)");
     }
 
     /// The connection that [`Action::ConnectSnapshotChannel`] asked for is there. Its input goes to
-    /// [`Node::primary_input`]; its output is that of the session.
+    /// [`Node::primary_input`]; its output is that of the session. `None` if that attempt has been given up: the connection
+    /// is to be closed.
     pub fn snapshot_channel_connected(
         &mut self,
         now: Now,
         _host: &mut dyn Host,
+        ticket: u64,
         identity: Identity,
-    ) -> Handle {
+    ) -> Option<Handle> {
+        if !self.is_connecting_channel(ticket) {
+            return None;
+        }
         let handle = self.insert_primary(now, identity);
         let settings = self.handshake_settings();
-        let Some(dual) = self.dual_mut().filter(|dual| matches!(dual.channel, Channel::Connecting)) else {
-            self.close(handle, Close::Now);
-            return handle;
-        };
+        let dual = self.dual_mut()?;
         let mut outputs = Vec::new();
         dual.channel = Channel::Handshake(handle, Box::new(SnapshotChannel::new(&settings, &mut outputs)));
         dual.channel_io = now.monotonic;
@@ -151,12 +155,17 @@ impl Node {
                 self.write_to(handle, &mut None, &bytes);
             }
         }
-        handle
+        Some(handle)
+    }
+
+    fn is_connecting_channel(&mut self, ticket: u64) -> bool {
+        let channel = self.dual_mut().map(|dual| &dual.channel);
+        matches!(channel, Some(Channel::Connecting { ticket: awaited }) if *awaited == ticket)
     }
 
     /// The connection that [`Action::ConnectSnapshotChannel`] asked for cannot be made; `reason` is the system's text.
-    pub fn snapshot_channel_unreachable(&mut self, now: Now, host: &mut dyn Host, reason: &str) {
-        if self.dual_mut().is_some_and(|dual| matches!(dual.channel, Channel::Connecting)) {
+    pub fn snapshot_channel_unreachable(&mut self, now: Now, host: &mut dyn Host, ticket: u64, reason: &str) {
+        if self.is_connecting_channel(ticket) {
             let text = format!("Error condition on socket for dual channel replication: {reason}");
             self.fail_transfer(now, host, &text);
         }
@@ -190,7 +199,7 @@ impl Node {
                 self.received(now, host, received).unwrap_or(bytes.len())
             }
             // Nothing follows the snapshot.
-            Channel::Connecting | Channel::Transfer(..) | Channel::Done(..) => bytes.len(),
+            Channel::Connecting { .. } | Channel::Transfer(..) | Channel::Done(..) => bytes.len(),
         }
     }
 
@@ -302,13 +311,14 @@ impl Node {
     /// The snapshot is loaded.
     pub(super) fn finish_channel(&mut self, now: Now, host: &mut dyn Host) {
         let Some(dual) = self.dual_mut() else { return };
-        let (handle, arriving) = match std::mem::replace(&mut dual.channel, Channel::Connecting) {
-            Channel::Transfer(handle, arriving) => (handle, arriving),
-            other => {
-                dual.channel = other;
-                return;
-            }
-        };
+        let (handle, arriving) =
+            match std::mem::replace(&mut dual.channel, Channel::Connecting { ticket: NO_TICKET }) {
+                Channel::Transfer(handle, arriving) => (handle, arriving),
+                other => {
+                    dual.channel = other;
+                    return;
+                }
+            };
         let kind = arriving.kind();
         match arriving.finish() {
             Err(reason) => {
@@ -366,7 +376,7 @@ impl Node {
     /// The synchronisation comes to nothing.
     pub(super) fn forget_channel(&mut self, host: &mut dyn Host, dual: Dual) {
         match dual.channel {
-            Channel::Connecting | Channel::Done(..) => {}
+            Channel::Connecting { .. } | Channel::Done(..) => {}
             Channel::Handshake(handle, _) => drop(self.clients.remove(handle)),
             Channel::Transfer(handle, arriving) => {
                 self.clients.remove(handle);

@@ -47,6 +47,9 @@ use shoal_session::{ClientKind, Close, Session};
 /// How many bytes are appended between two looks at the backlog's size and the replicas' limits.
 const FEED_CHECK_BYTES: u64 = 64 * 1024;
 
+/// No attempt to connect has this name.
+const NO_TICKET: u64 = 0;
+
 /// What a node keeps for replication.
 #[derive(Debug)]
 pub(crate) struct Replication {
@@ -66,6 +69,8 @@ pub(crate) struct Replication {
     pub good_replicas: usize,
     /// The primary that this node follows.
     pub upstream: Option<Upstream>,
+    /// The name of the last attempt to connect to the primary.
+    last_ticket: u64,
     /// The connection to the primary that is not to be read for now.
     pub held_input: Option<Handle>,
     /// The data and the stream's end belong together, so that a primary can go on from there.
@@ -101,6 +106,7 @@ impl Replication {
             no_replicas_since: now,
             good_replicas: 0,
             upstream: primary.map(|(host, port)| Upstream::new(host, *port, now)),
+            last_ticket: NO_TICKET,
             held_input: None,
             can_resume: false,
             resume_database: 0,
@@ -113,6 +119,12 @@ impl Replication {
             cron_count: 0,
             next_check_at: 0,
         }
+    }
+
+    /// A name for an attempt to connect.
+    fn new_ticket(&mut self) -> u64 {
+        self.last_ticket += 1;
+        self.last_ticket
     }
 
     /// Where a primary could go on.

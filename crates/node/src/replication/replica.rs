@@ -21,7 +21,7 @@ use shoal_machine::{Monotonic, Now};
 use shoal_protocol::request::{Limits, RequestReader};
 use shoal_protocol::{CommandId, OwnedRequest};
 use shoal_replication::{Framing, Handshake, HandshakeSettings, Note, Output, Received, ReplicationId};
-use shoal_session::{ClientKind, Close, Identity, ReplyMode, Session};
+use shoal_session::{ClientKind, Identity, ReplyMode, Session};
 use std::collections::VecDeque;
 
 /// The primary that this node follows.
@@ -47,7 +47,10 @@ pub(crate) enum Link {
     /// There is none; it will be made soon.
     Waiting,
     /// The shell is making it.
-    Connecting,
+    Connecting {
+        /// The attempt.
+        ticket: u64,
+    },
     /// Greeting, authentication, PSYNC.
     Handshake {
         /// The connection.
@@ -126,7 +129,7 @@ impl Upstream {
     /// The connection, if there is one; not that of a snapshot alone.
     pub fn handle(&self) -> Option<Handle> {
         match &self.link {
-            Link::Waiting | Link::Connecting => None,
+            Link::Waiting | Link::Connecting { .. } => None,
             Link::Handshake { handle, .. } => Some(*handle),
             Link::Transfer(single) => Some(single.handle),
             Link::Dual(dual) => Some(dual.main()),
@@ -161,7 +164,7 @@ impl Upstream {
     pub fn state(&self) -> &'static str {
         match &self.link {
             Link::Waiting => "connect",
-            Link::Connecting => "connecting",
+            Link::Connecting { .. } => "connecting",
             Link::Handshake { .. } => "handshake",
             Link::Transfer(_) | Link::Dual(_) => "sync",
             Link::Up(_) => "connected",
@@ -171,23 +174,35 @@ impl Upstream {
 
 impl Node {
     /// The connection that [`crate::Action::ConnectPrimary`] asked for is there. Its input goes to
-    /// [`Node::primary_input`]; its output is that of the session.
-    pub fn primary_connected(&mut self, now: Now, host: &mut dyn Host, identity: Identity) -> Handle {
+    /// [`Node::primary_input`]; its output is that of the session. `None` if that attempt has been given up: the connection
+    /// is to be closed.
+    pub fn primary_connected(
+        &mut self,
+        now: Now,
+        host: &mut dyn Host,
+        ticket: u64,
+        identity: Identity,
+    ) -> Option<Handle> {
+        if !self.is_connecting(ticket) {
+            return None;
+        }
         let handle = self.insert_primary(now, identity);
         let settings = self.handshake_settings();
-        let is_awaited =
-            self.replication.upstream.as_mut().filter(|upstream| matches!(upstream.link, Link::Connecting));
-        let Some(upstream) = is_awaited else {
-            self.close(handle, Close::Now);
-            return handle;
-        };
+        let upstream = self.replication.upstream.as_mut()?;
         let mut outputs = Vec::new();
         let machine = Box::new(Handshake::new(settings, &mut outputs));
         upstream.link = Link::Handshake { handle, machine };
         upstream.last_io = now.monotonic;
         host.log(LogLevel::Notice, "Non blocking connect for SYNC fired the event.");
         self.carry_out(now, host, handle, outputs);
-        handle
+        Some(handle)
+    }
+
+    /// Whether an attempt to connect to the primary is still wanted. Its outcome may be on its way when another one takes
+    /// its place.
+    fn is_connecting(&self, ticket: u64) -> bool {
+        let link = self.replication.upstream.as_ref().map(|upstream| &upstream.link);
+        matches!(link, Some(Link::Connecting { ticket: awaited }) if *awaited == ticket)
     }
 
     /// A session for a connection to the primary.
@@ -222,9 +237,9 @@ impl Node {
     }
 
     /// The connection that [`crate::Action::ConnectPrimary`] asked for cannot be made; `reason` is the system's text.
-    pub fn primary_unreachable(&mut self, _now: Now, host: &mut dyn Host, reason: &str) {
-        if let Some(upstream) = &mut self.replication.upstream
-            && matches!(upstream.link, Link::Connecting)
+    pub fn primary_unreachable(&mut self, _now: Now, host: &mut dyn Host, ticket: u64, reason: &str) {
+        if self.is_connecting(ticket)
+            && let Some(upstream) = &mut self.replication.upstream
         {
             upstream.link = Link::Waiting;
             host.log(LogLevel::Warning, &format!("Error condition on socket for SYNC: {reason}"));
@@ -247,7 +262,7 @@ impl Node {
             let consumed = match &mut upstream.link {
                 Link::Dual(_) => self.dual_input(now, host, handle, rest),
                 _ if !is_main => return,
-                Link::Waiting | Link::Connecting => return,
+                Link::Waiting | Link::Connecting { .. } => return,
                 Link::Handshake { machine, .. } => {
                     let mut outputs = Vec::new();
                     let consumed = machine.receive(rest, &mut outputs);
@@ -659,10 +674,12 @@ impl Node {
 
     /// Asks for the connection.
     pub(super) fn connect_to_primary(&mut self, now: Now, host: &mut dyn Host) {
+        let ticket = self.replication.new_ticket();
         let Some(upstream) = &mut self.replication.upstream else { return };
-        upstream.link = Link::Connecting;
+        upstream.link = Link::Connecting { ticket };
         upstream.last_io = now.monotonic;
-        self.actions.push(Action::ConnectPrimary { host: upstream.host.clone(), port: upstream.port });
+        let (name, port) = (upstream.host.clone(), upstream.port);
+        self.actions.push(Action::ConnectPrimary { ticket, host: name, port });
         host.log(LogLevel::Notice, "MASTER <-> REPLICA sync started");
     }
 
@@ -689,7 +706,7 @@ impl Node {
         self.replication.held_input = None;
         let handle = match link {
             Link::Waiting => return,
-            Link::Connecting => None,
+            Link::Connecting { .. } => None,
             Link::Handshake { handle, .. } => Some(handle),
             Link::Transfer(single) => {
                 single.arriving.discard(host);
@@ -769,7 +786,7 @@ impl Node {
                 single.arriving.discard(host);
                 host.log(LogLevel::Warning, "I/O error trying to sync with MASTER: connection lost");
             }
-            Link::Handshake { .. } | Link::Dual(_) | Link::Connecting | Link::Waiting => {
+            Link::Handshake { .. } | Link::Dual(_) | Link::Connecting { .. } | Link::Waiting => {
                 host.log(LogLevel::Warning, "Failed to read response from the server: connection lost");
                 host.log(LogLevel::Warning, "Master did not respond to command during SYNC handshake");
             }

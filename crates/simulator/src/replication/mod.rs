@@ -31,6 +31,8 @@ pub struct ReplicationReport {
     pub partial_syncs: u64,
     /// Full ones on two connections.
     pub dual_syncs: u64,
+    /// Connections that were made when nobody wanted them any more.
+    pub given_up_attempts: u64,
     /// Crashes of nodes.
     pub crashes: u64,
     /// Replicas that became primaries.
@@ -64,6 +66,7 @@ impl ReplicationReport {
         self.full_syncs += other.full_syncs;
         self.partial_syncs += other.partial_syncs;
         self.dual_syncs += other.dual_syncs;
+        self.given_up_attempts += other.given_up_attempts;
         self.crashes += other.crashes;
         self.promotions += other.promotions;
         self.comparisons += other.comparisons;
@@ -80,14 +83,15 @@ impl std::fmt::Display for ReplicationReport {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
             formatter,
-            "synchronisations: {} full ({} on two connections), {} partial, {} cut in the middle; {} replicas too slow; \
-             {} crashes, {} promotions, {} handovers; {} keys expired, {} waiting clients served; {} places compared, {} \
+            "synchronisations: {} full ({} on two connections), {} partial, {} cut in the middle; {} replicas too slow; {} \
+             attempts given up; {} crashes, {} promotions, {} handovers; {} keys expired, {} waiting clients served; {} places compared, {} \
              unknown",
             self.full_syncs,
             self.dual_syncs,
             self.partial_syncs,
             self.broken_syncs,
             self.output_limit_cuts,
+            self.given_up_attempts,
             self.crashes,
             self.promotions,
             self.handovers,
@@ -135,7 +139,10 @@ mod tests {
             total.served,
         ];
         assert!(counts.iter().all(|&count| count > 5), "the faults are too mild: {total}");
-        assert!(total.output_limit_cuts > 0, "the faults are too mild: {total}");
+        assert!(
+            total.output_limit_cuts > 0 && total.given_up_attempts > 0,
+            "the faults are too mild: {total}"
+        );
         assert!(total.comparisons > 20 * total.unknown_places, "too little is known: {total}");
     }
 

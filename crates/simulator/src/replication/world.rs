@@ -17,6 +17,8 @@ const FAULTS_MS: u64 = 60_000;
 /// Within so long all must hold the same data afterwards.
 const HEALING_MS: u64 = 240_000;
 pub(super) const FIRST_PORT: u16 = 7000;
+/// Connections are made within so long.
+const CONNECTING_MAX_MS: u64 = 100;
 
 /// How often the data of a primary may have changed since they were last looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +29,18 @@ pub(super) enum Changes {
     Several,
 }
 
+/// A connection to a primary that a node has asked for, and that is not made yet.
+#[derive(Clone, Copy, Debug)]
+struct Attempt {
+    replica: usize,
+    port: u16,
+    ticket: u64,
+    /// It is for a snapshot alone.
+    is_channel: bool,
+    /// When it is made, or fails.
+    due_ms: u64,
+}
+
 pub(super) struct World {
     pub rng: Rng,
     seed: u64,
@@ -34,6 +48,7 @@ pub(super) struct World {
     starts: u64,
     pub members: Vec<Member>,
     pub wires: Vec<Wire>,
+    attempts: Vec<Attempt>,
     /// Pairs that reach each other no more, and until when.
     pub partitions: Vec<(usize, usize, u64)>,
     histories: Histories,
@@ -73,6 +88,7 @@ impl World {
             starts: 0,
             members,
             wires: Vec::new(),
+            attempts: Vec::new(),
             partitions: Vec::new(),
             histories: Histories::default(),
             has_ended_faults: false,
@@ -110,6 +126,8 @@ impl World {
 
     fn start(&mut self, index: usize) -> Result<(), String> {
         self.starts += 1;
+        // What it asked for in an earlier life is forgotten.
+        self.attempts.retain(|attempt| attempt.replica != index);
         let (now, seed) = (self.now(), self.seed * 1000 + self.starts);
         self.members[index].start(now, seed);
         self.note(&format!("{index} starts"));
@@ -221,21 +239,26 @@ impl World {
         self.carry_out_actions();
     }
 
-    /// Does what the nodes want done. What has ended goes first: its place may be taken by what begins.
+    /// Does what the nodes want done.
     pub fn carry_out_actions(&mut self) {
-        let mut begun = Vec::new();
-        for index in 0..self.members.len() {
-            for action in self.members[index].take_actions() {
-                match action {
-                    Action::DisconnectPrimary => self.disconnect_primary(index),
-                    Action::ConnectPrimary { port, .. } => begun.push((index, port, false)),
-                    Action::ConnectSnapshotChannel { port, .. } => begun.push((index, port, true)),
-                    _ => {}
-                }
-            }
+        let now_ms = self.now_ms;
+        for attempt in self.attempts.extract_if(.., |attempt| attempt.due_ms <= now_ms).collect::<Vec<_>>() {
+            self.connect(attempt);
         }
-        for (index, port, is_channel) in begun {
-            self.connect(index, port, is_channel);
+        for replica in 0..self.members.len() {
+            for action in self.members[replica].take_actions() {
+                let (ticket, port, is_channel) = match action {
+                    Action::DisconnectPrimary => {
+                        self.disconnect_primary(replica);
+                        continue;
+                    }
+                    Action::ConnectPrimary { ticket, port, .. } => (ticket, port, false),
+                    Action::ConnectSnapshotChannel { ticket, port, .. } => (ticket, port, true),
+                    _ => continue,
+                };
+                let due_ms = now_ms + self.rng.below(CONNECTING_MAX_MS);
+                self.attempts.push(Attempt { replica, port, ticket, is_channel, due_ms });
+            }
         }
     }
 
@@ -243,12 +266,19 @@ impl World {
         let (ended, wires): (Vec<Wire>, Vec<Wire>) =
             std::mem::take(&mut self.wires).into_iter().partition(|wire| wire.replica == index);
         self.wires = wires;
+        for attempt in self.attempts.extract_if(.., |attempt| attempt.replica == index).collect::<Vec<_>>() {
+            // It may have been made in the same turn in which the node gave it up.
+            if self.rng.chance(1, 2) {
+                self.connect(attempt);
+            }
+        }
         for wire in ended {
             wire.end_at_primary(&mut self.members);
         }
     }
 
-    fn connect(&mut self, replica: usize, port: u16, is_channel: bool) {
+    fn connect(&mut self, attempt: Attempt) {
+        let Attempt { replica, port, ticket, is_channel, .. } = attempt;
         let identity = |port: u16| Identity {
             address: format!("127.0.0.1:{port}"),
             is_local: true,
@@ -269,18 +299,23 @@ impl World {
         let Some(Fixture { node, host, .. }) = &mut self.members[replica].fixture else { return };
         let Some(at_primary) = handle else {
             if is_channel {
-                node.snapshot_channel_unreachable(host.clock, host, "Connection refused");
+                node.snapshot_channel_unreachable(host.clock, host, ticket, "Connection refused");
             } else {
-                node.primary_unreachable(host.clock, host, "Connection refused");
+                node.primary_unreachable(host.clock, host, ticket, "Connection refused");
             }
             return;
         };
         let at_replica = if is_channel {
-            self.report.dual_syncs += 1;
-            node.snapshot_channel_connected(host.clock, host, identity(port))
+            node.snapshot_channel_connected(host.clock, host, ticket, identity(port))
         } else {
-            node.primary_connected(host.clock, host, identity(port))
+            node.primary_connected(host.clock, host, ticket, identity(port))
         };
+        let Some(at_replica) = at_replica else {
+            self.report.given_up_attempts += 1;
+            let life = self.members[primary].life;
+            return self.members[primary].disconnected(at_primary, life);
+        };
+        self.report.dual_syncs += u64::from(is_channel);
         let lives = (self.members[replica].life, self.members[primary].life);
         let mut wire = Wire::new((replica, primary), (at_replica, at_primary), lives, &mut self.rng);
         if self.has_ended_faults {

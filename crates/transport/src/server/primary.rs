@@ -57,17 +57,17 @@ impl Server {
         }
     }
 
-    pub(super) fn connect_primary(&mut self, name: &str, port: u16, is_channel: bool) {
+    pub(super) fn connect_primary(&mut self, ticket: u64, name: &str, port: u16, is_channel: bool) {
         match self.begin_to_connect(name, port) {
             Ok(stream) => {
                 let mut stream = Stream::Tcp(stream);
                 let interests = Interest::READABLE | Interest::WRITABLE;
                 let token = if is_channel { CONNECTING_CHANNEL } else { CONNECTING };
                 if self.host.registry.register(stream.source(), token, interests).is_ok() {
-                    *self.connecting_mut(is_channel) = Some(stream);
+                    *self.connecting_mut(is_channel) = Some((ticket, stream));
                 }
             }
-            Err(error) => self.primary_unreachable(is_channel, &error),
+            Err(error) => self.primary_unreachable(ticket, is_channel, &error),
         }
     }
 
@@ -81,32 +81,35 @@ impl Server {
         crate::connection::connect_from(source, address)
     }
 
-    fn connecting_mut(&mut self, is_channel: bool) -> &mut Option<Stream> {
+    fn connecting_mut(&mut self, is_channel: bool) -> &mut Option<(u64, Stream)> {
         if is_channel { &mut self.connecting_channel } else { &mut self.connecting }
     }
 
-    fn primary_unreachable(&mut self, is_channel: bool, error: &io::Error) {
+    fn primary_unreachable(&mut self, ticket: u64, is_channel: bool, error: &io::Error) {
         let (now, reason) = (self.host.clock.now(), describe(error));
         if is_channel {
-            self.node.snapshot_channel_unreachable(now, &mut self.host, &reason);
+            self.node.snapshot_channel_unreachable(now, &mut self.host, ticket, &reason);
         } else {
-            self.node.primary_unreachable(now, &mut self.host, &reason);
+            self.node.primary_unreachable(now, &mut self.host, ticket, &reason);
         }
     }
 
     pub(super) fn finish_connecting(&mut self, is_channel: bool) {
-        let Some(mut stream) = self.connecting_mut(is_channel).take() else { return };
+        let Some((ticket, mut stream)) = self.connecting_mut(is_channel).take() else { return };
         match self.outcome_of(&mut stream) {
-            Connecting::Unfinished => *self.connecting_mut(is_channel) = Some(stream),
-            Connecting::Failed(error) => self.primary_unreachable(is_channel, &error),
+            Connecting::Unfinished => *self.connecting_mut(is_channel) = Some((ticket, stream)),
+            Connecting::Failed(error) => self.primary_unreachable(ticket, is_channel, &error),
             Connecting::Made(identity) => {
                 let now = self.host.clock.now();
                 let handle = if is_channel {
-                    self.node.snapshot_channel_connected(now, &mut self.host, identity)
+                    self.node.snapshot_channel_connected(now, &mut self.host, ticket, identity)
                 } else {
-                    self.node.primary_connected(now, &mut self.host, identity)
+                    self.node.primary_connected(now, &mut self.host, ticket, identity)
                 };
-                self.add_connection(stream, handle, Purpose::Primary);
+                // An attempt that has been given up meanwhile is closed.
+                if let Some(handle) = handle {
+                    self.add_connection(stream, handle, Purpose::Primary);
+                }
             }
         }
     }
@@ -131,7 +134,7 @@ impl Server {
     }
 
     pub(super) fn disconnect_primary(&mut self) {
-        for stream in [self.connecting.take(), self.connecting_channel.take()].iter_mut().flatten() {
+        for (_, stream) in [self.connecting.take(), self.connecting_channel.take()].iter_mut().flatten() {
             let _ = self.host.registry.deregister(stream.source());
         }
         // The node has forgotten the connection already.

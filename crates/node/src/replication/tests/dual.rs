@@ -1,9 +1,8 @@
 //! Full synchronisation on two connections.
 
-use super::net::Net;
+use super::net::{Net, answer_attempt};
 use super::synchronisation::{assert_equal, fill};
 use crate::testing::Fixture;
-use shoal_session::Identity;
 
 const DIRECTIVES: [(&str, &str); 3] = [
     ("dual-channel-replication-enabled", "yes"),
@@ -138,8 +137,8 @@ fn a_second_connection_that_is_refused_is_not_asked_for_again() {
     let mut fixture = Fixture::with_configuration(&directives);
     fixture.advance_ms(1100);
     let greeting = |fixture: &mut Fixture| {
+        let main = answer_attempt(fixture);
         let Fixture { node, host, .. } = fixture;
-        let main = node.primary_connected(host.clock, host, Identity::default());
         node.primary_input(host.clock, host, main, b"+PONG\r\n+OK\r\n+OK\r\n");
         let slices = node.output_slices(main, 10);
         (main, slices.iter().map(|slice| String::from_utf8_lossy(slice).into_owned()).collect::<String>())
@@ -148,7 +147,8 @@ fn a_second_connection_that_is_refused_is_not_asked_for_again() {
     assert!(said.contains("dual-channel"), "{said}");
     let Fixture { node, host, .. } = &mut fixture;
     node.primary_input(host.clock, host, main, b"+DUALCHANNELSYNC\r\n");
-    let channel = node.snapshot_channel_connected(host.clock, host, Identity::default());
+    let channel = answer_attempt(&mut fixture);
+    let Fixture { node, host, .. } = &mut fixture;
     node.primary_input(host.clock, host, channel, b"-ERR Unrecognized REPLCONF option: rdb-channel\r\n");
     fixture.advance_ms(1100);
     let (_, said) = greeting(&mut fixture);

@@ -1,8 +1,8 @@
 //! Whatever comes over the link, the node goes on.
 
+use super::net::answer_attempt;
 use crate::testing::Fixture;
 use shoal_machine::Rng;
-use shoal_session::Identity;
 
 /// Pieces of what a primary might say, in no sensible order.
 const PIECES: &[&[u8]] = &[
@@ -41,8 +41,8 @@ fn a_primary_may_say_anything() {
         fixture.run("SET mine 1");
         for _ in 0..4 {
             fixture.advance_ms(1100);
+            let handle = answer_attempt(&mut fixture);
             let Fixture { node, host, .. } = &mut fixture;
-            let handle = node.primary_connected(host.clock, host, Identity::default());
             // Half of the attempts come through the handshake.
             if rng.chance(1, 2) {
                 node.primary_input(host.clock, host, handle, b"+PONG\r\n+OK\r\n+OK\r\n");

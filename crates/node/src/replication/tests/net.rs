@@ -266,8 +266,10 @@ impl Net {
         let is_busy = !actions.is_empty();
         for action in actions {
             match action {
-                Action::ConnectPrimary { port, .. } => self.connect(index, port, false),
-                Action::ConnectSnapshotChannel { port, .. } => self.connect(index, port, true),
+                Action::ConnectPrimary { ticket, port, .. } => self.connect(index, ticket, port, false),
+                Action::ConnectSnapshotChannel { ticket, port, .. } => {
+                    self.connect(index, ticket, port, true);
+                }
                 // Pieces are carried as long as they are wanted.
                 Action::Resume(_) | Action::DelaySmallPackets(_) => {}
                 Action::DisconnectPrimary => {
@@ -283,7 +285,7 @@ impl Net {
         is_busy
     }
 
-    fn connect(&mut self, replica: usize, port: u16, is_channel: bool) {
+    fn connect(&mut self, replica: usize, ticket: u64, port: u16, is_channel: bool) {
         let identity = |port: u16| Identity {
             address: format!("127.0.0.1:{port}"),
             is_local: true,
@@ -293,17 +295,18 @@ impl Net {
         let Fixture { node, host, .. } = &mut self.members[replica].fixture;
         let Some(primary) = primary else {
             if is_channel {
-                node.snapshot_channel_unreachable(host.clock, host, "Connection refused");
+                node.snapshot_channel_unreachable(host.clock, host, ticket, "Connection refused");
             } else {
-                node.primary_unreachable(host.clock, host, "Connection refused");
+                node.primary_unreachable(host.clock, host, ticket, "Connection refused");
             }
             return;
         };
         let at_replica = if is_channel {
-            node.snapshot_channel_connected(host.clock, host, identity(port))
+            node.snapshot_channel_connected(host.clock, host, ticket, identity(port))
         } else {
-            node.primary_connected(host.clock, host, identity(port))
+            node.primary_connected(host.clock, host, ticket, identity(port))
         };
+        let Some(at_replica) = at_replica else { return };
         let Fixture { node, host, .. } = &mut self.members[primary].fixture;
         let at_primary = node.connect(host.clock, identity(40_000 + replica as u16)).expect("there is room");
         self.wires.push(Wire {
@@ -422,4 +425,24 @@ impl Net {
         }
         is_ending
     }
+}
+
+/// The last connection to the primary that a node has asked for, as a ticket.
+pub fn attempt(fixture: &mut Fixture) -> u64 {
+    fixture.settle();
+    let tickets = std::mem::take(&mut fixture.actions).into_iter().filter_map(|action| match action {
+        Action::ConnectPrimary { ticket, .. } | Action::ConnectSnapshotChannel { ticket, .. } => Some(ticket),
+        _ => None,
+    });
+    tickets.last().expect("a connection is asked for")
+}
+
+/// Makes the last connection to the primary that a node has asked for.
+pub fn answer_attempt(fixture: &mut Fixture) -> Handle {
+    let ticket = attempt(fixture);
+    let Fixture { node, host, .. } = fixture;
+    let main = node.primary_connected(host.clock, host, ticket, Identity::default());
+    let made =
+        main.or_else(|| node.snapshot_channel_connected(host.clock, host, ticket, Identity::default()));
+    made.expect("the connection is wanted")
 }

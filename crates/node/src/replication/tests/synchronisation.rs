@@ -1,6 +1,8 @@
 //! Full and partial synchronisation, chains, promotion.
 
-use super::net::Net;
+use super::net::{Net, answer_attempt, attempt};
+use crate::testing::Fixture;
+use shoal_session::Identity;
 
 /// Fills a node with keys of several databases, some of them expiring.
 pub fn fill(net: &mut Net, index: usize) {
@@ -351,4 +353,50 @@ fn a_replica_that_was_promoted_for_a_moment_goes_on_in_the_database_of_the_strea
     net.run(1, "SELECT 2");
     net.check(1, "GET c", "\"1\"");
     assert_eq!(net.statistic(0, "sync_full"), full_before);
+}
+
+#[test]
+fn the_outcome_of_an_attempt_that_was_replaced_is_not_taken_for_that_of_the_next() {
+    let mut fixture = Fixture::with_configuration(&[("replicaof", "127.0.0.1 7000")]);
+    fixture.advance_ms(1100);
+    let first = attempt(&mut fixture);
+    // Its outcome is on its way when another primary is named.
+    fixture.check("REPLICAOF 127.0.0.1 7001", "+OK");
+    let second = attempt(&mut fixture);
+    let Fixture { node, host, .. } = &mut fixture;
+    assert_eq!(node.primary_connected(host.clock, host, first, Identity::default()), None);
+    node.primary_unreachable(host.clock, host, first, "Connection refused");
+    assert!(!fixture.host.has_logged("Connection refused"));
+    fixture.check("ROLE", "[\"slave\", \"127.0.0.1\", :7001, \"connecting\", :-1]");
+    let Fixture { node, host, .. } = &mut fixture;
+    let handle = node.primary_connected(host.clock, host, second, Identity::default());
+    assert!(handle.is_some());
+    // It has been made, so it cannot fail any more.
+    node.primary_unreachable(host.clock, host, second, "Connection refused");
+    assert!(!fixture.host.has_logged("Connection refused"));
+}
+
+#[test]
+fn a_connection_for_a_snapshot_that_was_given_up_is_not_taken_for_the_next() {
+    let directives = [("dual-channel-replication-enabled", "yes"), ("replicaof", "127.0.0.1 7000")];
+    let mut fixture = Fixture::with_configuration(&directives);
+    fixture.advance_ms(1100);
+    let mut channels = Vec::new();
+    for _ in 0..2 {
+        let main = answer_attempt(&mut fixture);
+        let Fixture { node, host, .. } = &mut fixture;
+        node.primary_input(host.clock, host, main, b"+PONG\r\n+OK\r\n+OK\r\n+DUALCHANNELSYNC\r\n");
+        channels.push(attempt(&mut fixture));
+        if channels.len() == 1 {
+            let Fixture { node, host, .. } = &mut fixture;
+            node.disconnected(host.clock, host, main);
+            fixture.advance_ms(1100);
+        }
+    }
+    let Fixture { node, host, .. } = &mut fixture;
+    assert_eq!(node.snapshot_channel_connected(host.clock, host, channels[0], Identity::default()), None);
+    node.snapshot_channel_unreachable(host.clock, host, channels[0], "Connection refused");
+    assert!(!fixture.host.has_logged("Connection refused"));
+    let Fixture { node, host, .. } = &mut fixture;
+    assert!(node.snapshot_channel_connected(host.clock, host, channels[1], Identity::default()).is_some());
 }
