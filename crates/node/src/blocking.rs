@@ -297,7 +297,7 @@ impl Node {
         match self.check(now, &session, command, &request, false) {
             Ok(()) => {
                 self.blocking.retried_after_us = Some(spent_us);
-                self.run(now, host, handle, &mut session, command, request);
+                self.run::<false>(now, host, handle, &mut session, command, request);
                 self.blocking.retried_after_us = None;
             }
             Err(error) => self.refuse(handle, &mut session, Some(command), &error),

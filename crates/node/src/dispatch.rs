@@ -48,11 +48,6 @@ impl Node {
         }
     }
 
-    /// Requests follow that do not directly follow those before: the stopwatch is to be read anew.
-    pub fn batch_begins(&mut self) {
-        self.stopwatch_us = None;
-    }
-
     /// Carries out a client's request. Replies go to the session's output.
     pub fn execute(
         &mut self,
@@ -62,6 +57,11 @@ impl Node {
         request: Request<'_>,
     ) -> Verdict {
         let Some(mut session) = self.clients.take(handle) else { return Verdict::Done };
+        if self.batch.is_plain(handle)
+            && let Some(command) = self.plain_command(&request)
+        {
+            return self.execute_plainly(now, host, handle, session, command, request);
+        }
         let mark = session.output.mark();
         let verdict = match session.kind {
             ClientKind::Normal => self.process(now, host, handle, &mut session, request),
@@ -70,6 +70,7 @@ impl Node {
         };
         let is_closing = self.finish(now, host, handle, session, mark);
         self.serve_blocked(host);
+        self.look_at_batch_again(handle);
         if is_closing { Verdict::Blocked } else { verdict }
     }
 
@@ -148,7 +149,7 @@ impl Node {
             queue(session, command, &request);
             return Verdict::Done;
         }
-        self.run(now, host, handle, session, command, request);
+        self.run::<false>(now, host, handle, session, command, request);
         if session.is_blocked { Verdict::Blocked } else { Verdict::Done }
     }
 
@@ -240,7 +241,7 @@ impl Node {
     }
 
     /// Whether the disk takes what is written: a snapshot or the append-only file.
-    fn check_disk(&self) -> Result<(), ErrorReply> {
+    pub(crate) fn check_disk(&self) -> Result<(), ErrorReply> {
         if self.is_saving_broken() {
             return Err(errors::BACKGROUND_SAVE_FAILED);
         }
@@ -263,7 +264,7 @@ impl Node {
         if session.transaction.is_some() && !runs_inside_transaction(command.id) {
             queue(session, command, &request);
         } else {
-            self.run(now, host, handle, session, command, request);
+            self.run::<false>(now, host, handle, session, command, request);
         }
         true
     }
@@ -323,8 +324,9 @@ impl Node {
         session.reply().error(error);
     }
 
-    /// Runs a command that has passed all checks.
-    pub(crate) fn run(
+    /// Runs a command that has passed all checks. `IS_PLAIN` if there is nothing that an ordinary client's command on keys
+    /// could meet (`plain.rs`): what has to do with anything else is left out.
+    pub(crate) fn run<const IS_PLAIN: bool>(
         &mut self,
         now: Now,
         host: &mut dyn Host,
@@ -334,16 +336,21 @@ impl Node {
         request: Request<'_>,
     ) {
         let began_us = self.stopwatch_us.take().unwrap_or_else(|| host.stopwatch_us());
-        let is_outermost = !self.unit.is_open;
-        self.note_aof_time(now);
+        let is_outermost = IS_PLAIN || !self.unit.is_open;
+        if !IS_PLAIN || self.has_consumers() {
+            self.note_aof_time(now);
+        }
         let (offset_before, aof_before) = (self.replication_offset(), self.aof.position());
         self.effects.reset();
-        let makes_own_keys = session.kind != ClientKind::Primary && self.is_writable_replica();
-        self.effects.track_touched = !self.watchers.is_empty() || !self.blocking.is_empty() || makes_own_keys;
-        let watch_changes = self.foresee_flush(now, handle, session, command.id, &request);
-        let counted = self.slot_to_count(session, command, &request);
+        self.effects.track_touched = !IS_PLAIN && self.tracks_touched(session);
+        let (watch_changes, counted) = if IS_PLAIN {
+            (Vec::new(), None)
+        } else {
+            let watch_changes = self.foresee_flush(now, handle, session, command.id, &request);
+            (watch_changes, self.slot_to_count(session, command, &request))
+        };
         let (outcome, error_count) = match shoal_store::commands::body(command.id) {
-            Some(body) => self.run_in_store(now, session, command, body, request),
+            Some(body) => self.run_in_store::<IS_PLAIN>(now, session, command, body, request),
             None => self.run_in_node(now, host, handle, session, command, request),
         };
         if let Err(error) = &outcome {
@@ -360,23 +367,28 @@ impl Node {
         }
         let ended_us = host.stopwatch_us();
         self.stopwatch_us = Some(ended_us);
-        let before_us = self.blocking.retried_after_us.unwrap_or(0);
-        let duration_us = ended_us.saturating_sub(began_us) + before_us;
-        self.count_slot(session, counted, duration_us);
-        // A command that waits counts when it is done.
-        if let Some(block) = self.effects.block.take() {
-            self.begin_blocking(now, (handle, session), command, &request, block, duration_us);
-        } else if !session.is_internal {
+        let mut duration_us = ended_us.saturating_sub(began_us);
+        if IS_PLAIN {
             self.account(command, duration_us);
-        }
-        if !session.is_internal {
-            self.observe(now, handle, session, command, &request, duration_us);
+            self.note_duration(now, session, command, &request, duration_us);
+        } else {
+            duration_us += self.blocking.retried_after_us.unwrap_or(0);
+            self.count_slot(session, counted, duration_us);
+            // A command that waits counts when it is done.
+            if let Some(block) = self.effects.block.take() {
+                self.begin_blocking(now, (handle, session), command, &request, block, duration_us);
+            } else if !session.is_internal {
+                self.account(command, duration_us);
+            }
+            if !session.is_internal {
+                self.observe(now, handle, session, command, &request, duration_us);
+            }
+            if is_outermost && command.id != CommandId::Asking && !session.is_blocked {
+                end_asking(session);
+            }
         }
         session.last_command = Some(command);
-        if is_outermost && command.id != CommandId::Asking && !session.is_blocked {
-            end_asking(session);
-        }
-        self.after(handle, session, command, &request);
+        self.after::<IS_PLAIN>(handle, session, command, &request);
         if is_outermost && self.aof.position() != aof_before {
             session.last_aof_position = self.aof.position();
         }
@@ -384,7 +396,8 @@ impl Node {
         if is_outermost && self.replication_offset() != offset_before {
             session.last_write_offset = self.replication_offset();
         }
-        if matches!(command.id, CommandId::Flushall | CommandId::Flushdb) && outcome.is_ok() {
+        let is_flush = !IS_PLAIN && matches!(command.id, CommandId::Flushall | CommandId::Flushdb);
+        if is_flush && outcome.is_ok() {
             self.after_flush(now, host, command.id == CommandId::Flushall && !session.is_internal);
         }
         if is_outermost && self.keyspace.has_garbage() {
@@ -392,7 +405,14 @@ impl Node {
         }
     }
 
-    fn run_in_store(
+    /// Whether the keys that a command changes have to be known.
+    fn tracks_touched(&self, session: &Session) -> bool {
+        let makes_own_keys = session.kind != ClientKind::Primary && self.is_writable_replica();
+        makes_own_keys || !self.watchers.is_empty() || !self.blocking.is_empty()
+    }
+
+    #[inline]
+    fn run_in_store<const IS_PLAIN: bool>(
         &mut self,
         now: Now,
         session: &mut Session,
@@ -402,7 +422,13 @@ impl Node {
     ) -> (Outcome, u32) {
         let heeds_no_touch = command.id != CommandId::Touch;
         let first = if command.parent.is_some() { 2 } else { 1 };
-        let (outcome, error_count, code) = self.with_store(now, session, heeds_no_touch, |call| {
+        let access = if IS_PLAIN {
+            let reply_max_bytes = self.output_limit(session).hard_bytes as usize;
+            Access { no_touch: session.no_touch && heeds_no_touch, reply_max_bytes, ..Access::default() }
+        } else {
+            self.access(session, heeds_no_touch)
+        };
+        let (outcome, error_count, code) = self.with_store_as(now, session, access, |call| {
             let outcome = body(call, Arguments::new(request, first));
             let (error_count, code) = call.reply.errors();
             (outcome, error_count, code.map(str::to_owned))
@@ -422,14 +448,30 @@ impl Node {
         heeds_no_touch: bool,
         run: impl FnOnce(&mut Call<'_, '_>) -> R,
     ) -> R {
-        let access = Access {
+        let access = self.access(session, heeds_no_touch);
+        self.with_store_as(now, session, access, run)
+    }
+
+    /// What a client sees of the keys.
+    fn access(&self, session: &Session, heeds_no_touch: bool) -> Access {
+        Access {
             // While clients are paused nothing is deleted, too: the data stand still.
             on_replica: self.is_replica() || self.data_stand_still(),
             from_primary: is_fed_by_primary(session),
             no_touch: session.no_touch && heeds_no_touch,
             deny_blocking: self.unit.is_open || is_fed_by_primary(session),
             reply_max_bytes: self.output_limit(session).hard_bytes as usize,
-        };
+        }
+    }
+
+    #[inline]
+    fn with_store_as<R>(
+        &mut self,
+        now: Now,
+        session: &mut Session,
+        access: Access,
+        run: impl FnOnce(&mut Call<'_, '_>) -> R,
+    ) -> R {
         self.effects.skip_propagation = !self.has_consumers();
         let mut reply = shoal_protocol::Reply::new(&mut session.output, session.is_resp3);
         run(&mut Call {
@@ -474,7 +516,7 @@ impl Node {
     }
 
     /// What follows from what a command did.
-    fn after(
+    fn after<const IS_PLAIN: bool>(
         &mut self,
         handle: Handle,
         session: &mut Session,
@@ -485,10 +527,10 @@ impl Node {
         self.stats.keyspace_misses += self.effects.misses;
         self.stats.expired_keys += self.effects.expired;
         self.stats.expired_fields += self.effects.expired_fields;
-        if !self.blocking.is_empty() {
+        if !IS_PLAIN && !self.blocking.is_empty() {
             self.note_ready_keys();
         }
-        if !self.effects.touched.is_empty() {
+        if !IS_PLAIN && !self.effects.touched.is_empty() {
             if session.kind != ClientKind::Primary && self.is_writable_replica() {
                 self.note_own_keys();
             }
@@ -499,7 +541,7 @@ impl Node {
         }
         // The primary's own bytes go on to replicas; but the append-only file is fed with effects.
         let is_fed = session.kind != ClientKind::Primary || self.aof.takes_effects();
-        if is_fed && !session.is_internal {
+        if IS_PLAIN || is_fed && !session.is_internal {
             self.propagate_effects(session.database, command, request);
         } else {
             self.changes_since_save += self.effects.dirty;

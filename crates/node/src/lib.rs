@@ -33,6 +33,7 @@ mod node;
 mod notify;
 mod pause;
 mod persistence;
+mod plain;
 mod propagation;
 mod replication;
 mod routing;

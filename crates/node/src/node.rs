@@ -87,6 +87,8 @@ pub struct Node {
     pub(crate) actions: Vec<Action>,
     pub(crate) started_at: Now,
     pub(crate) next_client_id: u64,
+    /// The client whose requests are being carried out one after another.
+    pub(crate) batch: crate::plain::Batch,
     /// When the last command of the current batch ended.
     pub(crate) stopwatch_us: Option<u64>,
     /// Changes since the last snapshot.
@@ -164,6 +166,7 @@ impl Node {
             actions: Vec::new(),
             started_at: now,
             next_client_id: 1,
+            batch: crate::plain::Batch::default(),
             stopwatch_us: None,
             changes_since_save: 0,
             postponed: Vec::new(),

@@ -674,7 +674,9 @@ impl Fixture {
 
     fn execute(&mut self, client: Handle, request: OwnedRequest) {
         self.measure_memory();
+        self.node.batch_begins(client);
         let verdict = self.node.execute(self.host.clock, &mut self.host, client, request.as_request());
+        self.node.batch_ends();
         if verdict == Verdict::Postponed
             && let Some(peer) = self.peers.get_mut(&client)
         {

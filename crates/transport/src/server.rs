@@ -532,7 +532,7 @@ impl Server {
         if let Some(bus) = &self.host.bus {
             bus.command_begins();
         }
-        self.node.batch_begins();
+        self.node.batch_begins(handle);
         connection.may_have_requests = true;
         for number in 0..COMMANDS_PER_TURN {
             if number % PREFETCHED_REQUESTS == 0 {
@@ -561,6 +561,7 @@ impl Server {
                 }
             }
         }
+        self.node.batch_ends();
         if let Some(bus) = &self.host.bus {
             bus.command_ended();
         }

@@ -48,7 +48,7 @@ fn exec(call: &mut NodeCall<'_>, _: Arguments<'_>) -> Outcome {
     let is_nested = std::mem::replace(&mut call.node.unit.is_open, true);
     for (command, request) in &transaction.queue {
         let request = request.as_request();
-        call.node.run(call.now, call.host, call.handle, call.session, command, request);
+        call.node.run::<false>(call.now, call.host, call.handle, call.session, command, request);
     }
     if !is_nested {
         call.node.close_unit();

@@ -239,11 +239,15 @@ impl Node {
             return if self.config.replica_read_only { Err(errors::READ_ONLY) } else { Ok(()) };
         }
         let wanted = self.config.min_replicas_to_write as usize;
-        let is_asked_for = wanted > 0 && self.config.min_replicas_max_lag_seconds > 0;
-        if is_asked_for && self.replication.good_replicas < wanted {
+        if self.wants_good_replicas() && self.replication.good_replicas < wanted {
             return Err(errors::NO_REPLICAS);
         }
         Ok(())
+    }
+
+    /// Whether writes are refused without enough replicas that keep up.
+    pub(crate) fn wants_good_replicas(&self) -> bool {
+        self.config.min_replicas_to_write > 0 && self.config.min_replicas_max_lag_seconds > 0
     }
 
     /// Whether a command may run on data that may be old, because the link to the primary is down.
