@@ -23,7 +23,8 @@ impl Node {
         self.replication_is_active() || self.aof.takes_effects() || self.migrations.takes_changes()
     }
 
-    /// Passes on what the last command did. `request` is what the client sent.
+    /// Passes on what the last command did, if somebody is to have it. `request` is what the client sent.
+    #[inline]
     pub(crate) fn propagate_effects(
         &mut self,
         database: usize,
@@ -31,12 +32,12 @@ impl Node {
         request: &Request<'_>,
     ) {
         self.changes_since_save += self.effects.dirty;
-        if self.effects.dirty == 0 && self.effects.before.is_empty() {
-            return;
+        if self.has_consumers() && (self.effects.dirty > 0 || !self.effects.before.is_empty()) {
+            self.pass_on_effects(database, command, request);
         }
-        if !self.has_consumers() {
-            return;
-        }
+    }
+
+    fn pass_on_effects(&mut self, database: usize, command: &'static Command, request: &Request<'_>) {
         let is_verbatim = matches!(self.effects.propagation, Propagation::Verbatim);
         if !self.unit.is_open && self.effects.before.is_empty() && is_verbatim {
             self.feed(database, request);

@@ -91,10 +91,14 @@ impl Effects {
         if !matches!(self.propagation, Propagation::Verbatim) {
             self.propagation = Propagation::Verbatim;
         }
-        self.before.clear();
-        self.touched.clear();
-        self.touched_databases.clear();
-        self.events.clear();
+        // Most commands leave all of them empty.
+        let kept = self.before.len() | self.touched.len() | self.touched_databases.len() | self.events.len();
+        if kept > 0 {
+            self.before.clear();
+            self.touched.clear();
+            self.touched_databases.clear();
+            self.events.clear();
+        }
         self.hits = 0;
         self.misses = 0;
         self.expired = 0;
@@ -353,8 +357,8 @@ impl<'a> Call<'a, '_> {
 
     #[inline]
     fn look_up(&mut self, database_index: usize, key: &[u8], for_write: bool) -> Option<Found> {
+        let found = self.keyspace.database_mut(database_index).look_up(key)?;
         let database = self.keyspace.database(database_index);
-        let found = database.find(key)?;
         if database.expiring_len() > 0 && self.is_expired(database.entry(found).expiry_ms()) {
             if for_write || !self.access.on_replica {
                 self.delete_expired(database_index, found, key);

@@ -53,6 +53,16 @@ pub struct Database {
     expire_cursor: u64,
     /// Keys of hashes of which fields expire.
     timed_hashes: TimedHashes,
+    recent: Recent,
+}
+
+/// The key that was looked up last, for commands in a row on one key: neither its hash nor its place is to be found anew.
+/// Forgotten with every change that may put another key in its place.
+#[derive(Clone, Copy, Debug, Default)]
+struct Recent {
+    found: Option<Found>,
+    /// It was looked up before that, too.
+    is_repeated: bool,
 }
 
 impl Database {
@@ -69,6 +79,7 @@ impl Database {
             expire_slot: 0,
             expire_cursor: 0,
             timed_hashes: TimedHashes::default(),
+            recent: Recent::default(),
         };
         database.clear();
         database
@@ -193,6 +204,20 @@ impl Database {
         Some(Found { place, position })
     }
 
+    /// As [`Database::find`], at less cost for a key that is looked up again and again.
+    #[inline]
+    pub fn look_up(&mut self, key: &[u8]) -> Option<Found> {
+        if self.recent.is_repeated
+            && let Some(found) = self.recent.found
+            && self.table(found.place.slot).is_some_and(|table| table.holds(found.position, key))
+        {
+            return Some(found);
+        }
+        let found = self.find(key)?;
+        self.recent = Recent { found: Some(found), is_repeated: self.recent.found == Some(found) };
+        Some(found)
+    }
+
     /// The entry.
     #[inline]
     pub fn entry(&self, found: Found) -> ItemRef<'_, Entry> {
@@ -223,6 +248,7 @@ impl Database {
     pub fn insert(&mut self, place: Place, entry: Entry) -> Found {
         let expiry_ms = entry.expiry_ms();
         let hasher = self.hasher;
+        self.recent = Recent::default();
         self.length += 1;
         self.expiring += usize::from(expiry_ms.is_some());
         if let Some(at) = first_field_expiry_ms(&entry) {
@@ -252,6 +278,7 @@ impl Database {
     /// Takes an entry out. With `keep_size` the table does not shrink (while a snapshot shares its pages).
     pub fn remove(&mut self, found: Found, keep_size: bool) -> Entry {
         let hasher = self.hasher;
+        self.recent = Recent::default();
         let table = self.table_mut(found.place.slot);
         let entry = table.remove(&hasher, found.position, found.place.hash, keep_size);
         let slot = usize::from(found.place.slot);
@@ -306,6 +333,7 @@ impl Database {
     /// Empties the database. The tables go to the caller, who may free them elsewhere.
     pub fn clear(&mut self) -> Garbage {
         let count = if self.layout == Layout::PerSlot { usize::from(SLOT_COUNT) } else { 1 };
+        self.recent = Recent::default();
         self.length = 0;
         self.expiring = 0;
         self.expire_slot = 0;
@@ -321,6 +349,7 @@ impl Database {
         let Some(table) = self.tables.get_mut(usize::from(slot)).and_then(Option::take) else {
             return Garbage::Tables(Vec::new(), TimedHashes::default());
         };
+        self.recent = Recent::default();
         self.length -= table.len();
         self.expiring -= table.marked_len();
         self.occupied[usize::from(slot) / 64] &= !(1 << (slot % 64));
@@ -585,6 +614,41 @@ mod tests {
                 database.remove(found, false);
             }
             assert_eq!((database.len(), database.expiring_len()), (749, 249));
+        }
+    }
+
+    #[test]
+    fn a_key_looked_up_in_a_row_is_found_where_it_is_now() {
+        for layout in [Layout::Single, Layout::PerSlot] {
+            let mut rng = shoal_machine::Rng::new(7);
+            let mut database = filled(layout, 50);
+            let (mut repeats, mut next) = (0, 50);
+            for _ in 0..20_000 {
+                let key = format!("key:{}", rng.below(next));
+                // In a row, while keys come and go around it, and the key itself now and then.
+                for _ in 0..rng.below(5) {
+                    let found = database.look_up(key.as_bytes());
+                    assert_eq!(found, database.find(key.as_bytes()), "{key}");
+                    repeats += u64::from(database.recent.is_repeated);
+                    match rng.below(6) {
+                        0 => {
+                            let place = database.place(format!("key:{next}").as_bytes());
+                            let entry =
+                                Entry::new(format!("key:{next}").as_bytes(), NewValue::Integer(1), None);
+                            database.insert(place, entry);
+                            next += 1;
+                        }
+                        1 if let Some(found) = found => {
+                            database.remove(found, false);
+                        }
+                        2 if rng.chance(1, 100) => {
+                            database.clear();
+                        }
+                        _ => {}
+                    }
+                }
+            }
+            assert!(repeats > 1000, "{repeats}");
         }
     }
 

@@ -183,6 +183,14 @@ impl<T: Item> Table<T> {
         self.segments[position.segment as usize].item(position.bucket, position.slot)
     }
 
+    /// Whether the item at a position has this key; false if nothing is there.
+    #[inline]
+    pub fn holds(&self, position: Position, key: &[u8]) -> bool {
+        let segment = self.segments.get(position.segment as usize);
+        let item = segment.and_then(|segment| segment.get(position.bucket, position.slot));
+        item.is_some_and(|item| item.key() == key)
+    }
+
     /// The item at `position`, to be changed. Its key must stay.
     #[inline]
     pub fn item_mut(&mut self, position: Position) -> ItemMut<'_, T> {

@@ -261,10 +261,15 @@ impl<T: Item> Segment<T> {
     }
 
     pub fn item(&self, bucket: u8, slot: u8) -> ItemRef<'_, T> {
-        let bucket = &self.buckets[usize::from(bucket)];
-        assert!(bucket.is_occupied(slot), "a position outlived a change of its table");
+        self.get(bucket, slot).expect("a position does not outlive a change of its table")
+    }
+
+    /// The item at a position; `None` if it is empty.
+    #[inline]
+    pub fn get(&self, bucket: u8, slot: u8) -> Option<ItemRef<'_, T>> {
+        let bucket = self.buckets.get(usize::from(bucket))?;
         // SAFETY: the slot is occupied, by a `T`.
-        unsafe { bucket.item(slot) }
+        bucket.is_occupied(slot).then(|| unsafe { bucket.item(slot) })
     }
 
     pub fn item_mut(&mut self, bucket: u8, slot: u8) -> ItemMut<'_, T> {

@@ -8,7 +8,7 @@ mod read;
 mod relocate;
 
 use super::Body;
-use crate::call::Call;
+use crate::call::{Call, EncodingLimits};
 use crate::database::Found;
 use crate::types::list::{End, NewElement};
 use crate::types::{Collection, List};
@@ -121,9 +121,11 @@ fn reply_from_end(list: &List, end: End, count: usize, length: usize, reply: &mu
 }
 
 /// After `count` elements were taken from an end: events, and the key goes if nothing is left.
-fn popped(call: &mut Call<'_, '_>, found: Found, key: &[u8], end: End, count: usize) {
+fn popped(call: &mut Call<'_, '_>, (found, is_empty): (Found, bool), key: &[u8], end: End, count: usize) {
     call.event(crate::call::EventClass::List, end.pop_event(), key);
-    tidy_up(call, found, key);
+    if is_empty {
+        call.remove_if_empty::<List>(found, key);
+    }
     if count > 0 {
         call.effects.dirty += count as u64 - 1;
         call.changed(key);
@@ -132,14 +134,21 @@ fn popped(call: &mut Call<'_, '_>, found: Found, key: &[u8], end: End, count: us
 
 /// After elements were taken out: the key goes if nothing is left, else the list may become small again.
 fn tidy_up(call: &mut Call<'_, '_>, found: Found, key: &[u8]) {
-    let limits = &call.options.limits;
     let mut list = call.keyspace.collection_mut::<List>(call.database_index, found);
-    if list.is_empty() {
-        drop(list);
+    let is_empty = shrink(&mut list, &call.options.limits);
+    drop(list);
+    if is_empty {
         call.remove_if_empty::<List>(found, key);
-    } else {
+    }
+}
+
+/// After elements were taken out the list may become small again. True if nothing is left.
+fn shrink(list: &mut List, limits: &EncodingLimits) -> bool {
+    let is_empty = list.is_empty();
+    if !is_empty {
         list.shrink(limits);
     }
+    is_empty
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Commands that take elements from an end.
 
-use super::{popped, reply_from_end, take_count, take_end};
+use super::{popped, reply_from_end, shrink, take_count, take_end};
 use crate::call::{Call, Outcome};
 use crate::database::Found;
 use crate::types::list::End;
@@ -47,8 +47,9 @@ pub(super) fn pop_one(call: &mut Call<'_, '_>, found: Found, key: &[u8], end: En
     if list.pop(end, |text| text.write_to(call.reply)).is_none() {
         call.reply.null();
     }
+    let is_empty = shrink(&mut list, &call.options.limits);
     drop(list);
-    popped(call, found, key, end, 1);
+    popped(call, (found, is_empty), key, end, 1);
 }
 
 /// Takes up to `count` elements out and replies with an array of them. Returns how many there were.
@@ -58,8 +59,9 @@ pub(super) fn pop_array(call: &mut Call<'_, '_>, found: Found, key: &[u8], end: 
     let count = count.min(length);
     reply_from_end(&list, end, count, length, call.reply);
     list.remove_range(if end == End::Head { 0 } else { length - count }, count);
+    let is_empty = shrink(&mut list, &call.options.limits);
     drop(list);
-    popped(call, found, key, end, count);
+    popped(call, (found, is_empty), key, end, count);
     count
 }
 

@@ -1,6 +1,6 @@
 //! Commands that move an element from one list to another.
 
-use super::{popped, take_end};
+use super::{popped, shrink, take_end};
 use crate::call::{Call, EventClass, Outcome};
 use crate::database::Found;
 use crate::entry::{NewValue, Text};
@@ -62,7 +62,10 @@ pub(super) fn move_element(
     }
     // If the destination is new, its insertion may have moved the source.
     if let Some(found) = call.find(source) {
-        popped(call, found, source, from, 1);
+        let mut list = call.keyspace.collection_mut::<List>(index, found);
+        let is_empty = shrink(&mut list, &call.options.limits);
+        drop(list);
+        popped(call, (found, is_empty), source, from, 1);
     }
     Ok(())
 }
