@@ -89,6 +89,7 @@ pub struct Node {
     pub(crate) next_client_id: u64,
     /// The client whose requests are being carried out one after another.
     pub(crate) batch: crate::plain::Batch,
+    pub(crate) recent_command: crate::plain::RecentCommand,
     /// When the last command of the current batch ended.
     pub(crate) stopwatch_us: Option<u64>,
     /// Changes since the last snapshot.
@@ -167,6 +168,7 @@ impl Node {
             started_at: now,
             next_client_id: 1,
             batch: crate::plain::Batch::default(),
+            recent_command: crate::plain::RecentCommand::default(),
             stopwatch_us: None,
             changes_since_save: 0,
             postponed: Vec::new(),

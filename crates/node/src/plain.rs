@@ -11,7 +11,7 @@ use crate::host::Host;
 use crate::limits::UNCHECKED_OUTPUT_BYTES;
 use crate::node::Node;
 use shoal_machine::Now;
-use shoal_protocol::command::Flags;
+use shoal_protocol::command::{Flags, fold_short};
 use shoal_protocol::{Command, CommandId, Request};
 use shoal_session::{ClientKind, Close, ReplyMode, Session};
 
@@ -21,6 +21,10 @@ pub(crate) struct Batch {
     client: Option<Handle>,
     is_plain: bool,
 }
+
+/// The last command that took the short way, with its folded name: most come in a row.
+#[derive(Debug, Default)]
+pub(crate) struct RecentCommand(Option<(u64, &'static Command)>);
 
 impl Batch {
     /// Whether a client's commands on keys may take the short way.
@@ -78,14 +82,28 @@ impl Node {
 
     /// The command that a request asks for, if it may take the short way.
     #[inline]
-    pub(crate) fn plain_command(&self, request: &Request<'_>) -> Option<&'static Command> {
-        let command = self.names.lookup(request.argument(0))?;
+    pub(crate) fn plain_command(&mut self, request: &Request<'_>) -> Option<&'static Command> {
+        let folded = fold_short(request.argument(0));
+        let command = match self.recent_command.0 {
+            Some((name, command)) if folded == Some(name) => command,
+            _ => self.look_up_plain_command(request.argument(0), folded)?,
+        };
+        command.arity_fits(request.len()).then_some(command)
+    }
+
+    fn look_up_plain_command(&mut self, name: &[u8], folded: Option<u64>) -> Option<&'static Command> {
+        let command = self.names.lookup(name)?;
         let is_plain = shoal_store::commands::body(command.id).is_some()
             && command.subcommand_count == 0
-            && command.arity_fits(request.len())
             && !command.flags.contains(Flags::BLOCKING)
             && !matches!(command.id, CommandId::Flushall | CommandId::Flushdb);
-        is_plain.then_some(command)
+        if !is_plain {
+            return None;
+        }
+        // Of letters alone the folded name is exact.
+        let folded = folded.filter(|_| name.iter().all(u8::is_ascii_alphabetic));
+        self.recent_command = RecentCommand(folded.map(|folded| (folded, command)));
+        Some(command)
     }
 
     /// Carries out such a command, and puts the session back.

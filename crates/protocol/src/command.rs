@@ -343,7 +343,7 @@ impl Command {
 /// A name of up to eight bytes in one word, the case bit set in each byte. For names of letters, which are all in
 /// [`SHORT_NAMES`], two words are equal if and only if the names are, without regard to case.
 #[inline]
-fn fold_short(name: &[u8]) -> Option<u64> {
+pub fn fold_short(name: &[u8]) -> Option<u64> {
     let count = name.len();
     let word = match *name {
         [] => return None,

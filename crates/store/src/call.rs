@@ -382,17 +382,22 @@ impl<'a> Call<'a, '_> {
     /// Moves the access clock of an entry.
     #[inline]
     pub fn touch(&mut self, found: Found) {
+        self.touch_from(found, self.database().entry(found).access());
+    }
+
+    /// As [`Call::touch`], if the clock is known.
+    #[inline]
+    fn touch_from(&mut self, found: Found, before: u32) {
         if self.access.no_touch || self.keyspace.frozen_pages {
             return;
         }
         let clock = if self.options.lfu {
-            let before = self.database().entry(found).access();
             crate::access::lfu_after_access(before, self.now, self.options, self.rng)
         } else {
             crate::access::lru_clock(self.now)
         };
         // Most reads come within the second of the last one: those leave the memory as it is.
-        if self.database().entry(found).access() != clock {
+        if before != clock {
             self.database_mut().entry_mut(found).set_access(clock);
         }
     }
@@ -432,8 +437,11 @@ impl<'a> Call<'a, '_> {
         &mut self,
         key: &[u8],
     ) -> Result<Option<Found>, ErrorReply> {
-        let found = self.find_for_write(key);
-        self.check_type(found, T::TYPE)
+        let Some(found) = self.find_for_write_in(self.database_index, key) else { return Ok(None) };
+        let entry = self.database().entry(found);
+        let (kind, access) = (entry.kind(), entry.access());
+        self.touch_from(found, access);
+        if kind == T::TYPE { Ok(Some(found)) } else { Err(errors::WRONG_TYPE) }
     }
 
     /// As [`Call::find_collection_for_write`]; an empty collection is inserted if the key is not there. The caller puts

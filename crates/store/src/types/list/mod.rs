@@ -91,7 +91,9 @@ impl List {
     /// Makes a quicklist of one node a listpack if it is small: half as large as listpacks may become, so that a list
     /// does not go back and forth. To be called after elements were removed or replaced.
     pub fn shrink(&mut self, limits: &EncodingLimits) {
-        self.become_packed(Fill::new(limits.list_max_listpack_size).to_return(2));
+        if matches!(self, Self::Quick(quicklist) if quicklist.node_count() == 1) {
+            self.become_packed(Fill::new(limits.list_max_listpack_size).to_return(2));
+        }
     }
 
     fn become_packed(&mut self, fill: Fill) {
