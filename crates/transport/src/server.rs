@@ -26,7 +26,7 @@ use crate::stopwatch::Stopwatch;
 use crate::sync_file::SyncFile;
 use mio::net::UnixStream;
 use mio::{Events, Interest, Poll, Token, Waker};
-use shoal_machine::Monotonic;
+use shoal_machine::{Monotonic, Now};
 use shoal_node::{Action, Handle, Host, LogLevel, Node, PREFETCHED_REQUESTS, ShutdownRequest, Verdict};
 use shoal_protocol::request::Limits;
 use shoal_session::Close;
@@ -228,13 +228,14 @@ impl Server {
         }
         let _view = crash_view::View::open(self);
         let mut events = Events::with_capacity(EVENTS_PER_TURN);
+        let mut turn_ended_at = self.host.clock.monotonic();
         while self.stop.is_none() {
-            let timeout = self.timeout();
+            let timeout = self.timeout(turn_ended_at);
             match self.poll.poll(&mut events, Some(timeout)) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 other => other?,
             }
-            self.turn(&events);
+            turn_ended_at = self.turn(&events);
         }
         self.host.listeners.close();
         Ok(self.stop.unwrap_or(StopReason::Shutdown))
@@ -259,7 +260,8 @@ impl Server {
         }
     }
 
-    fn timeout(&self) -> Duration {
+    /// How long to wait for events.
+    fn timeout(&self, now: Monotonic) -> Duration {
         let can_go_on = self.host.snapshots.can_go_on(&self.node);
         let has_work = !self.queued.is_empty() || !self.accept_on.is_empty() || self.expiry_budget_us > 0;
         let has_work = has_work || self.node.has_keys_to_drop();
@@ -268,10 +270,11 @@ impl Server {
         }
         let deadline = self.node.next_deadline().map_or(self.next_cron_at, |at| at.min(self.next_cron_at));
         // A millisecond more than too early: a poll that ends before the deadline would only turn around.
-        deadline.since(self.host.clock.monotonic()) + Duration::from_micros(500)
+        deadline.since(now) + Duration::from_micros(500)
     }
 
-    fn turn(&mut self, events: &Events) {
+    /// Does what there is to do; returns when it ended. The clocks are read seldom: that costs as much as a small command.
+    fn turn(&mut self, events: &Events) -> Monotonic {
         let began = self.host.clock.monotonic();
         self.take_bus_messages();
         for event in events {
@@ -298,9 +301,10 @@ impl Server {
         self.accept_more();
         self.carry_out_actions();
         self.expire();
-        self.cron();
-        self.node.relieve_memory(self.host.clock.now(), &mut self.host);
-        self.node.drop_keys(self.host.clock.now(), &mut self.host);
+        let now = self.host.clock.now();
+        self.cron(now);
+        self.node.relieve_memory(now, &mut self.host);
+        self.node.drop_keys(now, &mut self.host);
         self.send_files();
         self.load_snapshot_piece();
         if self.host.snapshots.is_writing() {
@@ -315,10 +319,11 @@ impl Server {
             self.was_replica = !self.was_replica;
             (self.role_changed)(self.was_replica);
         }
-        let now = self.host.clock.monotonic();
+        let ended = self.host.clock.monotonic();
         let stats = self.node.stats_mut();
         stats.loop_cycles += 1;
-        stats.loop_us += now.0.saturating_sub(began.0);
+        stats.loop_us += ended.0.saturating_sub(began.0);
+        ended
     }
 
     fn take_bus_messages(&mut self) {
@@ -479,7 +484,8 @@ impl Server {
     fn serve_client(&mut self, connection: &mut Connection) {
         connection.reader.lend(&mut self.shared_buffer);
         if connection.may_have_requests {
-            self.run_requests(connection);
+            let now = self.host.clock.now();
+            self.run_requests(now, connection);
         }
         for number in 0..LARGE_READS_PER_TURN {
             let has_had_enough = number >= READS_PER_TURN && !connection.reader.is_in_large_argument();
@@ -501,7 +507,7 @@ impl Server {
                     let free = connection.reader.free_bytes();
                     let now = self.host.clock.now();
                     self.node.input_arrived(now, connection.handle, count, waiting, free);
-                    self.run_requests(connection);
+                    self.run_requests(now, connection);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => connection.may_have_input = false,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -520,7 +526,7 @@ impl Server {
         }
     }
 
-    fn run_requests(&mut self, connection: &mut Connection) {
+    fn run_requests(&mut self, now: Now, connection: &mut Connection) {
         let handle = connection.handle;
         let config = self.node.config();
         let mut limits = Limits {
@@ -528,7 +534,6 @@ impl Server {
             max_buffer_bytes: usize::try_from(config.client_query_buffer_limit_bytes).unwrap_or(usize::MAX),
             authenticated: self.node.is_authenticated(handle),
         };
-        let now = self.host.clock.now();
         if let Some(bus) = &self.host.bus {
             bus.command_begins();
         }
@@ -695,8 +700,7 @@ impl Server {
         }
     }
 
-    fn cron(&mut self) {
-        let now = self.host.clock.now();
+    fn cron(&mut self, now: Now) {
         let is_due = now.monotonic >= self.next_cron_at;
         let deadline_passed = self.node.next_deadline().is_some_and(|at| at <= now.monotonic);
         if !is_due && !deadline_passed {
