@@ -367,22 +367,14 @@ impl Node {
         }
         let ended_us = host.stopwatch_us();
         self.stopwatch_us = Some(ended_us);
-        let mut duration_us = ended_us.saturating_sub(began_us);
+        let before_us = if IS_PLAIN { 0 } else { self.blocking.retried_after_us.unwrap_or(0) };
+        let duration_us = ended_us.saturating_sub(began_us) + before_us;
         if IS_PLAIN {
             self.account(command, duration_us);
             self.note_duration(now, session, command, &request, duration_us);
         } else {
-            duration_us += self.blocking.retried_after_us.unwrap_or(0);
             self.count_slot(session, counted, duration_us);
-            // A command that waits counts when it is done.
-            if let Some(block) = self.effects.block.take() {
-                self.begin_blocking(now, (handle, session), command, &request, block, duration_us);
-            } else if !session.is_internal {
-                self.account(command, duration_us);
-            }
-            if !session.is_internal {
-                self.observe(now, handle, session, command, &request, duration_us);
-            }
+            self.account_or_wait(now, (handle, session), command, &request, duration_us);
             if is_outermost && command.id != CommandId::Asking && !session.is_blocked {
                 end_asking(session);
             }
@@ -402,6 +394,26 @@ impl Node {
         }
         if is_outermost && self.keyspace.has_garbage() {
             self.free_garbage(host);
+        }
+    }
+
+    /// Accounts for what has run, or lets the client wait for what it has not found.
+    fn account_or_wait(
+        &mut self,
+        now: Now,
+        (handle, session): (Handle, &mut Session),
+        command: &'static Command,
+        request: &Request<'_>,
+        duration_us: u64,
+    ) {
+        // A command that waits counts when it is done.
+        if let Some(block) = self.effects.block.take() {
+            self.begin_blocking(now, (handle, session), command, request, block, duration_us);
+        } else if !session.is_internal {
+            self.account(command, duration_us);
+        }
+        if !session.is_internal {
+            self.observe(now, handle, session, command, request, duration_us);
         }
     }
 

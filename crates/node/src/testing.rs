@@ -677,9 +677,7 @@ impl Fixture {
         self.node.batch_begins(client);
         let verdict = self.node.execute(self.host.clock, &mut self.host, client, request.as_request());
         self.node.batch_ends();
-        if verdict == Verdict::Postponed
-            && let Some(peer) = self.peers.get_mut(&client)
-        {
+        if let Some(peer) = self.peers.get_mut(&client).filter(|_| verdict == Verdict::Postponed) {
             peer.postponed = Some(request);
         }
     }

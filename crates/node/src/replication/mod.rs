@@ -12,6 +12,7 @@
 
 mod adopt;
 mod arriving;
+mod connecting;
 mod cron;
 mod dual;
 mod failover;

@@ -173,38 +173,6 @@ impl Upstream {
 }
 
 impl Node {
-    /// The connection that [`crate::Action::ConnectPrimary`] asked for is there. Its input goes to
-    /// [`Node::primary_input`]; its output is that of the session. `None` if that attempt has been given up: the connection
-    /// is to be closed.
-    pub fn primary_connected(
-        &mut self,
-        now: Now,
-        host: &mut dyn Host,
-        ticket: u64,
-        identity: Identity,
-    ) -> Option<Handle> {
-        if !self.is_connecting(ticket) {
-            return None;
-        }
-        let handle = self.insert_primary(now, identity);
-        let settings = self.handshake_settings();
-        let upstream = self.replication.upstream.as_mut()?;
-        let mut outputs = Vec::new();
-        let machine = Box::new(Handshake::new(settings, &mut outputs));
-        upstream.link = Link::Handshake { handle, machine };
-        upstream.last_io = now.monotonic;
-        host.log(LogLevel::Notice, "Non blocking connect for SYNC fired the event.");
-        self.carry_out(now, host, handle, outputs);
-        Some(handle)
-    }
-
-    /// Whether an attempt to connect to the primary is still wanted. Its outcome may be on its way when another one takes
-    /// its place.
-    fn is_connecting(&self, ticket: u64) -> bool {
-        let link = self.replication.upstream.as_ref().map(|upstream| &upstream.link);
-        matches!(link, Some(Link::Connecting { ticket: awaited }) if *awaited == ticket)
-    }
-
     /// A session for a connection to the primary.
     pub(super) fn insert_primary(&mut self, now: Now, identity: Identity) -> Handle {
         let mut session = Session::new(self.next_client_id, identity, now);
@@ -233,16 +201,6 @@ impl Node {
             resume: self.replication.resume(),
             is_failover: self.is_failover_in_progress(),
             has_dual_channel: config.dual_channel_replication_enabled && !refuses_dual_channel,
-        }
-    }
-
-    /// The connection that [`crate::Action::ConnectPrimary`] asked for cannot be made; `reason` is the system's text.
-    pub fn primary_unreachable(&mut self, _now: Now, host: &mut dyn Host, ticket: u64, reason: &str) {
-        if self.is_connecting(ticket)
-            && let Some(upstream) = &mut self.replication.upstream
-        {
-            upstream.link = Link::Waiting;
-            host.log(LogLevel::Warning, &format!("Error condition on socket for SYNC: {reason}"));
         }
     }
 
@@ -314,7 +272,7 @@ impl Node {
     }
 
     /// Does what the handshake wants.
-    fn carry_out(&mut self, now: Now, host: &mut dyn Host, handle: Handle, outputs: Vec<Output>) {
+    pub(super) fn carry_out(&mut self, now: Now, host: &mut dyn Host, handle: Handle, outputs: Vec<Output>) {
         for output in outputs {
             match output {
                 Output::Send(bytes) => self.write_to(handle, &mut None, &bytes),
@@ -670,33 +628,6 @@ impl Node {
         }
         crate::propagation::encode(&OwnedRequest::new(words).as_request(), &mut bytes);
         self.write_to(handle, &mut None, &bytes);
-    }
-
-    /// Asks for the connection.
-    pub(super) fn connect_to_primary(&mut self, now: Now, host: &mut dyn Host) {
-        let ticket = self.replication.new_ticket();
-        let Some(upstream) = &mut self.replication.upstream else { return };
-        upstream.link = Link::Connecting { ticket };
-        upstream.last_io = now.monotonic;
-        let (name, port) = (upstream.host.clone(), upstream.port);
-        self.actions.push(Action::ConnectPrimary { ticket, host: name, port });
-        host.log(LogLevel::Notice, "MASTER <-> REPLICA sync started");
-    }
-
-    /// Asks for the connection if there is none.
-    pub(super) fn connect_if_due(&mut self, now: Now, host: &mut dyn Host) {
-        let Some(upstream) = &self.replication.upstream else { return };
-        if matches!(upstream.link, Link::Waiting) {
-            host.log(LogLevel::Notice, &format!("Connecting to MASTER {}:{}", upstream.host, upstream.port));
-            self.connect_to_primary(now, host);
-        }
-    }
-
-    /// Asks for a new connection at once, so that the primary still has what is missing here.
-    pub(super) fn reconnect(&mut self, now: Now, host: &mut dyn Host) {
-        let Some(upstream) = &self.replication.upstream else { return };
-        host.log(LogLevel::Notice, &format!("Reconnecting to MASTER {}:{}", upstream.host, upstream.port));
-        self.connect_to_primary(now, host);
     }
 
     /// Gives up the connection, by this node's will.

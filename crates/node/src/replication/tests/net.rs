@@ -430,11 +430,11 @@ impl Net {
 /// The last connection to the primary that a node has asked for, as a ticket.
 pub fn attempt(fixture: &mut Fixture) -> u64 {
     fixture.settle();
-    let tickets = std::mem::take(&mut fixture.actions).into_iter().filter_map(|action| match action {
+    let mut tickets = std::mem::take(&mut fixture.actions).into_iter().filter_map(|action| match action {
         Action::ConnectPrimary { ticket, .. } | Action::ConnectSnapshotChannel { ticket, .. } => Some(ticket),
         _ => None,
     });
-    tickets.last().expect("a connection is asked for")
+    tickets.next_back().expect("a connection is asked for")
 }
 
 /// Makes the last connection to the primary that a node has asked for.
