@@ -64,7 +64,7 @@ pub struct Node {
     pub data_received: Option<Monotonic>,
     /// When it was flagged FAIL.
     pub failed_at: Monotonic,
-    /// When we last voted for one of its replicas, and for which.
+    /// When we last voted for one of its replicas, and for which; until it is known what has come of that.
     pub voted_at: Option<(Monotonic, NodeKey)>,
     /// Since when it, a primary, has had no working replica.
     pub orphaned_since: Option<Monotonic>,
@@ -273,6 +273,7 @@ impl NodeTable {
         }
         for (_, other) in &mut self.nodes {
             other.failure_reports.remove(&key);
+            other.voted_at.take_if(|(_, replica)| *replica == key);
             if other.primary == Some(key) {
                 other.primary = None;
             }

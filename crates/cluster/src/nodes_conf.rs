@@ -19,7 +19,10 @@ const GIVEN_SLOTS: &str = "givenSlots";
 /// Shoal's own variable, too: slots that are bound to another node which does not claim them.
 const UNCLAIMED_SLOTS: &str = "unclaimedSlots";
 
-/// And a third one: 1 if this replica has never been in step with its primary.
+/// Votes for replicas whose elections may have been won, as `primary:replica` with commas between.
+const VOTED_AGAINST: &str = "votedAgainst";
+
+/// And another one: 1 if this replica has never been in step with its primary.
 const NEVER_IN_STEP: &str = "neverInStep";
 
 /// The contents of a nodes.conf.
@@ -42,6 +45,8 @@ pub struct NodesConf {
     pub unclaimed: SlotSet,
     /// This node is a replica, and has not had the data of its primary since it was told to follow it.
     pub never_in_step: bool,
+    /// For which replica this node has voted in the place of which primary, if it does not know what has come of it.
+    pub voted_against: Vec<(NodeId, NodeId)>,
     /// Whether to write the auxiliary fields of 7.2.
     pub auxiliary: bool,
 }
@@ -139,6 +144,10 @@ impl NodesConf {
             }
             if name.eq_ignore_ascii_case(UNCLAIMED_SLOTS) {
                 self.unclaimed = self.parse_slots(&value.split(',').collect::<Vec<_>>())?;
+                continue;
+            }
+            if name.eq_ignore_ascii_case(VOTED_AGAINST) {
+                self.voted_against = parse_votes(value)?;
                 continue;
             }
             let value = value.parse().map_err(|_| "a variable that is no number")?;
@@ -341,11 +350,23 @@ impl fmt::Display for NodesConf {
                 write!(formatter, " {name} {}", slots.ranges().to_string().replace(' ', ","))?;
             }
         }
+        for (index, (primary, replica)) in self.voted_against.iter().enumerate() {
+            let before = if index == 0 { format!(" {VOTED_AGAINST} ") } else { ",".to_owned() };
+            write!(formatter, "{before}{primary}:{replica}")?;
+        }
         if self.never_in_step {
             write!(formatter, " {NEVER_IN_STEP} 1")?;
         }
         writeln!(formatter)
     }
+}
+
+fn parse_votes(text: &str) -> Result<Vec<(NodeId, NodeId)>, &'static str> {
+    let vote = |pair: &str| {
+        let (primary, replica) = pair.split_once(':')?;
+        Some((NodeId::parse(primary.as_bytes())?, NodeId::parse(replica.as_bytes())?))
+    };
+    text.split(',').map(|pair| vote(pair).ok_or("a vote without two node names")).collect()
 }
 
 #[cfg(test)]
@@ -392,7 +413,8 @@ mod tests {
             "{ME} 127.0.0.1:7000@17000,,shard-id={OTHER},nodename=blue myself,master - 0 0 3 connected 0-5460 \
              [77-<-{OTHER}] [93->-{OTHER}]\n\
              {OTHER} :0@0,host,shard-id={OTHER} slave,fail,noaddr {ME} 7 8 3 disconnected\n\
-             vars currentEpoch 6 lastVoteEpoch 5 givenSlots 1-3,9 unclaimedSlots 7,20-22 neverInStep 1\n"
+             vars currentEpoch 6 lastVoteEpoch 5 givenSlots 1-3,9 unclaimedSlots 7,20-22 \
+             votedAgainst {ME}:{OTHER},{OTHER}:{ME} neverInStep 1\n"
         );
         let mut conf = parse(&text);
         assert_eq!(conf.to_string(), text);

@@ -404,6 +404,7 @@ impl ClusterMachine {
             given: self.given.minus(&self.me().slots),
             // What this node has granted is its own nevertheless when it starts anew: the grant ends with its process.
             unclaimed: self.table.unclaimed_slots().minus(&self.me().slots),
+            voted_against: self.saved_votes(),
             never_in_step: self.never_in_step,
             auxiliary: !self.config.nodes_conf_without_auxiliary,
         }

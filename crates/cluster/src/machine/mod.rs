@@ -109,6 +109,8 @@ pub struct ClusterMachine {
     grants: Vec<(crate::SlotSet, u64)>,
     agreements: Vec<Agreement>,
     claim_votes: ClaimVotes,
+    /// Primaries in whose place this node has voted for a replica, without knowing yet what has come of it.
+    voted_against: BTreeSet<NodeKey>,
     links: BTreeMap<LinkId, Link>,
     next_link: u64,
     /// Forgotten nodes, and until when gossip does not bring them back.
@@ -181,6 +183,7 @@ impl ClusterMachine {
             given: saved.map(|saved| saved.given.clone()).unwrap_or_default(),
             never_in_step: saved.is_some_and(|saved| saved.never_in_step),
             leaving: Leaving::default(),
+            voted_against: BTreeSet::new(),
             links: BTreeMap::new(),
             next_link: 0,
             forgotten: BTreeMap::new(),
@@ -213,6 +216,7 @@ impl ClusterMachine {
             links_over_limit: 0,
             outputs: Vec::new(),
         };
+        machine.load_votes(saved);
         let id = machine.me().id;
         let found = if is_new { "No cluster configuration found" } else { "Node configuration loaded" };
         machine.log(LogLevel::Notice, format!("{found}, I'm {id}"));

@@ -140,6 +140,7 @@ impl ClusterMachine {
         self.learn_config_epoch(sender, header);
         self.learn_role(sender, header);
         self.learn_slots(sender, header, known_epoch);
+        self.settle_votes(sender);
         self.note_shown(sender, header);
         self.resolve_epoch_collision(sender, header);
         self.learn_gossip(sender, gossip);

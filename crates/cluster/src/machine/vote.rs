@@ -2,11 +2,13 @@
 
 use super::ClusterMachine;
 use super::announce::Action;
-use crate::SlotSet;
 use crate::interface::LogLevel;
 use crate::messages::Header;
 use crate::node_table::Node;
+use crate::nodes_conf::NodesConf;
 use crate::view::NodeKey;
+use crate::{NodeId, SlotSet};
+use shoal_machine::Monotonic;
 
 /// No second vote about the same primary for this many node-timeouts.
 const VOTE_REST: u64 = 2;
@@ -38,6 +40,7 @@ impl ClusterMachine {
         if let Some(primary) = primary.and_then(|key| self.table.get_mut(key)) {
             primary.voted_at = Some((now, replica));
         }
+        self.voted_against.extend(primary);
         self.changed();
         self.when_safe(Action::Vote { replica, epoch });
         let text = format!("Failover auth granted to {} for epoch {epoch}", header.sender.as_str());
@@ -77,9 +80,54 @@ impl ClusterMachine {
         self.config.node_timeout_ms * VOTE_REST
     }
 
-    /// Whether this node has voted for a replica in the place of a primary, which may be about to hear of it.
+    /// Whether this node has voted for a replica in the place of a primary, and does not know that nothing has come of it: the replica
+    /// may have been elected, and neither this node nor the primary may have heard of that, for as long as they are cut off from it.
     pub(super) fn has_voted_against(&self, primary: &Node) -> bool {
-        primary.voted_at.is_some_and(|(voted_at, _)| self.ms_since(Some(voted_at)) < self.vote_rest_ms())
+        primary.voted_at.is_some()
+    }
+
+    /// The primaries in whose place this node has voted, with the replicas it has voted for.
+    pub(super) fn saved_votes(&self) -> Vec<(NodeId, NodeId)> {
+        let vote = |primary: &NodeKey| {
+            let primary = self.table.get(*primary)?;
+            let (_, replica) = primary.voted_at?;
+            Some((primary.id, self.table.get(replica)?.id))
+        };
+        self.voted_against.iter().filter_map(vote).collect()
+    }
+
+    /// The votes of an earlier life are as new ones.
+    pub(super) fn load_votes(&mut self, saved: Option<&NodesConf>) {
+        let now = self.monotonic();
+        for (primary, replica) in saved.iter().flat_map(|saved| &saved.voted_against) {
+            if let (Some(primary), Some(replica)) = (self.table.find(primary), self.table.find(replica))
+                && let Some(node) = self.table.get_mut(primary)
+            {
+                node.voted_at = Some((now, replica));
+                self.voted_against.insert(primary);
+            }
+        }
+    }
+
+    /// A node has said how it stands. If this node has voted for it, so long ago that no election of that time goes on, it is known now what
+    /// has come of it: either its claims are known, too, or it was not elected.
+    pub(super) fn settle_votes(&mut self, sender: NodeKey) {
+        if self.voted_against.is_empty() {
+            return;
+        }
+        let (now, rest_ms) = (self.monotonic(), self.vote_rest_ms());
+        let is_over =
+            |(at, replica): &mut (Monotonic, NodeKey)| *replica == sender && now.ms_since(*at) >= rest_ms;
+        let table = &mut self.table;
+        let count = self.voted_against.len();
+        self.voted_against.retain(|&primary| {
+            let Some(node) = table.get_mut(primary) else { return false };
+            node.voted_at.take_if(is_over);
+            node.voted_at.is_some()
+        });
+        if self.voted_against.len() < count {
+            self.changed();
+        }
     }
 
     /// Who wants slots must know the newest owner of every one: nobody has any of them with a greater epoch; and `holder`, whose they are by

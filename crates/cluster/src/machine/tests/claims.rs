@@ -84,7 +84,12 @@ fn no_vote_against_who_was_elected() {
         elect_replica_of(&mut bench, primary);
         let outputs = ask(&mut bench, 9);
         assert_eq!(votes(&bench, &outputs), [], "of node {primary}");
+        let said = header(&bench, primary + 3);
+        pong_with(&mut bench, primary + 3, said.clone());
         pass_time(&mut bench);
+        let outputs = ask(&mut bench, 9);
+        assert_eq!(votes(&bench, &outputs), [], "it may have been elected since, and cut off");
+        pong_with(&mut bench, primary + 3, said);
         let outputs = ask(&mut bench, 9);
         assert_eq!(votes(&bench, &outputs), [9], "the election has come to nothing");
 
@@ -113,7 +118,32 @@ fn no_vote_when_the_source_has_taken_a_grant_back() {
     }
 }
 
-/// Whom it has voted for before it was started anew a node does not know; whether it may have mattered it does.
+/// A vote outlives the voter: whoever it was for may have been elected and cut off.
+#[test]
+fn a_vote_against_a_primary_is_remembered() {
+    for forgets in [false, true] {
+        let mut bench = Bench::new(0);
+        elect_replica_of(&mut bench, 2);
+        let saved = NodesConf::parse(&bench.machine.nodes_conf().to_string()).unwrap();
+        let config = ClusterConfig { node_timeout_ms: TIMEOUT_MS, ..ClusterConfig::default() };
+        let mut bench = Bench::start(config, saved.as_ref(), bench.ids.clone());
+        pass_time(&mut bench);
+        let outputs = ask(&mut bench, 9);
+        assert_eq!(votes(&bench, &outputs), []);
+        if forgets {
+            let node = bench.ids[5].as_bytes()[..].into();
+            assert_eq!(bench.command(ClusterCommand::Forget { node }), Some(Ok("OK".to_owned())));
+        } else {
+            let said = header(&bench, 5);
+            pong_with(&mut bench, 5, said);
+        }
+        let outputs = ask(&mut bench, 9);
+        assert_eq!(votes(&bench, &outputs), [9], "forgets: {forgets}");
+        assert_eq!(bench.machine.nodes_conf().voted_against, []);
+    }
+}
+
+/// Whom it has voted for before it was started anew a node of an older version does not know; whether it may have mattered it does.
 #[test]
 fn a_voter_that_has_just_started_is_careful() {
     for (last_vote, expected) in [(3, vec![9]), (4, Vec::new())] {
