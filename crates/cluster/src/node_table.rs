@@ -80,8 +80,8 @@ pub struct Node {
     pub replica_priority: u32,
     /// It takes slots by an atomic migration.
     pub takes_slots: bool,
-    /// It votes on claims of slots.
-    pub votes_on_claims: bool,
+    /// It votes on claims of slots; nothing is known of that before it has spoken.
+    pub votes_on_claims: Option<bool>,
     /// What speaks for the death of its process.
     pub death_signs: Option<DeathSigns>,
 }
@@ -120,7 +120,7 @@ impl Node {
             is_shoal: false,
             replica_priority: crate::config::DEFAULT_PRIORITY,
             takes_slots: false,
-            votes_on_claims: false,
+            votes_on_claims: None,
             death_signs: None,
         }
     }

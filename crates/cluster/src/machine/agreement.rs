@@ -197,8 +197,10 @@ impl ClusterMachine {
     fn begin_attempt(&mut self, index: usize) {
         let Some(agreement) = self.agreements.get(index) else { return };
         let epoch = self.current_epoch.max(agreement.above).saturating_add(1);
-        let can_vote =
-            |key: NodeKey| key == self.myself || self.table.get(key).is_some_and(|node| node.votes_on_claims);
+        // Of whom this node has not heard since it started it waits for the votes: without any, the epoch could be somebody else's.
+        let can_vote = |key: NodeKey| {
+            key == self.myself || self.table.get(key).is_some_and(|node| node.votes_on_claims != Some(false))
+        };
         let voters = self.table.voters().filter(|&(key, _)| can_vote(key)).count();
         let known = (voters < self.table.quorum()).then(|| epoch.saturating_add(1));
         let request = self.claim_request(agreement, epoch);
@@ -264,7 +266,7 @@ impl ClusterMachine {
     pub(super) fn claims_to_vote_on(&self, target: Option<NodeKey>) -> Vec<ClaimRequest> {
         let saved_epoch = self.announcements.epoch();
         let Some(key) = target.filter(|_| !self.agreements.is_empty()) else { return Vec::new() };
-        if !self.votes(key) || self.table.get(key).is_none_or(|node| !node.votes_on_claims) {
+        if !self.votes(key) || self.table.get(key).is_none_or(|node| node.votes_on_claims != Some(true)) {
             return Vec::new();
         }
         let request = |agreement: &Agreement| {

@@ -227,7 +227,7 @@ impl ClusterMachine {
         let takes_slots = header.shoal_version >= crate::wire::TAKES_SLOTS_VERSION;
         let mut has_changed = node.hostname != extensions.hostname || node.takes_slots != takes_slots;
         node.takes_slots = takes_slots;
-        node.votes_on_claims = header.shoal_version >= crate::wire::VOTES_ON_CLAIMS_VERSION;
+        node.votes_on_claims = Some(header.shoal_version >= crate::wire::VOTES_ON_CLAIMS_VERSION);
         node.hostname = extensions.hostname.clone();
         // A Shoal that has just started does not know yet what this node is: it leaves out the shard, and this.
         let is_told = !node.is_shoal || extensions.shard_id.is_some();

@@ -217,9 +217,8 @@ impl ClusterMachine {
             outputs: Vec::new(),
         };
         machine.load_votes(saved);
-        let id = machine.me().id;
         let found = if is_new { "No cluster configuration found" } else { "Node configuration loaded" };
-        machine.log(LogLevel::Notice, format!("{found}, I'm {id}"));
+        machine.log(LogLevel::Notice, format!("{found}, I'm {}", machine.me().id));
         machine.start_announcements(is_new);
         machine.apply_config();
         machine.timers.set(Timer::Cron, now.monotonic);

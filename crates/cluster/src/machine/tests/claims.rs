@@ -252,6 +252,19 @@ fn without_votes_a_majority_is_to_know_the_next_epoch() {
     assert_eq!(known(8), [(5, 7)]);
 }
 
+/// A node that has just started has heard of nobody who votes; that is no reason to go without votes.
+#[test]
+fn votes_are_waited_for_before_it_is_known_who_gives_them() {
+    let mut bench = Bench::new(0);
+    agree(&mut bench, 5);
+    let (header, node) = (Header { current_epoch: 20, ..header(&bench, 1) }, bench.ids[5]);
+    assert_eq!(agreed(&bench.receive(1, header.clone(), Body::Fail { node })), []);
+    pong_with(&mut bench, 1, header);
+    let outputs = bench.after(100);
+    assert!(!requests(&bench, &outputs).is_empty());
+    assert_eq!(agreed(&outputs), []);
+}
+
 /// An own epoch that has risen since is not one that anybody has voted for.
 #[test]
 fn a_claim_with_an_old_epoch_is_refused() {
