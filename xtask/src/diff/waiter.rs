@@ -2,11 +2,12 @@
 //!
 //! Both servers answer in their own time: whenever one has answered, the other gets a while to follow.
 
-use super::compare::{Verdict, compare};
+use super::compare::{Verdict, compare, is_named};
 use super::generate::{Operation, WAITER};
 use super::pair::Problem;
 use super::peer::{Answer, LIMIT, Peer};
 use super::shown::{short, shown};
+use shoal_protocol::value::Value;
 use std::time::{Duration, Instant};
 
 /// How long the slower server may take to answer when the other one has.
@@ -84,9 +85,17 @@ impl Waiter {
             (_, Answer::Silent) => answers.1 = theirs.answer(WAITER, PATIENCE),
             _ => {}
         }
+        let waits_on = answers.0 == Answer::Silent && tells_of_no_entries(&answers.1);
+        if waits_on && self.waiting.as_ref().is_some_and(|operation| is_named(&operation.words, "xread")) {
+            ours.unblock(WAITER);
+            ours.answer(WAITER, LIMIT);
+            self.waiting = None;
+            return Ok(());
+        }
         self.finish(&answers.0, &answers.1)
     }
 
+    /// Compares what both have said in the end.
     fn finish(&mut self, ours: &Answer, theirs: &Answer) -> Result<(), Problem> {
         let Some(operation) = self.waiting.take() else { return Ok(()) };
         match compare(&operation.words, &[], ours, theirs) {
@@ -98,5 +107,32 @@ impl Waiter {
             ))),
             _ => Ok(()),
         }
+    }
+}
+
+/// Rule `trimmed-entry`: 7.0 serves who waits for a stream when an entry has come, even if that has been trimmed away at once;
+/// 7.2 looks for entries, finds none, and lets the client wait.
+fn tells_of_no_entries(answer: &Answer) -> bool {
+    let Answer::Value(Value::Array(streams)) = answer else { return false };
+    let is_empty = |stream: &Value| {
+        matches!(stream, Value::Array(parts)
+            if matches!(parts.as_slice(), [_, Value::Array(entries)] if entries.is_empty()))
+    };
+    !streams.is_empty() && streams.iter().all(is_empty)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_streams_without_entries_are_excused() {
+        let text = |text: &str| Value::Bulk(text.as_bytes().to_vec());
+        let stream = |entries: Vec<Value>| Value::Array(vec![text("stream:2"), Value::Array(entries)]);
+        let answer = |streams: Vec<Value>| Answer::Value(Value::Array(streams));
+        assert!(tells_of_no_entries(&answer(vec![stream(vec![])])));
+        assert!(!tells_of_no_entries(&answer(vec![stream(vec![text("1-1")])])));
+        assert!(!tells_of_no_entries(&answer(vec![])));
+        assert!(!tells_of_no_entries(&Answer::Silent));
     }
 }
