@@ -1,7 +1,7 @@
 //! Runs other programs: in the open, or caught with a time limit.
 
 use crate::Outcome;
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -29,6 +29,23 @@ pub fn output(command: &mut Command) -> Outcome<String> {
         command.stderr(Stdio::inherit()).output().map_err(|error| format!("{}: {error}", shown(command)))?;
     check(command, output.status)?;
     String::from_utf8(output.stdout).map_err(|_| format!("{} did not print text", shown(command)))
+}
+
+/// Runs a program and hands over each line of its standard output as it comes.
+pub fn each_line(command: &mut Command, mut use_line: impl FnMut(&str) -> Outcome<()>) -> Outcome<()> {
+    let mut child =
+        command.stdout(Stdio::piped()).spawn().map_err(|error| format!("{}: {error}", shown(command)))?;
+    let mut outcome = Ok(());
+    for line in child.stdout.take().into_iter().flat_map(|output| BufReader::new(output).lines()) {
+        outcome = line.map_err(|error| error.to_string()).and_then(|line| use_line(&line));
+        if outcome.is_err() {
+            // It may have hours to go.
+            let _ = child.kill();
+            break;
+        }
+    }
+    let status = child.wait().map_err(|error| format!("{}: {error}", shown(command)))?;
+    outcome.and_then(|()| check(command, status))
 }
 
 /// Whether a program is there and ends well, whatever it prints.

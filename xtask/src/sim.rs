@@ -54,7 +54,7 @@ pub fn run(mut arguments: Arguments) -> Outcome<()> {
     })
 }
 
-/// Measures large clusters, and keeps the lines of the sizes that ran in the documentation.
+/// Measures large clusters, and keeps the lines of the sizes that ran in the documentation, as they come.
 fn scale(nodes: Option<usize>, rules: Option<&str>) -> Outcome<()> {
     if let Some(other) = rules.filter(|rules| !["shoal", "redis"].contains(rules)) {
         return Err(format!("--rules is shoal or redis, not {other}"));
@@ -62,12 +62,20 @@ fn scale(nodes: Option<usize>, rules: Option<&str>) -> Outcome<()> {
     let mut cargo = workspace::cargo();
     cargo.args(["run", "--quiet", "--release", "--package", "shoal-simulator", "--example", "scale", "--"]);
     cargo.args(rules).args(nodes.map(|nodes| nodes.to_string()));
-    let table = process::output(&mut cargo)?;
-    println!("{table}");
     let path = workspace::root().join(SCALE_PAGE);
-    let page = std::fs::read_to_string(&path).map_err(|error| format!("{SCALE_PAGE}: {error}"))?;
-    let page = with_lines(&page, &table).ok_or_else(|| format!("{SCALE_PAGE} has no place for the table"))?;
-    std::fs::write(&path, page).map_err(|error| format!("{SCALE_PAGE}: {error}"))
+    let mut table = String::new();
+    process::each_line(&mut cargo, |line| {
+        println!("{line}");
+        table.push_str(line);
+        table.push('\n');
+        if table.lines().count() <= HEADING_LINES {
+            return Ok(());
+        }
+        let page = std::fs::read_to_string(&path).map_err(|error| format!("{SCALE_PAGE}: {error}"))?;
+        let page =
+            with_lines(&page, &table).ok_or_else(|| format!("{SCALE_PAGE} has no place for the table"))?;
+        std::fs::write(&path, page).map_err(|error| format!("{SCALE_PAGE}: {error}"))
+    })
 }
 
 /// A page whose table has these lines, and of the old ones those about other clusters.

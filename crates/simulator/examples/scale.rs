@@ -37,31 +37,30 @@ fn main() -> ExitCode {
                 kills: KILLS.to_vec(),
             };
             let name = format!("{nodes} nodes, {}", if as_redis { "Redis's rules" } else { "Shoal" });
-            match run_scale(&options, &mut |text| eprintln!("{name}: {text}")) {
-                Ok(report) => print(&name, &report),
-                Err(reason) => {
-                    eprintln!("{name}: {reason}");
-                    return ExitCode::FAILURE;
-                }
+            if let Err(reason) = run_scale(&options, &mut |report| print(&name, report)) {
+                eprintln!("{name}: {reason}");
+                return ExitCode::FAILURE;
             }
         }
     }
     ExitCode::SUCCESS
 }
 
+/// Prints the line of what was measured last: large clusters take hours, and what is there is to be kept.
 fn print(name: &str, report: &ScaleReport) {
     let seconds = |ms: u64| format!("{:.1} s", ms as f64 / 1000.0);
-    let formed =
-        format!("{} | {:.1} | {:.0}", seconds(report.started_ms), report.idle_messages, report.idle_bytes);
-    for (index, kill) in report.kills.iter().enumerate() {
-        let (name, formed) = if index == 0 { (name, formed.as_str()) } else { ("", " | | ") };
-        println!(
-            "| {name} | {formed} | {} ({} %) | {} to {} | {} |",
-            kill.killed,
-            kill.percent,
-            seconds(kill.first_failed_ms),
-            seconds(kill.all_failed_ms),
-            seconds(kill.replaced_ms)
-        );
-    }
+    let started = seconds(report.started_ms);
+    let formed = format!("{started} | {:.1} | {:.0}", report.idle_messages, report.idle_bytes);
+    let Some(kill) = report.kills.last() else {
+        return eprintln!("{name}: stands after {started}");
+    };
+    let (name, formed) = if report.kills.len() == 1 { (name, formed.as_str()) } else { ("", " | | ") };
+    println!(
+        "| {name} | {formed} | {} ({} %) | {} to {} | {} |",
+        kill.killed,
+        kill.percent,
+        seconds(kill.first_failed_ms),
+        seconds(kill.all_failed_ms),
+        seconds(kill.replaced_ms)
+    );
 }

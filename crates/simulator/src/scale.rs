@@ -63,11 +63,14 @@ pub struct KillReport {
     pub replaced_ms: u64,
 }
 
-/// Runs a cluster of this size.
+/// Runs a cluster of this size. `progress` gets what has been measured so far, after each part.
 ///
 /// # Errors
 /// It does not get so far, with the reason.
-pub fn run_scale(options: &ScaleOptions, progress: &mut dyn FnMut(&str)) -> Result<ScaleReport, String> {
+pub fn run_scale(
+    options: &ScaleOptions,
+    progress: &mut dyn FnMut(&ScaleReport),
+) -> Result<ScaleReport, String> {
     let mut scenario = Scenario::calm(options.primaries, 1);
     scenario.config.node_timeout_ms = options.node_timeout_ms;
     scenario.config.announces_shoal = !options.as_redis;
@@ -77,17 +80,17 @@ pub fn run_scale(options: &ScaleOptions, progress: &mut dyn FnMut(&str)) -> Resu
     let mut world = World::new(7, &scenario, false);
     let mut report = ScaleReport::default();
     start(&mut world, &scenario, &mut report)?;
-    progress(&format!("stands after {} ms", report.started_ms));
+    progress(&report);
     rest(&mut world, &scenario, &mut report)?;
-    progress(&format!("{:.0} bytes in {:.1} messages per second", report.idle_bytes, report.idle_messages));
+    progress(&report);
     let mut rng = Rng::new(11);
     for &percent in &options.kills {
         if !report.kills.is_empty() {
             restart(&mut world, &scenario)?;
         }
         let kill = kill(&mut world, &scenario, percent, &mut rng)?;
-        progress(&format!("{kill:?}"));
         report.kills.push(kill);
+        progress(&report);
     }
     Ok(report)
 }
