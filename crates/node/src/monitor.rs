@@ -54,24 +54,7 @@ impl Node {
     }
 
     /// Notes how long a command took, if that was long.
-    #[inline]
     pub(crate) fn note_duration(
-        &mut self,
-        now: Now,
-        session: &Session,
-        command: &'static Command,
-        request: &Request<'_>,
-        duration_us: u64,
-    ) {
-        let config = &self.config;
-        let is_slow =
-            u64::try_from(config.slowlog_log_slower_than_us).is_ok_and(|limit| duration_us >= limit);
-        if is_slow || config.latency_monitor_threshold_ms > 0 {
-            self.note_long(now, session, command, request, duration_us);
-        }
-    }
-
-    fn note_long(
         &mut self,
         now: Now,
         session: &Session,

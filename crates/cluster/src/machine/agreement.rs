@@ -27,7 +27,8 @@ use shoal_machine::Monotonic;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
-/// Agreements that are waited for; older ones are forgotten.
+/// Agreements that are waited for; beyond it the oldest claim of another's slots is forgotten. Those that take grants back are kept, and are
+/// never more than there are slots: nothing else is done with a slot meanwhile.
 const AGREEMENTS_MAX: usize = 64;
 /// Votes of so many epochs are counted: one that comes late may still make a majority.
 const ATTEMPTS_MAX: usize = 8;
